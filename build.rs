@@ -1,0 +1,28 @@
+//! Makes Rust of the messages in `proto/`, without an installed protobuf compiler.
+
+use std::error::Error;
+
+const FILES: [&str; 4] = ["etcd/rpc.proto", "etcd/v3lock.proto", "etcd/v3election.proto", "lodemark/log.proto"];
+
+/// Fields whose capitals would become odd Rust names (`peer_ur_ls`). Names are not on the wire, so ours may differ.
+const RENAMED: [(&str, &str); 2] = [("peerURLs", "peer_urls"), ("clientURLs", "client_urls")];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=proto");
+
+    let mut files = protox::compile(FILES, ["proto"])?;
+    for field in files.file.iter_mut().flat_map(|file| &mut file.message_type).flat_map(|message| &mut message.field) {
+        if let Some((_, name)) = RENAMED.iter().find(|(theirs, _)| field.name() == *theirs) {
+            field.name = Some((*name).to_owned());
+        }
+    }
+    tonic_prost_build::configure()
+        .build_client(false)
+        .build_transport(false)
+        .bytes(".")
+        // Pairs are sent as the bytes in which they are stored.
+        .extern_path(".mvccpb.KeyValue", "crate::proto::KeyValue")
+        .compile_fds(files)?;
+    Ok(())
+}

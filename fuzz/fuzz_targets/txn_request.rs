@@ -1,0 +1,8 @@
+//! Any bytes as a txn request.
+#![no_main]
+
+#[path = "../bodies.rs"]
+#[allow(dead_code, reason = "each target is one of them")]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::txn_request(bytes));

@@ -1,0 +1,1 @@
+//! Cluster: who is in it.

@@ -1,0 +1,1 @@
+//! Requests: checked once, and made our values.

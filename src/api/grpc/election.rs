@@ -1,0 +1,1 @@
+//! Election: candidates are keys under a lease, the oldest leads.

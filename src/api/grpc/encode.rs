@@ -1,0 +1,1 @@
+//! Replies made messages.

@@ -1,0 +1,1 @@
+//! KV as an ordinary tonic service.

@@ -1,0 +1,1 @@
+//! Lease: grant, revoke, keep alive, look.

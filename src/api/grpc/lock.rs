@@ -1,0 +1,1 @@
+//! Lock: contenders are keys under a lease, the oldest holds it.

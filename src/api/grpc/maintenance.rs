@@ -1,0 +1,1 @@
+//! Maintenance: how this member does.

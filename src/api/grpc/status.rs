@@ -1,0 +1,1 @@
+//! The one table from errors to gRPC codes and texts.

@@ -1,0 +1,1 @@
+//! RPCs that are not there yet, and say so.

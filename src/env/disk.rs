@@ -1,0 +1,119 @@
+//! The disk: files that are written, synced and named, and nothing else.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// Why a file or folder is synced. Crash tests count each site and crash at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SyncSite {
+    /// A batch of log records.
+    WalBatch,
+    /// A log segment made ready: header and zeros.
+    WalSegment,
+    /// The log folder, after a segment appeared or went.
+    WalFolder,
+    /// redb's own syncs of a checkpoint.
+    Checkpoint,
+    /// A whole-state snapshot, received or made aside.
+    Snapshot,
+    /// The data folder, after a file appeared, moved or went.
+    DataFolder,
+}
+
+/// A place for files. Paths are relative to its root, `/`-separated.
+///
+/// Creating, renaming and removing a file is durable only after [`Disk::sync_dir`] of its folder.
+pub trait Disk: fmt::Debug + Send + Sync + 'static {
+    /// Opens an existing file to read and write.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// Makes a new, empty file.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is one.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// Names the files of a folder (names, not paths), sorted. A folder that does not exist is an error.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// Makes a folder and those above it, each synced into its parent.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+
+    /// Tells whether a file or folder is there.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// Gives a file another name, replacing a file that has it.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a folder durable.
+    ///
+    /// # Errors
+    /// An error means that nothing is known of what is durable: never retry, stop.
+    fn sync_dir(&self, dir: &Path, site: SyncSite) -> io::Result<()>;
+}
+
+/// An open file. All methods may be called from several threads.
+pub trait File: fmt::Debug + Send + Sync + 'static {
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Tells whether it has no bytes.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Cuts or extends (with zeros) the file.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Fills `out` from `offset`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the file ends before.
+    fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `data` at `offset`, extending the file if needed.
+    ///
+    /// # Errors
+    /// Whatever the system says; part of it may be written.
+    fn write_all_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+
+    /// Makes contents and length durable (`fdatasync`).
+    ///
+    /// # Errors
+    /// An error means that nothing is known of what is durable: never retry, stop.
+    fn sync_data(&self, site: SyncSite) -> io::Result<()>;
+
+    /// Tells the system that what was written so far will not be read soon (`posix_fadvise` DONTNEED); a hint.
+    fn forget_cached(&self) {}
+}

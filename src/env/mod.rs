@@ -1,0 +1,16 @@
+//! The seams to the outside world: time, disk and randomness.
+//!
+//! Nothing below `node` takes these by itself; it is given them, each in a real and in a simulated form. With the
+//! simulated ones a test moves the clock, replays a seed, and crashes the disk at any point where data was synced.
+
+mod clock;
+mod disk;
+mod random;
+mod real_disk;
+mod sim_disk;
+
+pub use clock::{Clock, ManualClock, SystemClock, Tick, unix_time};
+pub use disk::{Disk, File, SyncSite};
+pub use random::{Random, SeededRandom, SystemRandom};
+pub use real_disk::RealDisk;
+pub use sim_disk::{Image, SimDisk};

@@ -1,0 +1,150 @@
+//! The operating system's file system.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::disk::{Disk, File, SyncSite};
+
+/// Files and folders are the owner's alone.
+const FILE_MODE: u32 = 0o600;
+const DIR_MODE: u32 = 0o700;
+
+/// A folder of the operating system's file system.
+#[derive(Debug, Clone)]
+pub struct RealDisk {
+    root: PathBuf,
+}
+
+impl RealDisk {
+    /// Uses `root`, which must exist.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> RealDisk {
+        RealDisk { root: root.into() }
+    }
+
+    /// The folder that all paths are relative to.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn at(&self, path: &Path) -> PathBuf {
+        self.root.join(path)
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let file = OpenOptions::new().read(true).write(true).open(self.at(path))?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(FILE_MODE).open(self.at(path))?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.at(dir))? {
+            let entry = entry?;
+            // A name that is not text is none of ours.
+            if entry.file_type()?.is_file()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let path = self.at(dir);
+        fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(&path)?;
+        // Each new name is in the folder above it, up to the root, which was there. Synced even if the folder was there
+        // too: whoever made it may have been killed before it could.
+        let mut above = path.as_path();
+        while let Some(parent) = above.parent().filter(|_| above != self.root) {
+            fs::File::open(parent)?.sync_all()?;
+            above = parent;
+        }
+        Ok(())
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.at(path).try_exists()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(self.at(from), self.at(to))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(self.at(path))
+    }
+
+    fn sync_dir(&self, dir: &Path, _site: SyncSite) -> io::Result<()> {
+        fs::File::open(self.at(dir))?.sync_all()
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(fs::File);
+
+impl File for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn write_all_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+
+    fn sync_data(&self, _site: SyncSite) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn forget_cached(&self) {
+        // A hint: if the system does not take it, nothing is lost.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_made_written_listed_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path());
+        disk.create_dir_all(Path::new("a/b")).unwrap();
+        let file = disk.create(Path::new("a/b/f")).unwrap();
+        assert_eq!(disk.create(Path::new("a/b/f")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        file.write_all_at(3, b"xyz").unwrap();
+        file.sync_data(SyncSite::WalBatch).unwrap();
+        file.forget_cached();
+        let mut out = [9; 6];
+        file.read_exact_at(0, &mut out).unwrap();
+        assert_eq!(&out, b"\0\0\0xyz");
+        assert_eq!(file.read_exact_at(4, &mut out).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        disk.rename(Path::new("a/b/f"), Path::new("a/b/g")).unwrap();
+        disk.sync_dir(Path::new("a/b"), SyncSite::WalFolder).unwrap();
+        assert_eq!(disk.list(Path::new("a/b")).unwrap(), ["g"]);
+        disk.remove(Path::new("a/b/g")).unwrap();
+        assert!(!disk.exists(Path::new("a/b/g")).unwrap());
+        assert_eq!(disk.open(Path::new("a/b/g")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,420 @@
+//! A disk in memory that can lose what was not synced.
+//!
+//! It keeps two states of everything: what a program sees, and what is durable. Writes change the first; a sync of a file
+//! brings its contents over, a sync of a folder the names in it. A test arms the disk to crash at the n-th sync of a
+//! [`SyncSite`]: that sync and everything after it fails. [`SimDisk::crash_image`] then gives a new disk with what would
+//! have survived, one of several ways: writes that were not synced may reach a real disk or not, each by itself and a
+//! sector at a time.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::disk::{Disk, File, SyncSite};
+
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
+/// What survives of writes that were not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Image {
+    /// None of them.
+    Nothing,
+    /// All of them.
+    Everything,
+    /// Some sectors of some, in any order.
+    Subset,
+    /// All but the last, which is cut in the middle.
+    Torn,
+}
+
+/// The disk; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct SimDisk(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    files: Vec<Contents>,
+    /// Path to file, as a program sees it and as it is durable.
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    dirs: Vec<PathBuf>,
+    syncs: BTreeMap<SyncSite, u64>,
+    crash_at: Option<(SyncSite, u64)>,
+    is_crashed: bool,
+    is_full: bool,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    /// Since the last sync, in order.
+    unsynced: Vec<Change>,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write { offset: usize, data: Vec<u8> },
+    Length(usize),
+}
+
+impl Change {
+    fn apply(&self, to: &mut Vec<u8>) {
+        match self {
+            Change::Write { offset, data } => {
+                let end = offset + data.len();
+                if to.len() < end {
+                    to.resize(end, 0);
+                }
+                to[*offset..end].copy_from_slice(data);
+            }
+            Change::Length(len) => to.resize(*len, 0),
+        }
+    }
+
+    /// The sectors of a write, each as a write of its own.
+    fn sectors(&self) -> Vec<Change> {
+        let Change::Write { offset, data } = self else { return vec![self.clone()] };
+        let mut sectors = Vec::new();
+        let mut at = 0;
+        while at < data.len() {
+            let len = (SECTOR_BYTES - (offset + at) % SECTOR_BYTES).min(data.len() - at);
+            sectors.push(Change::Write { offset: offset + at, data: data[at..at + len].to_vec() });
+            at += len;
+        }
+        sectors
+    }
+}
+
+impl SimDisk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> SimDisk {
+        SimDisk::default()
+    }
+
+    /// Arms the disk to crash at the `nth` sync of `site` from now on, first is 1: that sync fails and so does everything
+    /// after it.
+    pub fn crash_at(&self, site: SyncSite, nth: u64) {
+        let mut state = self.0.lock();
+        let before = state.syncs.get(&site).copied().unwrap_or(0);
+        state.crash_at = Some((site, before + nth));
+    }
+
+    /// Whether the crash has come.
+    #[must_use]
+    pub fn is_crashed(&self) -> bool {
+        self.0.lock().is_crashed
+    }
+
+    /// Lets what would make a file longer fail for want of space, or no longer. Writes within a file have their space.
+    pub fn set_full(&self, is_full: bool) {
+        self.0.lock().is_full = is_full;
+    }
+
+    /// How often each site has synced.
+    #[must_use]
+    pub fn sync_counts(&self) -> BTreeMap<SyncSite, u64> {
+        self.0.lock().syncs.clone()
+    }
+
+    /// A new disk with what survives if the power goes now.
+    #[must_use]
+    pub fn crash_image(&self, image: Image, seed: u64) -> SimDisk {
+        let state = self.0.lock();
+        let mut random = StdRng::seed_from_u64(seed);
+        let files: Vec<Contents> = state.files.iter().map(|file| survive(file, image, &mut random)).collect();
+        let names = match image {
+            Image::Nothing => state.durable_names.clone(),
+            Image::Everything | Image::Torn => state.names.clone(),
+            Image::Subset => mix_names(&state, &mut random),
+        };
+        let survived =
+            State { files, durable_names: names.clone(), names, dirs: state.dirs.clone(), ..State::default() };
+        SimDisk(Arc::new(Mutex::new(survived)))
+    }
+}
+
+fn survive(file: &Contents, image: Image, random: &mut StdRng) -> Contents {
+    let mut bytes = file.durable.clone();
+    match image {
+        Image::Nothing => {}
+        Image::Everything => bytes.clone_from(&file.live),
+        Image::Subset => {
+            for sector in file.unsynced.iter().flat_map(Change::sectors) {
+                if random.random_bool(0.5) {
+                    sector.apply(&mut bytes);
+                }
+            }
+        }
+        Image::Torn => {
+            let (last, earlier) = match file.unsynced.split_last() {
+                Some((last, earlier)) => (last.sectors(), earlier),
+                None => (Vec::new(), &[][..]),
+            };
+            for change in earlier {
+                change.apply(&mut bytes);
+            }
+            let keep = if last.is_empty() { 0 } else { random.random_range(0..last.len()) };
+            for sector in &last[..keep] {
+                sector.apply(&mut bytes);
+            }
+        }
+    }
+    Contents { durable: bytes.clone(), live: bytes, unsynced: Vec::new() }
+}
+
+/// Each name as it was or as it is. A rename is one step on a real file system, so both of its names go together.
+fn mix_names(state: &State, random: &mut StdRng) -> BTreeMap<PathBuf, usize> {
+    let mut files: Vec<usize> = state.names.values().chain(state.durable_names.values()).copied().collect();
+    files.sort_unstable();
+    files.dedup();
+    let mut names = BTreeMap::new();
+    for file in files {
+        let from = if random.random_bool(0.5) { &state.names } else { &state.durable_names };
+        for (path, _) in from.iter().filter(|(_, named)| **named == file) {
+            // The name of a file that another one replaced belongs to the newer one, if both survive.
+            names.entry(path.clone()).and_modify(|named: &mut usize| *named = (*named).max(file)).or_insert(file);
+        }
+    }
+    names
+}
+
+impl State {
+    fn check(&self) -> io::Result<()> {
+        if self.is_crashed { Err(io::Error::other("the simulated disk has crashed")) } else { Ok(()) }
+    }
+
+    fn sync(&mut self, site: SyncSite) -> io::Result<()> {
+        self.check()?;
+        let count = self.syncs.entry(site).or_default();
+        *count += 1;
+        if self.crash_at == Some((site, *count)) {
+            self.is_crashed = true;
+        }
+        self.check()
+    }
+
+    fn file(&mut self, path: &Path) -> io::Result<usize> {
+        self.check()?;
+        self.names.get(&plain(path)).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// The path without `.` parts.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect()
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let file = self.0.lock().file(path)?;
+        Ok(Box::new(SimFile { disk: self.clone(), file }))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let mut state = self.0.lock();
+        state.check()?;
+        let path = plain(path);
+        if state.names.contains_key(&path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        if dir != Path::new("") && !state.dirs.contains(&dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.files.push(Contents::default());
+        let file = state.files.len() - 1;
+        state.names.insert(path, file);
+        Ok(Box::new(SimFile { disk: self.clone(), file }))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.0.lock();
+        state.check()?;
+        let dir = plain(dir);
+        if dir != Path::new("") && !state.dirs.contains(&dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let here = state.names.keys().filter(|path| path.parent() == Some(&dir));
+        Ok(here.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.check()?;
+        for part in plain(dir).ancestors().filter(|part| *part != Path::new("")) {
+            if !state.dirs.iter().any(|known| known == part) {
+                state.dirs.push(part.to_path_buf());
+            }
+        }
+        Ok(())
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let state = self.0.lock();
+        state.check()?;
+        let path = plain(path);
+        Ok(state.names.contains_key(&path) || state.dirs.contains(&path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        let file = state.file(from)?;
+        state.names.remove(&plain(from));
+        state.names.insert(plain(to), file);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.file(path)?;
+        state.names.remove(&plain(path));
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path, site: SyncSite) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.sync(site)?;
+        let dir = plain(dir);
+        let is_here = |path: &Path| path.parent() == Some(&dir);
+        let State { names, durable_names, .. } = &mut *state;
+        durable_names.retain(|path, _| !is_here(path));
+        durable_names.extend(names.iter().filter(|(path, _)| is_here(path)).map(|(path, file)| (path.clone(), *file)));
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    disk: SimDisk,
+    file: usize,
+}
+
+impl SimFile {
+    fn change(&self, change: Change) -> io::Result<()> {
+        let mut state = self.disk.0.lock();
+        state.check()?;
+        let end = match &change {
+            Change::Write { offset, data } => offset + data.len(),
+            Change::Length(len) => *len,
+        };
+        if state.is_full && end > state.files[self.file].live.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let contents = &mut state.files[self.file];
+        change.apply(&mut contents.live);
+        contents.unsynced.push(change);
+        Ok(())
+    }
+}
+
+impl File for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        let state = self.disk.0.lock();
+        state.check()?;
+        Ok(state.files[self.file].live.len() as u64)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.change(Change::Length(usize::try_from(len).map_err(io::Error::other)?))
+    }
+
+    fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.disk.0.lock();
+        state.check()?;
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        let bytes = state.files[self.file].live.get(offset..offset + out.len());
+        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_all_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        self.change(Change::Write { offset, data: data.to_vec() })
+    }
+
+    fn sync_data(&self, site: SyncSite) -> io::Result<()> {
+        let mut state = self.disk.0.lock();
+        state.sync(site)?;
+        let contents = &mut state.files[self.file];
+        for change in std::mem::take(&mut contents.unsynced) {
+            change.apply(&mut contents.durable);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> (SimDisk, Box<dyn File>) {
+        let disk = SimDisk::new();
+        disk.create_dir_all(Path::new("d")).unwrap();
+        let file = disk.create(Path::new("d/f")).unwrap();
+        file.write_all_at(0, &[1; 2000]).unwrap();
+        file.sync_data(SyncSite::WalBatch).unwrap();
+        disk.sync_dir(Path::new("d"), SyncSite::WalFolder).unwrap();
+        (disk, file)
+    }
+
+    fn contents(disk: &SimDisk) -> Vec<u8> {
+        let file = disk.open(Path::new("d/f")).unwrap();
+        let mut out = vec![0; file.len().unwrap() as usize];
+        file.read_exact_at(0, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn each_image_keeps_what_it_says() {
+        let (disk, file) = disk();
+        file.write_all_at(0, &[2; 2000]).unwrap();
+        file.write_all_at(2000, &[3; 2000]).unwrap();
+        assert_eq!(contents(&disk.crash_image(Image::Nothing, 1)), [1; 2000]);
+        assert_eq!(contents(&disk.crash_image(Image::Everything, 1)).len(), 4000);
+        let torn = contents(&disk.crash_image(Image::Torn, 1));
+        assert!(torn.len() < 4000 && torn[..2000] == [2; 2000]);
+        let mixed = (0..20).map(|seed| contents(&disk.crash_image(Image::Subset, seed)));
+        assert!(mixed.into_iter().any(|bytes| bytes.contains(&1) && bytes.contains(&2)));
+    }
+
+    #[test]
+    fn a_name_is_durable_after_a_sync_of_its_folder() {
+        let (disk, _) = disk();
+        disk.create(Path::new("d/g")).unwrap();
+        disk.remove(Path::new("d/f")).unwrap();
+        let before = disk.crash_image(Image::Nothing, 1);
+        assert_eq!(before.list(Path::new("d")).unwrap(), ["f"]);
+        disk.sync_dir(Path::new("d"), SyncSite::WalFolder).unwrap();
+        assert_eq!(disk.crash_image(Image::Nothing, 1).list(Path::new("d")).unwrap(), ["g"]);
+    }
+
+    #[test]
+    fn a_full_disk_takes_no_longer_files() {
+        let (disk, file) = disk();
+        disk.set_full(true);
+        assert_eq!(file.write_all_at(1999, b"xy").unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(file.set_len(2001).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        file.write_all_at(1998, b"xy").unwrap();
+        disk.set_full(false);
+        file.set_len(2001).unwrap();
+    }
+
+    #[test]
+    fn after_the_crash_everything_fails() {
+        let (disk, file) = disk();
+        disk.crash_at(SyncSite::WalBatch, 2);
+        file.sync_data(SyncSite::WalBatch).unwrap();
+        assert!(file.sync_data(SyncSite::WalBatch).is_err());
+        assert!(disk.is_crashed());
+        assert!(file.write_all_at(0, b"x").is_err());
+        assert!(disk.open(Path::new("d/f")).is_err());
+    }
+}

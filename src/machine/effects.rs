@@ -1,0 +1,74 @@
+//! What applied commands leave to be done outside.
+
+use crate::model::{Event, LeaseId, Revision};
+use crate::storage::TableWrite;
+
+/// What a run of commands leaves to be done; each apply adds to it.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// For watchers, in order.
+    pub events: Vec<Event>,
+    /// For the checkpoint, in order.
+    pub writes: Vec<TableWrite>,
+    /// For the leader's expiry clock, in order.
+    pub leases: Vec<LeaseChange>,
+    /// The newest compaction.
+    pub compacted: Option<Revision>,
+}
+
+/// A lease began or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseChange {
+    /// It was granted.
+    Granted {
+        /// Which.
+        id: LeaseId,
+        /// Its time to live in seconds.
+        ttl: i64,
+    },
+    /// It was revoked or has expired.
+    Ended {
+        /// Which.
+        id: LeaseId,
+    },
+}
+
+/// A place in the effects: what comes after it belongs to one command.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    writes: usize,
+    compacted: Option<Revision>,
+}
+
+impl Effects {
+    pub(super) fn mark(&self) -> Mark {
+        Mark { writes: self.writes.len(), compacted: self.compacted }
+    }
+
+    /// Adds one link to the chain: a digest of what one command changed, over that of all before it. Members that have
+    /// applied the same log have the same chain; physical compaction is not in it.
+    pub(super) fn chain(&self, chain: u64, revision: Revision, mark: Mark) -> u64 {
+        let mut digest = 0;
+        for write in &self.writes[mark.writes..] {
+            digest = match write {
+                TableWrite::Record { record, .. } => crc32c::crc32c_append(digest, record.as_bytes()),
+                TableWrite::Lease { id, ttl, .. } => {
+                    crc32c::crc32c_append(crc32c::crc32c_append(digest, &id.0.to_le_bytes()), &ttl.to_le_bytes())
+                }
+                TableWrite::RemoveLease { id } => crc32c::crc32c_append(digest, &id.0.to_le_bytes()),
+                TableWrite::Member(member) => crc32c::crc32c_append(digest, &member.id.0.to_le_bytes()),
+                TableWrite::RemoveMember(id) => crc32c::crc32c_append(digest, &id.0.to_le_bytes()),
+                TableWrite::RemoveRecord { .. } => digest,
+            };
+        }
+        let compacted = if self.compacted == mark.compacted { 0 } else { self.compacted.map_or(0, |at| at.0) };
+        [u64::from(digest), revision.0.cast_unsigned(), compacted.cast_unsigned()].into_iter().fold(chain, mix)
+    }
+}
+
+/// Folds a word into the chain: multiply and shift, so that every bit moves many.
+fn mix(chain: u64, word: u64) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = (chain ^ word).wrapping_mul(ODD);
+    mixed ^ (mixed >> 32)
+}

@@ -1,0 +1,57 @@
+//! Leases: grant, revoke, expire.
+
+use super::{Effects, LeaseChange, Machine, Rejection};
+use crate::lease::Lease;
+use crate::model::{GrantReply, KeyRange, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Reply};
+use crate::storage::TableWrite;
+
+/// The longest time to live in seconds. Source: etcd, `lease.MaxLeaseTTL`.
+const LEASE_TTL_MAX: i64 = 9_000_000_000;
+
+impl Machine {
+    pub(super) fn lease_grant(&mut self, grant: &LeaseGrant, effects: &mut Effects) -> Result<Reply, Rejection> {
+        let &LeaseGrant { id, ttl } = grant;
+        if ttl > LEASE_TTL_MAX {
+            return Err(Rejection::LeaseTtlTooLarge);
+        }
+        // No lease has the id that says "no lease"; a proposer never asks for it.
+        if id.is_none() || !self.lessor.grant(id, Lease { ttl, remaining: 0 }) {
+            return Err(Rejection::LeaseExists);
+        }
+        effects.writes.push(TableWrite::Lease { id, ttl, remaining: 0 });
+        effects.leases.push(LeaseChange::Granted { id, ttl });
+        Ok(Reply::LeaseGrant(GrantReply { revision: self.kv.revision(), id, ttl }))
+    }
+
+    pub(super) fn lease_revoke(&mut self, revoke: &LeaseRevoke, effects: &mut Effects) -> Result<Reply, Rejection> {
+        if !self.end_lease(revoke.id, effects) {
+            return Err(Rejection::LeaseNotFound);
+        }
+        Ok(Reply::LeaseRevoke { revision: self.kv.revision() })
+    }
+
+    /// Ends what the leader of this term saw expire, each lease as one change. Nothing, if another leader wrote the
+    /// entry: it counts anew.
+    pub(super) fn lease_expire(&mut self, expire: &LeaseExpire, effects: &mut Effects) -> Reply {
+        if expire.term == self.applied().term {
+            for &id in &expire.ids {
+                // Revoked meanwhile, perhaps.
+                self.end_lease(id, effects);
+            }
+        }
+        Reply::Done { revision: self.kv.revision() }
+    }
+
+    /// Ends a lease and deletes its keys, in order and in one revision; `false` if there is no such lease.
+    fn end_lease(&mut self, id: LeaseId, effects: &mut Effects) -> bool {
+        let Some(keys) = self.lessor.end(id) else { return false };
+        let mut write = self.kv.begin();
+        for key in keys {
+            write.delete_range(&KeyRange::single(key));
+        }
+        write.finish(&mut effects.events, &mut effects.writes);
+        effects.writes.push(TableWrite::RemoveLease { id });
+        effects.leases.push(LeaseChange::Ended { id });
+        true
+    }
+}

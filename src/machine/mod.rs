@@ -1,0 +1,127 @@
+//! The state machine: what each committed command does.
+//!
+//! [`Machine`] holds the replicated state, and [`Machine::apply`] is the only thing that changes it. What a command does
+//! depends on the state and on the command alone, so every member that applies the same log has the same state. Apply
+//! touches memory only; what must happen outside comes back as [`Effects`].
+//!
+//! Two kinds of refusal are two types. A [`Rejection`] is part of the result: the same on every member, answered to the
+//! client, and it changes nothing. A [`Fault`] is this member's own: it must stop.
+//!
+//! One file per family of commands: `kv`, `txn` (with `compare`), `compact`, `lease`, `members`.
+
+mod compact;
+mod compare;
+mod effects;
+mod error;
+mod kv;
+mod lease;
+mod members;
+mod shared;
+mod txn;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+pub use self::effects::{Effects, LeaseChange};
+pub use self::error::{Fault, Rejection};
+pub use self::shared::Shared;
+pub use self::txn::read_txn;
+use crate::lease::{Lease, Lessor};
+use crate::model::{Command, LogId, Member, MemberId, Reply};
+use crate::mvcc::Store;
+use crate::storage::{self, Storage};
+
+/// The replicated state and the rules that change it.
+#[derive(Debug, Default)]
+pub struct Machine {
+    /// The key space.
+    pub kv: Store,
+    /// The leases and their keys.
+    pub lessor: Lessor,
+    /// The members of the cluster.
+    pub members: BTreeMap<MemberId, Member>,
+    applied: LogId,
+    chain: u64,
+}
+
+/// What became of a command.
+pub type Applied = Result<Result<Reply, Rejection>, Fault>;
+
+impl Machine {
+    /// The state before any command.
+    #[must_use]
+    pub fn new() -> Machine {
+        Machine::default()
+    }
+
+    /// Rebuilds the state from a checkpoint.
+    ///
+    /// # Errors
+    /// If the checkpoint is damaged or cannot be read.
+    pub fn load(storage: &Storage) -> Result<Machine, storage::Error> {
+        let meta = storage.meta()?;
+        let small = storage.small_tables()?;
+        let mut lessor = Lessor::default();
+        for (id, ttl, remaining) in small.leases {
+            lessor.grant(id, Lease { ttl, remaining });
+        }
+        let kv = Store::load(storage, &meta, &mut |key, lease| lessor.attach(lease, key))?;
+        let members = small.members.into_iter().map(|member| (member.id, member)).collect();
+        Ok(Machine { kv, lessor, members, applied: meta.applied, chain: meta.chain })
+    }
+
+    /// The last applied entry.
+    #[must_use]
+    pub fn applied(&self) -> LogId {
+        self.applied
+    }
+
+    /// What a checkpoint of the present state says of itself.
+    #[must_use]
+    pub fn meta(&self, membership: Bytes) -> storage::Meta {
+        storage::Meta {
+            applied: self.applied,
+            membership,
+            revision: self.kv.revision(),
+            compacted: self.kv.compacted(),
+            chain: self.chain,
+        }
+    }
+
+    /// Begins a log entry; entries without commands do nothing else.
+    ///
+    /// # Errors
+    /// [`Fault::Gap`] if the entry does not follow the last one. The first of all may be at any index.
+    pub fn begin_entry(&mut self, at: LogId) -> Result<(), Fault> {
+        let follows = self.applied == LogId::default() || at.index == self.applied.index + 1;
+        if !follows || at.term < self.applied.term {
+            return Err(Fault::Gap { at, applied: self.applied });
+        }
+        self.applied = at;
+        Ok(())
+    }
+
+    /// Applies one command of the entry begun last, and adds what it leaves to do to `effects`.
+    ///
+    /// # Errors
+    /// [`Fault`]: the member must stop. The inner error is a rejection, and then nothing was changed.
+    pub fn apply(&mut self, command: &Command, storage: &Storage, effects: &mut Effects) -> Applied {
+        let mark = effects.mark();
+        let result = match command {
+            Command::Put(put) => Ok(self.put(put, effects)),
+            Command::DeleteRange(delete) => Ok(Ok(self.delete_range(delete, effects))),
+            Command::Txn(txn) => self.txn(txn, storage, effects),
+            Command::Compact(compact) => Ok(self.compact(compact, effects)),
+            Command::LeaseGrant(grant) => Ok(self.lease_grant(grant, effects)),
+            Command::LeaseRevoke(revoke) => Ok(self.lease_revoke(revoke, effects)),
+            Command::LeaseExpire(expire) => Ok(Ok(self.lease_expire(expire, effects))),
+            Command::MemberSet(member) => Ok(Ok(self.member_set(member, effects))),
+        };
+        self.chain = effects.chain(self.chain, self.kv.revision(), mark);
+        result
+    }
+}

@@ -1,0 +1,24 @@
+//! The vocabulary: plain values that every other folder speaks in, and that know nothing of it.
+//!
+//! A **key** is a byte string, a [`KeyRange`] selects keys, a [`Revision`] counts the changes of the whole store, and a
+//! [`Record`] is one key-value pair as it was written at one revision. A [`Command`] asks for a change, a [`Reply`]
+//! tells what it did, an [`Event`] tells watchers.
+
+mod command;
+mod event;
+mod ids;
+mod key_range;
+mod record;
+mod reply;
+mod revision;
+
+pub use command::{
+    Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseExpire, LeaseGrant, LeaseRevoke, Member,
+    Operand, Put, Range, SortOrder, SortTarget, Txn, TxnOp,
+};
+pub use event::{Event, EventKind};
+pub use ids::{ClusterId, LeaseId, LogId, MemberId, WatchId};
+pub use key_range::{KeyRange, RangeEnd};
+pub use record::{KeyValue, Record, RecordError};
+pub use reply::{DeleteReply, GrantReply, OpReply, PutReply, RangeReply, Reply, TxnReply};
+pub use revision::{Revision, SubRevision};

@@ -1,0 +1,177 @@
+//! Answers to range requests.
+//!
+//! In this order, as etcd does: select the keys that lived, filter, sort, cut, leave values out. The count ignores
+//! filters and limit.
+//!
+//! Source: etcd API reference, `RangeRequest`.
+
+use std::cmp::Ordering;
+
+use super::select::{Found, Limits, Selection};
+use super::store::{ReadError, Source, Store};
+use crate::model::{Range, RangeReply, Record, Revision, SortOrder, SortTarget, SubRevision};
+use crate::storage::Storage;
+
+/// Keys that one look at the store visits: bounds how long apply waits for a reader.
+const CHUNK_KEYS: usize = 1000;
+/// Above every revision: selects the last change of each key.
+pub(super) const NEWEST: Revision = Revision(i64::MAX);
+
+/// Answers a range at one revision; zero and below is the newest.
+///
+/// However long it takes, the answer is one state: the revision is held readable meanwhile.
+///
+/// # Errors
+/// - [`ReadError::Future`] if the revision is above the newest.
+/// - [`ReadError::Compacted`] if it is below the compacted one.
+/// - [`ReadError::Storage`] if an older record could not be read.
+pub fn range(source: &impl Source, storage: &Storage, query: &Range) -> Result<RangeReply, ReadError> {
+    let (_pin, at, revision) = source.with(|store| {
+        let at = if query.revision <= 0 { store.revision() } else { Revision(query.revision) };
+        store.check_readable(at)?;
+        Ok::<_, ReadError>((store.pin(at), at, store.revision()))
+    })?;
+    read(source, storage, query, at, revision)
+}
+
+/// Answers a range that memory alone can answer with at most `keys_max` keys visited, at the newest revision; `None` if
+/// it is not such a one.
+#[must_use]
+pub fn range_now(store: &Store, query: &Range, keys_max: usize) -> Option<Result<RangeReply, ReadError>> {
+    if query.revision > 0 {
+        return None;
+    }
+    let mut selection = Selection::default();
+    store.select(&query.keys, NEWEST, Limits { visits: keys_max, found: found_max(query) }, &mut selection);
+    if selection.next.is_some() {
+        return None;
+    }
+    let mut records = Vec::with_capacity(selection.found.len());
+    for found in selection.found {
+        let Found::Here(record) = found else { return None };
+        records.push(record);
+    }
+    Some(Ok(arrange(query, records, selection.count, store.revision())))
+}
+
+/// Reads at a revision that was checked and is held.
+pub(super) fn read(
+    source: &impl Source,
+    storage: &Storage,
+    query: &Range,
+    at: Revision,
+    revision: Revision,
+) -> Result<RangeReply, ReadError> {
+    let limits = Limits { visits: CHUNK_KEYS, found: found_max(query) };
+    let (mut records, mut count, mut next) = (Vec::new(), 0, None);
+    loop {
+        let mut selection = Selection { next, count, ..Selection::default() };
+        let limits = Limits { found: limits.found - records.len(), ..limits };
+        source.with(|store| store.select(&query.keys, at, limits, &mut selection));
+        fetch(selection.found, storage, &mut records)?;
+        (count, next) = (selection.count, selection.next);
+        if next.is_none() {
+            return Ok(arrange(query, records, count, revision));
+        }
+    }
+}
+
+/// Turns what was selected into records, asking storage once for those that memory lacks.
+pub(super) fn fetch(found: Vec<Found>, storage: &Storage, records: &mut Vec<Record>) -> Result<(), ReadError> {
+    let places: Vec<SubRevision> = found
+        .iter()
+        .filter_map(|found| match found {
+            Found::Stored(at) => Some(*at),
+            Found::Here(_) => None,
+        })
+        .collect();
+    let mut stored = if places.is_empty() { Vec::new() } else { storage.records(&places)? }.into_iter();
+    for found in found {
+        records.push(match found {
+            Found::Here(record) => record,
+            Found::Stored(at) => stored.next().flatten().ok_or_else(|| storage.missing(at))?,
+        });
+    }
+    Ok(())
+}
+
+/// How many records must be fetched to answer. Filters and sorting need all; otherwise one more than the limit shows
+/// that there are more.
+///
+/// An order of none with another target than the key is sorted all the same, but, as in etcd, only over what the limit
+/// lets through in key order.
+fn found_max(query: &Range) -> usize {
+    let has_filter =
+        [query.min_mod_revision, query.max_mod_revision, query.min_create_revision, query.max_create_revision]
+            .iter()
+            .any(|&bound| bound != 0);
+    // Keys come in ascending order as it is.
+    let needs_all = match query.sort_order {
+        SortOrder::None => false,
+        SortOrder::Ascend => query.sort_target != SortTarget::Key,
+        SortOrder::Descend => true,
+    };
+    if query.count_only {
+        0
+    } else if has_filter || needs_all || query.limit <= 0 {
+        usize::MAX
+    } else {
+        usize::try_from(query.limit).unwrap_or(usize::MAX).saturating_add(1)
+    }
+}
+
+fn arrange(query: &Range, mut records: Vec<Record>, count: i64, revision: Revision) -> RangeReply {
+    filter(query, &mut records);
+    sort(query, &mut records);
+    let limit = usize::try_from(query.limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX);
+    let more = records.len() > limit;
+    records.truncate(limit);
+    if query.keys_only {
+        // Sorting by value needs the whole pair, and etcd then leaves the lease in.
+        let bare = if query.sort_target == SortTarget::Value { Record::without_value } else { Record::keys_only };
+        for record in &mut records {
+            *record = bare(record);
+        }
+    }
+    RangeReply { revision, kvs: records, more, count }
+}
+
+fn filter(query: &Range, records: &mut Vec<Record>) {
+    let has = |bound: i64| bound != 0;
+    if has(query.max_mod_revision) {
+        records.retain(|record| record.pair().mod_revision.0 <= query.max_mod_revision);
+    }
+    if has(query.min_mod_revision) {
+        records.retain(|record| record.pair().mod_revision.0 >= query.min_mod_revision);
+    }
+    if has(query.max_create_revision) {
+        records.retain(|record| record.pair().create_revision.0 <= query.max_create_revision);
+    }
+    if has(query.min_create_revision) {
+        records.retain(|record| record.pair().create_revision.0 >= query.min_create_revision);
+    }
+}
+
+/// Stable, so that equal ones stay in key order in both directions.
+fn sort(query: &Range, records: &mut [Record]) {
+    let is_descending = match (query.sort_order, query.sort_target) {
+        (SortOrder::None | SortOrder::Ascend, SortTarget::Key) => return,
+        (SortOrder::Descend, _) => true,
+        (SortOrder::None | SortOrder::Ascend, _) => false,
+    };
+    let by = |a: &Record, b: &Record| -> Ordering {
+        let (a, b) = (a.pair(), b.pair());
+        match query.sort_target {
+            SortTarget::Key => a.key.cmp(b.key),
+            SortTarget::Version => a.version.cmp(&b.version),
+            SortTarget::Create => a.create_revision.cmp(&b.create_revision),
+            SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
+            SortTarget::Value => a.value.cmp(b.value),
+        }
+    };
+    if is_descending {
+        records.sort_by(|a, b| by(b, a));
+    } else {
+        records.sort_by(by);
+    }
+}

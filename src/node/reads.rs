@@ -1,0 +1,82 @@
+//! Reads: each waits for the barrier if it must be linearizable, then looks at the local state.
+
+use super::Node;
+use super::error::NodeError;
+use crate::machine;
+use crate::model::{Member, Range, RangeReply, Txn, TxnReply};
+use crate::mvcc;
+
+/// Keys that a read on an async worker may visit without leaving it; about 100 us.
+const KEYS_NOW_MAX: usize = 1000;
+
+/// What a read must have seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// Everything that was acknowledged before it began.
+    Linearizable,
+    /// Whatever this member has.
+    Serializable,
+}
+
+impl Node {
+    /// Reads a range.
+    ///
+    /// # Errors
+    /// [`NodeError::Compacted`], [`NodeError::FutureRevision`]; [`NodeError::Timeout`] without a quorum.
+    pub async fn range(&self, query: &Range) -> Result<RangeReply, NodeError> {
+        self.pass_barrier(consistency(query)).await?;
+        let shared = self.shared.clone();
+        if let Some(reply) = mvcc::range_now(&shared.machine.read().kv, query, KEYS_NOW_MAX) {
+            return Ok(reply?);
+        }
+        let query = query.clone();
+        // Long, or in need of the disk: not on an async worker.
+        let read = move || shared.range(&query);
+        tokio::task::spawn_blocking(read).await.map_err(|_| NodeError::Stopped)?.map_err(NodeError::from)
+    }
+
+    /// Answers a range that needs no waiting at all: no barrier round, few keys, all in memory. `None` if this one does;
+    /// [`Node::range`] then answers the same.
+    #[must_use]
+    pub fn range_now(&self, query: &Range) -> Option<Result<RangeReply, NodeError>> {
+        if let Err(stopped) = self.barrier.check_running() {
+            return Some(Err(stopped));
+        }
+        if !query.serializable && !self.barrier.is_open() {
+            return None;
+        }
+        let reply = mvcc::range_now(&self.shared.machine.read().kv, query, KEYS_NOW_MAX)?;
+        Some(reply.map_err(NodeError::from))
+    }
+
+    /// Answers a txn that only reads, from one state.
+    ///
+    /// # Errors
+    /// As [`Node::range`]; a range in it is refused as apply would refuse it.
+    pub async fn read_txn(&self, txn: &Txn, consistency: Consistency) -> Result<TxnReply, NodeError> {
+        self.pass_barrier(consistency).await?;
+        let (shared, txn) = (self.shared.clone(), txn.clone());
+        let read = move || machine::read_txn(&shared, &txn);
+        Ok(tokio::task::spawn_blocking(read).await.map_err(|_| NodeError::Stopped)???)
+    }
+
+    /// The members of the cluster, in order of id.
+    ///
+    /// # Errors
+    /// [`NodeError::Timeout`] without a quorum, if it must be linearizable.
+    pub async fn members(&self, consistency: Consistency) -> Result<Vec<Member>, NodeError> {
+        self.pass_barrier(consistency).await?;
+        Ok(self.shared.machine.read().members.values().cloned().collect())
+    }
+
+    async fn pass_barrier(&self, consistency: Consistency) -> Result<(), NodeError> {
+        match consistency {
+            Consistency::Serializable => self.barrier.check_running(),
+            Consistency::Linearizable => self.barrier.pass().await,
+        }
+    }
+}
+
+fn consistency(query: &Range) -> Consistency {
+    if query.serializable { Consistency::Serializable } else { Consistency::Linearizable }
+}

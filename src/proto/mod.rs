@@ -1,0 +1,51 @@
+//! The messages on the wire and in the log, generated from `proto/`.
+//!
+//! `proto/etcd` is our own text of etcd's client API: names and numbers are the contract with clients. `proto/lodemark`
+//! has what only our log carries. Byte fields are [`bytes::Bytes`], which share the buffer they were read from.
+//!
+//! One message is not generated: a [`KeyValue`] is the stored [`crate::model::Record`] itself, so that answers and
+//! events copy its bytes and never encode a pair again.
+//!
+//! Only the fronts and the log use these; everything else speaks [`crate::model`], and `convert` leads from one to the
+//! other.
+
+mod convert;
+mod record;
+
+pub use record::KeyValue;
+
+/// Keys, watches, leases, members, maintenance and auth, with their services.
+#[allow(missing_docs, clippy::all, reason = "generated")]
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+
+/// Events. The pair is [`KeyValue`].
+#[allow(missing_docs, clippy::all, reason = "generated")]
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+
+/// Users, roles and permissions.
+#[allow(missing_docs, clippy::all, reason = "generated")]
+pub mod authpb {
+    tonic::include_proto!("authpb");
+}
+
+/// Locks, with their service.
+#[allow(missing_docs, clippy::all, reason = "generated")]
+pub mod v3lockpb {
+    tonic::include_proto!("v3lockpb");
+}
+
+/// Elections, with their service.
+#[allow(missing_docs, clippy::all, reason = "generated")]
+pub mod v3electionpb {
+    tonic::include_proto!("v3electionpb");
+}
+
+/// What only our log carries.
+#[allow(missing_docs, clippy::all, reason = "generated")]
+pub mod lodemarkpb {
+    tonic::include_proto!("lodemarkpb");
+}

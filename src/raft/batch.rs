@@ -1,0 +1,81 @@
+//! Many commands in one log entry.
+//!
+//! A put costs one Raft entry, one append and one wake-up of openraft's core if it travels alone. Commands that wait at
+//! the same time travel together instead:
+//!
+//! ```text
+//! batch    = kind (u8, 1: commands), command*
+//! command  = length (varint), InternalRaftRequest of that many bytes
+//! ```
+//!
+//! The inner message has the layout of etcd's own log requests around the client's own bytes: nothing is encoded anew.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
+
+use super::Proposal;
+use super::command::{self, DecodeError};
+use super::types::Batch;
+use crate::model::Command;
+
+/// The first byte of an entry that carries commands; see [`super::log_codec`].
+pub(super) const KIND_COMMANDS: u8 = 1;
+
+/// Puts proposals into one entry, in order.
+pub(super) fn encode<'a>(proposals: impl Iterator<Item = &'a Proposal> + Clone) -> Batch {
+    let framed_len = |p: &Proposal| encoded_len_varint(p.encoded_len() as u64) + p.encoded_len();
+    let len = 1 + proposals.clone().map(framed_len).sum::<usize>();
+    let mut out = BytesMut::with_capacity(len);
+    out.put_u8(KIND_COMMANDS);
+    for proposal in proposals {
+        encode_varint(proposal.encoded_len() as u64, &mut out);
+        proposal.encode(&mut out);
+    }
+    debug_assert_eq!(out.len(), len, "a batch is allocated once");
+    Batch(out.freeze())
+}
+
+/// Reads the commands of an entry back.
+///
+/// # Errors
+/// [`DecodeError`] if the entry holds something this version does not know. That is a fault: other members may have
+/// applied it.
+pub(super) fn decode(batch: &Batch) -> Result<Vec<Command>, DecodeError> {
+    let mut rest = batch.0.clone();
+    let mut commands = Vec::new();
+    if rest.try_get_u8() != Ok(KIND_COMMANDS) {
+        return Err(DecodeError::Kind);
+    }
+    while !rest.is_empty() {
+        let len = decode_varint(&mut rest)?;
+        let len = usize::try_from(len).ok().filter(|&len| len <= rest.len()).ok_or(DecodeError::Truncated)?;
+        let request: Bytes = rest.split_to(len);
+        commands.push(command::decode(request)?);
+    }
+    Ok(commands)
+}
+
+/// Reads the payload of a log entry as apply does; for tools and fuzzing.
+///
+/// # Errors
+/// [`DecodeError`] if it holds no commands, or any that this version does not know.
+pub fn decode_commands(payload: Bytes) -> Result<Vec<Command>, DecodeError> {
+    decode(&Batch(payload))
+}
+
+/// Writes the payload of a log entry as the proposer does; for tools and fuzzing.
+pub fn encode_commands<'a>(proposals: impl Iterator<Item = &'a Proposal> + Clone) -> Bytes {
+    encode(proposals).0
+}
+
+/// The bytes that a field of `len` bytes takes with its tag.
+pub(super) fn field_len(field: u32, len: usize) -> usize {
+    prost::encoding::key_len(field) + encoded_len_varint(len as u64) + len
+}
+
+/// Writes tag, length and bytes of a field.
+pub(super) fn put_field(field: u32, body: &[u8], out: &mut BytesMut) {
+    prost::encoding::encode_key(field, prost::encoding::WireType::LengthDelimited, out);
+    encode_varint(body.len() as u64, out);
+    out.put_slice(body);
+}

@@ -1,0 +1,458 @@
+//! Checkpoints: how applied state reaches redb.
+//!
+//! Apply is memory only. What it would write to the tables gathers in one pending buffer, together with the meta of the
+//! last entry it came from; a thread takes the whole buffer now and then and writes it as one transaction:
+//!
+//! ```text
+//! apply --add--> pending --take--> wait until the log is durable that far --> Storage::commit --> release the tail
+//! ```
+//!
+//! Because the buffer is taken whole, redb always holds an exact prefix of the log: the state as of its applied entry
+//! D. Recovery loads it and applies the log after D. The wait keeps `D <= synced`: openraft may apply what the cluster
+//! has committed before this member's own log is durable, and a checkpoint ahead of the log could not be recovered.
+//!
+//! The buffer is bounded by whoever proposes: [`Checkpoints::pending_bytes`] tells how far the tables are behind. A disk
+//! without space therefore stops nothing at once: the changes go back into the buffer and wait. Any other error is the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
+
+use crate::machine::{Machine, Shared};
+use crate::model::{Revision, SubRevision};
+use crate::storage::{self, Meta, Storage, TableWrite};
+use crate::wal::Wal;
+
+/// A buffer of this size is written without waiting longer.
+const PENDING_BYTES_DUE: usize = 16 * 1024 * 1024;
+/// How long changes wait for company before they are written.
+const PENDING_TIME_DUE: Duration = Duration::from_secs(1);
+/// How long a full disk is left alone before it is tried again.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
+/// What one table write is counted as beside its record.
+const WRITE_OVERHEAD_BYTES: usize = 64;
+/// How many revisions the tail lets go of under one hold of the lock.
+const RELEASE_REVISIONS: i64 = 4096;
+
+/// The pending changes and what became of earlier ones.
+#[derive(Debug)]
+pub struct Checkpoints {
+    shared: Arc<Shared>,
+    wal: Wal,
+    pending: Mutex<Pending>,
+    changed: Condvar,
+    /// Held while a transaction is written, so that an install can keep it away from tables it replaces.
+    writing: Mutex<()>,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    /// Counts the buffers, first is 1; this one's number.
+    number: u64,
+    writes: Vec<TableWrite>,
+    bytes: usize,
+    /// As of the last entry that `writes` came from.
+    meta: Option<Meta>,
+    /// As of the last entry that was applied, in this buffer or an earlier one.
+    membership: Bytes,
+    /// Somebody waits for it.
+    wanted: bool,
+    closed: bool,
+}
+
+/// How far the tables are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Progress {
+    /// D: the last entry in the tables.
+    applied: u64,
+    /// The number of the last buffer that was written.
+    written: u64,
+    /// Why there will be no more.
+    failed: Option<Arc<str>>,
+}
+
+impl Checkpoints {
+    /// Begins at the state that `shared` was loaded with; `meta` is what its storage says.
+    pub fn new(shared: Arc<Shared>, wal: Wal, meta: &Meta) -> Arc<Checkpoints> {
+        let (progress, _) = watch::channel(Progress { applied: meta.applied.index, ..Progress::default() });
+        let pending = Mutex::new(Pending::new(1, meta.membership.clone()));
+        Arc::new(Checkpoints { shared, wal, pending, changed: Condvar::new(), writing: Mutex::new(()), progress })
+    }
+
+    /// The tables as they are.
+    pub fn storage(&self) -> Arc<Storage> {
+        self.shared.storage.load_full()
+    }
+
+    /// Adds the writes of a run of entries. Called while the machine is still held, so that runs and removals follow
+    /// each other as the machine saw them.
+    pub(super) fn add(&self, writes: &mut Vec<TableWrite>, meta: Meta) {
+        let mut pending = self.pending.lock();
+        let was_idle = pending.meta.is_none();
+        pending.bytes += writes.iter().map(bytes_of).sum::<usize>();
+        pending.writes.append(writes);
+        pending.membership = meta.membership.clone();
+        pending.meta = Some(meta);
+        if was_idle || pending.bytes >= PENDING_BYTES_DUE {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Compacts a few keys and passes on what storage must delete. `false` when there is nothing left to do now.
+    pub fn compact_step(&self, keys_max: usize) -> bool {
+        let mut machine = self.shared.machine.write();
+        let Some(removed) = machine.kv.compact_step(keys_max) else { return false };
+        self.add_removals(removed, &machine);
+        true
+    }
+
+    fn add_removals(&self, removed: Vec<SubRevision>, machine: &Machine) {
+        let mut pending = self.pending.lock();
+        // Without pending entries the removals have no meta to travel with: take the machine's. Its membership is not
+        // that of the tables, which a checkpoint on its way may be about to change.
+        if pending.meta.is_none() {
+            pending.meta = Some(machine.meta(pending.membership.clone()));
+        }
+        pending.bytes += removed.len() * WRITE_OVERHEAD_BYTES;
+        pending.writes.extend(removed.into_iter().map(|at| TableWrite::RemoveRecord { at }));
+        self.changed.notify_one();
+    }
+
+    /// Bytes that wait for the next checkpoint.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.lock().bytes
+    }
+
+    /// D: the last log index that the tables hold.
+    pub fn applied(&self) -> u64 {
+        self.progress.borrow().applied
+    }
+
+    /// Waits until the tables hold everything that was applied, and every removal, when this is called.
+    ///
+    /// # Errors
+    /// Why checkpoints have stopped.
+    pub async fn flush(&self) -> Result<(), Arc<str>> {
+        let target = {
+            let mut pending = self.pending.lock();
+            pending.wanted = pending.meta.is_some();
+            self.changed.notify_one();
+            if pending.wanted { pending.number } else { pending.number - 1 }
+        };
+        let mut progress = self.progress.subscribe();
+        let reached = progress.wait_for(|progress| progress.written >= target || progress.failed.is_some()).await;
+        match reached.map(|progress| progress.failed.clone()) {
+            Ok(None) => Ok(()),
+            Ok(Some(why)) => Err(why),
+            Err(_) => Err("checkpoints have stopped".into()),
+        }
+    }
+
+    /// Waits until checkpoints fail; gives the reason. Pending as long as they do not.
+    pub async fn failed(&self) -> Arc<str> {
+        let mut progress = self.progress.subscribe();
+        match progress.wait_for(|progress| progress.failed.is_some()).await {
+            Ok(progress) => progress.failed.clone().unwrap_or_default(),
+            // Impossible while `self` holds the sender.
+            Err(_) => "checkpoints have stopped".into(),
+        }
+    }
+
+    /// Lets the checkpointer end after one last checkpoint.
+    pub fn close(&self) {
+        self.pending.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Keeps checkpoints away while `replace` swaps tables and machine; what was pending belongs to the old ones.
+    pub(super) fn replace<E>(&self, replace: impl FnOnce() -> Result<Meta, E>) -> Result<(), E> {
+        let _writing = self.writing.lock();
+        let Meta { applied, membership, .. } = replace()?;
+        let dropped = {
+            let mut pending = self.pending.lock();
+            let dropped = pending.number;
+            *pending = Pending { closed: pending.closed, ..Pending::new(dropped + 1, membership) };
+            dropped
+        };
+        self.progress.send_modify(|progress| {
+            progress.applied = applied.index;
+            progress.written = dropped;
+        });
+        Ok(())
+    }
+
+    /// Takes the pending buffer, if there is anything in it.
+    fn take(&self) -> Option<Pending> {
+        let mut pending = self.pending.lock();
+        pending.meta.as_ref()?;
+        let next = Pending::new(pending.number + 1, pending.membership.clone());
+        let next = Pending { closed: pending.closed, ..next };
+        Some(std::mem::replace(&mut *pending, next))
+    }
+
+    /// Puts what was taken and could not be written before what came since. `false` if nobody will come for it.
+    fn put_back(&self, taken: Pending) -> bool {
+        let mut pending = self.pending.lock();
+        let since = std::mem::replace(&mut pending.writes, taken.writes);
+        pending.writes.extend(since);
+        pending.bytes += taken.bytes;
+        pending.meta = pending.meta.take().or(taken.meta);
+        pending.wanted |= taken.wanted;
+        !pending.closed
+    }
+
+    fn fail(&self, why: &str) {
+        self.progress.send_modify(|progress| progress.failed = Some(why.into()));
+    }
+}
+
+impl Pending {
+    fn new(number: u64, membership: Bytes) -> Pending {
+        Pending { number, writes: Vec::new(), bytes: 0, meta: None, membership, wanted: false, closed: false }
+    }
+}
+
+/// The checkpointer's thread as a value.
+#[derive(Debug)]
+pub struct Checkpointer {
+    checkpoints: Arc<Checkpoints>,
+    /// The last checkpoint found no space.
+    is_full: bool,
+}
+
+impl Checkpointer {
+    /// Writes what gathers in `checkpoints`.
+    pub fn new(checkpoints: Arc<Checkpoints>) -> Checkpointer {
+        Checkpointer { checkpoints, is_full: false }
+    }
+
+    /// Runs until checkpoints are closed or fail.
+    pub fn run(mut self) {
+        while self.wait() && self.step() {}
+    }
+
+    /// Waits until a checkpoint is due; `false` if there will be none.
+    fn wait(&mut self) -> bool {
+        let checkpoints = &self.checkpoints;
+        let mut pending = checkpoints.pending.lock();
+        while pending.meta.is_none() && !pending.closed {
+            checkpoints.changed.wait(&mut pending);
+        }
+        let is_due = |pending: &Pending| pending.bytes >= PENDING_BYTES_DUE || pending.wanted || pending.closed;
+        let mut waited = false;
+        while self.is_full && !pending.closed && !waited {
+            waited = checkpoints.changed.wait_for(&mut pending, FULL_PAUSE).timed_out();
+        }
+        while !is_due(&pending) && !waited {
+            waited = checkpoints.changed.wait_for(&mut pending, PENDING_TIME_DUE).timed_out();
+        }
+        pending.meta.is_some()
+    }
+
+    /// Writes one checkpoint of all that is pending; `false` if none can be written any more.
+    ///
+    /// Without space on the disk everything stays pending, for a later step; the last step of all does not wait for space,
+    /// for the log holds everything.
+    pub fn step(&mut self) -> bool {
+        let checkpoints = &*self.checkpoints;
+        // To the end: what replaces the state must not meet the rest of an older checkpoint.
+        let _writing = checkpoints.writing.lock();
+        let Some(taken) = checkpoints.take() else { return true };
+        let Some(meta) = taken.meta.clone() else { return true };
+        if !checkpoints.wal.wait_synced(meta.applied.index) {
+            checkpoints.fail("the write-ahead log has stopped");
+            return false;
+        }
+        let committed = checkpoints.storage().commit(&taken.writes, &meta);
+        self.is_full = matches!(committed, Err(storage::Error::Full { .. }));
+        if let Err(error) = committed {
+            tracing::error!(%error, "failed to write a checkpoint");
+            let number = taken.number;
+            if self.is_full && checkpoints.put_back(taken) {
+                tracing::warn!(checkpoint = number, "it is tried again until there is space");
+                return true;
+            }
+            checkpoints.fail(&error.to_string());
+            return false;
+        }
+        let number = taken.number;
+        drop(taken);
+        self.release_tail(meta.revision);
+        checkpoints.progress.send_modify(|progress| {
+            progress.applied = meta.applied.index;
+            progress.written = number;
+        });
+        true
+    }
+
+    /// Lets the tail go in short holds of the lock: readers and apply want it too.
+    fn release_tail(&self, through: Revision) {
+        let shared = &self.checkpoints.shared;
+        let Some(mut at) = shared.machine.read().kv.tail_start() else { return };
+        while at < through {
+            at = Revision((at.0 + RELEASE_REVISIONS).min(through.0));
+            shared.machine.write().kv.release_tail(at);
+        }
+        shared.machine.write().kv.release_tail(through);
+    }
+}
+
+fn bytes_of(write: &TableWrite) -> usize {
+    WRITE_OVERHEAD_BYTES
+        + match write {
+            TableWrite::Record { record, .. } => record.as_bytes().len(),
+            TableWrite::RemoveRecord { .. }
+            | TableWrite::Lease { .. }
+            | TableWrite::RemoveLease { .. }
+            | TableWrite::Member(_)
+            | TableWrite::RemoveMember(_) => 0,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use arc_swap::ArcSwap;
+    use parking_lot::RwLock;
+
+    use super::*;
+    use crate::env::{SeededRandom, SimDisk};
+    use crate::machine::Effects;
+    use crate::model::{Command, Compact, LogId, Put};
+    use crate::wal::{self, LogEntry, Writer};
+
+    /// More than a new file has room for.
+    const LARGE_BYTES: usize = 8 << 20;
+
+    struct Member {
+        disk: SimDisk,
+        shared: Arc<Shared>,
+        wal: Wal,
+        writer: Writer,
+        checkpoints: Arc<Checkpoints>,
+        checkpointer: Checkpointer,
+    }
+
+    fn member() -> Member {
+        let disk = SimDisk::new();
+        let options = wal::Options { segment_bytes: 64 * 1024, ..wal::Options::default() };
+        let (wal, writer, _) = Wal::open(Arc::new(disk.clone()), Arc::new(SeededRandom::new(1)), options).unwrap();
+        let storage = Storage::open(Arc::new(disk.clone()), Path::new("state"), 1 << 20).unwrap();
+        let meta = storage.meta().unwrap();
+        let machine = RwLock::new(Machine::load(&storage).unwrap());
+        let shared = Arc::new(Shared { machine, storage: ArcSwap::from_pointee(storage) });
+        let checkpoints = Checkpoints::new(shared.clone(), wal.clone(), &meta);
+        let checkpointer = Checkpointer::new(checkpoints.clone());
+        Member { disk, shared, wal, writer, checkpoints, checkpointer }
+    }
+
+    impl Member {
+        /// Appends an entry and applies it, before it is durable.
+        fn apply(&self, command: &Command, membership: &'static [u8]) {
+            let mut machine = self.shared.machine.write();
+            let at = LogId { term: 1, index: machine.applied().index + 1 };
+            let entry = LogEntry { index: at.index, term: at.term, payload: Bytes::new() };
+            self.wal.append(vec![entry], Box::new(|_| {})).unwrap();
+            machine.begin_entry(at).unwrap();
+            let mut effects = Effects::default();
+            machine.apply(command, &self.shared.storage.load(), &mut effects).unwrap().unwrap();
+            self.checkpoints.add(&mut effects.writes, machine.meta(Bytes::from_static(membership)));
+        }
+
+        fn put(&self, value: impl Into<Bytes>) {
+            let (key, value) = (Bytes::from_static(b"key"), value.into());
+            self.apply(&Command::Put(Put { key, value, ..Put::default() }), b"voters");
+        }
+
+        /// The first byte of each value in the tables.
+        fn values(&self) -> Vec<u8> {
+            let mut values = Vec::new();
+            let storage = self.shared.storage.load();
+            for part in storage.load_records::<Vec<_>>(2).unwrap() {
+                values.extend(part.iter().map(|(_, record)| record.value()[0]));
+            }
+            values
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_waits_until_the_log_is_durable_that_far() {
+        let Member { shared, mut writer, checkpoints, mut checkpointer, .. } = {
+            let member = member();
+            member.put("a");
+            member
+        };
+        let thread = std::thread::spawn(move || checkpointer.step());
+        while checkpoints.pending_bytes() > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!((checkpoints.applied(), shared.storage.load().meta().unwrap().applied.index), (0, 0));
+        assert!(writer.step());
+        assert!(thread.join().unwrap());
+        assert_eq!((checkpoints.applied(), shared.storage.load().meta().unwrap().applied.index), (1, 1));
+    }
+
+    #[test]
+    fn a_log_that_fails_ends_checkpoints_before_they_are_ahead_of_it() {
+        let mut member = member();
+        member.put("a");
+        drop(member.writer);
+        assert!(!member.checkpointer.step());
+        assert_eq!(member.shared.storage.load().meta().unwrap().applied.index, 0);
+    }
+
+    /// Compaction found the buffer empty while a checkpoint with a new membership was on its way, and took the membership
+    /// of the tables, which was the old one. The next checkpoint wrote it over the new one.
+    #[test]
+    fn removals_do_not_bring_an_older_membership_back() {
+        let member = member();
+        member.put("a");
+        member.put("b");
+        member.apply(&Command::Compact(Compact { revision: Revision(3), physical: false }), b"new voters");
+        let Member { shared, mut writer, checkpoints, mut checkpointer, .. } = member;
+        let thread = std::thread::spawn(move || (checkpointer.step(), checkpointer));
+        while checkpoints.pending_bytes() > 0 {
+            std::thread::yield_now();
+        }
+        assert!(checkpoints.compact_step(1000));
+        assert!(writer.step());
+        let (is_running, mut checkpointer) = thread.join().unwrap();
+        assert!(is_running && checkpointer.step());
+        assert_eq!(shared.storage.load().meta().unwrap().membership, Bytes::from_static(b"new voters"));
+    }
+
+    #[test]
+    fn a_full_disk_makes_checkpoints_wait_and_loses_nothing() {
+        let mut member = member();
+        member.put("a");
+        assert!(member.writer.step() && member.checkpointer.step());
+        member.put(vec![b'b'; LARGE_BYTES]);
+        assert!(member.writer.step());
+        member.disk.set_full(true);
+        assert!(member.checkpointer.step(), "it is no end");
+        assert_eq!((member.checkpoints.applied(), member.values()), (1, vec![b'a']));
+        assert!(member.checkpoints.pending_bytes() > 0);
+        member.disk.set_full(false);
+        member.put("c");
+        assert!(member.writer.step() && member.checkpointer.step());
+        assert_eq!(member.checkpoints.applied(), 3);
+        assert_eq!(member.values(), b"abc");
+        assert_eq!(member.checkpoints.pending_bytes(), 0);
+    }
+
+    #[test]
+    fn the_last_checkpoint_does_not_wait_for_space() {
+        let mut member = member();
+        member.put(vec![b'a'; LARGE_BYTES]);
+        assert!(member.writer.step());
+        member.disk.set_full(true);
+        member.checkpoints.close();
+        assert!(!member.checkpointer.step());
+        assert_eq!(member.checkpoints.applied(), 0);
+    }
+}

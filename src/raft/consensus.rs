@@ -1,0 +1,335 @@
+//! The handle of one member's Raft: start, propose, read barrier, status, stop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError};
+use openraft::metrics::RaftServerMetrics;
+use openraft::type_config::alias::WatchReceiverOf;
+use openraft::{Config, EmptyNode, ReadPolicy, ServerState, SnapshotPolicy};
+
+use super::log_store::LogStore;
+use super::no_peers::NoPeers;
+use super::state_machine::StateMachine;
+use super::types::{Answers, OnComplete, Tc, ours};
+use super::{Checkpoints, Observer, Proposal, StateFiles, batch};
+use crate::machine::{Rejection, Shared};
+use crate::model::{LogId, MemberId, Reply};
+use crate::storage;
+use crate::wal::{Recovered, Wal};
+
+/// Entries that one append request may carry.
+const APPEND_ENTRIES_MAX: u64 = 4096;
+
+/// How a member takes part.
+#[derive(Debug, Clone)]
+pub struct ConsensusOptions {
+    /// Who this is.
+    pub member: MemberId,
+    /// How often a leader shows that it lives.
+    pub heartbeat: Duration,
+    /// How long a follower waits for it, as etcd's flag means it.
+    pub election_timeout: Duration,
+    /// Applied entries from one snapshot to the next.
+    pub snapshot_entries: u64,
+    /// Entries kept behind a snapshot, for followers that are a little late.
+    pub catchup_entries: u64,
+}
+
+/// One member's part in the group.
+#[derive(Clone)]
+pub struct Consensus {
+    raft: openraft::Raft<Tc, StateMachine>,
+    /// Kept because each look at a fresh one costs a registration.
+    server_metrics: WatchReceiverOf<Tc, RaftServerMetrics<Tc>>,
+}
+
+/// What became of a batch: one result for each command, in order, and the entry that held it.
+#[derive(Debug)]
+pub struct Answer {
+    /// The entry.
+    pub at: LogId,
+    /// One for each command.
+    pub results: Vec<Result<Reply, Rejection>>,
+}
+
+/// Why a batch has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// It was not proposed: this member does not lead. Whoever does may be named.
+    #[error("not the leader")]
+    NotLeader(Option<MemberId>),
+    /// It may have taken effect or not.
+    #[error("the outcome is unknown")]
+    Unknown,
+    /// The member has stopped; it may have taken effect or not.
+    #[error("the member has stopped: {0}")]
+    Stopped(Arc<str>),
+}
+
+/// Why a read barrier was not passed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// This member does not lead.
+    #[error("not the leader")]
+    NotLeader(Option<MemberId>),
+    /// A quorum did not confirm the leader.
+    #[error("no quorum")]
+    NoQuorum,
+    /// The member has stopped.
+    #[error("the member has stopped: {0}")]
+    Stopped(Arc<str>),
+}
+
+/// Why a member's Raft did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings contradict each other.
+    #[error("the Raft settings are not valid: {0}")]
+    Config(#[from] openraft::ConfigError),
+    /// The log or the state cannot be read.
+    #[error("failed to read the log: {0}")]
+    Io(#[from] io::Error),
+    /// openraft refused what it found.
+    #[error("failed to start Raft: {0}")]
+    Fatal(Arc<str>),
+}
+
+/// Where this member stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RaftStatus {
+    /// The present term.
+    pub term: u64,
+    /// Who leads, as far as this member knows.
+    pub leader: Option<MemberId>,
+    /// This member leads.
+    pub leads: bool,
+    /// The last entry of the log.
+    pub last_log: u64,
+    /// The last committed entry.
+    pub committed: u64,
+    /// The last applied entry.
+    pub applied: u64,
+    /// The last entry in a snapshot.
+    pub snapshot: u64,
+    /// This member is a learner: it has no vote.
+    pub is_learner: bool,
+}
+
+impl Consensus {
+    /// Starts on the present runtime: openraft's tasks are spawned there. Applies what the log says is committed before
+    /// it returns.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start(
+        options: &ConsensusOptions,
+        log: (Wal, &Recovered),
+        state: (Arc<Shared>, &storage::Meta, StateFiles),
+        checkpoints: Arc<Checkpoints>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Consensus, StartError> {
+        let (shared, meta, files) = state;
+        let config = Arc::new(config(options).validate()?);
+        let log_store = LogStore::new(log.0, log.1)?;
+        let state_machine = StateMachine::new(shared, checkpoints, observer, files, meta)?;
+        let raft = openraft::Raft::new(options.member.0, config, NoPeers, log_store, state_machine)
+            .await
+            .map_err(|error| StartError::Fatal(error.to_string().into()))?;
+        let server_metrics = raft.server_metrics();
+        Ok(Consensus { raft, server_metrics })
+    }
+
+    /// Makes a new group of these voters; does nothing if this member is in a group already.
+    ///
+    /// # Errors
+    /// [`StartError::Fatal`] if openraft refuses them.
+    pub async fn initialize(&self, voters: &BTreeSet<MemberId>) -> Result<(), StartError> {
+        let nodes: BTreeMap<u64, EmptyNode> = voters.iter().map(|id| (id.0, EmptyNode::new())).collect();
+        match self.raft.initialize(nodes).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(StartError::Fatal(error.to_string().into())),
+        }
+    }
+
+    /// Proposes commands as one entry; `done` hears what became of them, on the thread that applied them.
+    ///
+    /// Nothing is retried: after [`ProposeError::Unknown`] the commands may have taken effect.
+    pub async fn propose<'a>(
+        &self,
+        proposals: impl Iterator<Item = &'a Proposal> + Clone,
+        done: impl FnOnce(Result<Answer, ProposeError>) + Send + 'static,
+    ) {
+        // If the core is gone it drops the responder without a word: then `Dropped` speaks.
+        let done = Dropped(Some(done));
+        let responder = OnComplete::new(move |result: openraft::raft::ClientWriteResult<Tc>| {
+            done.finish(match result {
+                Ok(response) => {
+                    let Answers(results) = response.data;
+                    Ok(Answer { at: ours(&response.log_id), results })
+                }
+                Err(error) => Err(propose_error(&error)),
+            });
+        });
+        // The error is the core's end; the responder was dropped with it.
+        let _ = self.raft.client_write_ff(batch::encode(proposals), Some(responder)).await;
+    }
+
+    /// Waits until this member has applied everything that was committed when this was called, confirmed by a quorum.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the read must not be answered then.
+    pub async fn read_barrier(&self) -> Result<(), ReadError> {
+        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(|error| match error {
+            RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)) => {
+                ReadError::NotLeader(forward.leader_id.map(MemberId))
+            }
+            RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => ReadError::NoQuorum,
+            RaftError::Fatal(fatal) => ReadError::Stopped(fatal.to_string().into()),
+        })?;
+        linearizer.await_ready(&self.raft).await.map_err(|fatal| ReadError::Stopped(fatal.to_string().into()))?;
+        Ok(())
+    }
+
+    /// The present term and whether this member leads it; cheap enough for each request.
+    pub fn leadership(&self) -> (u64, bool) {
+        let metrics = self.server_metrics.borrow_watched();
+        (metrics.vote.leader_id.term, metrics.state == ServerState::Leader)
+    }
+
+    /// Tells whether `member` alone decides: it is the only voter of the present membership.
+    pub fn is_only_voter(&self, member: MemberId) -> bool {
+        let metrics = self.server_metrics.borrow_watched();
+        match metrics.membership_config.get_joint_config().as_slice() {
+            [voters] => voters.len() == 1 && voters.contains(&member.0),
+            _ => false,
+        }
+    }
+
+    /// Where this member stands.
+    pub fn status(&self) -> RaftStatus {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: &Option<super::types::TheirLogId>| id.as_ref().map_or(0, |id| ours(id).index);
+        RaftStatus {
+            term: metrics.current_term,
+            leader: metrics.current_leader.map(MemberId),
+            leads: metrics.state == ServerState::Leader,
+            last_log: metrics.last_log_index.map_or(0, |index| index + 1),
+            committed: index(&metrics.local_committed),
+            applied: index(&metrics.last_applied),
+            snapshot: index(&metrics.snapshot),
+            is_learner: metrics.state == ServerState::Learner,
+        }
+    }
+
+    /// Waits until the term or the leader changes from `seen`; gives what they are now.
+    ///
+    /// # Errors
+    /// If the member has stopped.
+    pub async fn leadership_change(&self, seen: (u64, bool)) -> Result<(u64, bool), ReadError> {
+        let mut metrics = self.server_metrics.clone();
+        loop {
+            let now = self.leadership();
+            if now != seen {
+                return Ok(now);
+            }
+            metrics.changed().await.map_err(|_| ReadError::Stopped("Raft has ended".into()))?;
+        }
+    }
+
+    /// Waits until Raft stops by itself; gives the reason.
+    pub async fn stopped(&self) -> Arc<str> {
+        let mut metrics = self.raft.metrics();
+        loop {
+            // Taken to pieces before the wait: what is borrowed may not be held over it.
+            let ended: Option<Arc<str>> = match &metrics.borrow_watched().running_state {
+                Ok(()) => None,
+                Err(Fatal::Stopped) => Some("stopped".into()),
+                Err(fatal) => Some(fatal.to_string().into()),
+            };
+            if let Some(why) = ended {
+                return why;
+            }
+            if metrics.changed().await.is_err() {
+                return "Raft has ended".into();
+            }
+        }
+    }
+
+    /// Asks for a snapshot (a checkpoint that the log may be purged behind) without waiting for it.
+    pub async fn trigger_snapshot(&self) {
+        // An error says that the core has ended; then there is nothing to trim.
+        let _ = self.raft.trigger().snapshot().await;
+    }
+
+    /// Lets the log forget entries up to `index`, which a snapshot must hold.
+    pub async fn trigger_purge(&self, index: u64) {
+        if let Some(index) = index.checked_sub(1) {
+            // As above.
+            let _ = self.raft.trigger().purge_log(index).await;
+        }
+    }
+
+    /// Stops openraft's tasks in order.
+    pub async fn shutdown(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "Raft did not stop cleanly");
+        }
+    }
+}
+
+impl std::fmt::Debug for Consensus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consensus").field("status", &self.status()).finish()
+    }
+}
+
+/// Calls `done` with "stopped" if it is dropped before it was used.
+struct Dropped<F: FnOnce(Result<Answer, ProposeError>)>(Option<F>);
+
+impl<F: FnOnce(Result<Answer, ProposeError>)> Dropped<F> {
+    fn finish(mut self, result: Result<Answer, ProposeError>) {
+        if let Some(done) = self.0.take() {
+            done(result);
+        }
+    }
+}
+
+impl<F: FnOnce(Result<Answer, ProposeError>)> Drop for Dropped<F> {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(ProposeError::Stopped("Raft has ended".into())));
+        }
+    }
+}
+
+fn propose_error(error: &ClientWriteError<Tc>) -> ProposeError {
+    match error {
+        ClientWriteError::ForwardToLeader(forward) => ProposeError::NotLeader(forward.leader_id.map(MemberId)),
+        // Discarded: it was in the log, and another leader may yet commit it. The others cannot come of plain commands.
+        _ => ProposeError::Unknown,
+    }
+}
+
+fn config(options: &ConsensusOptions) -> Config {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let election = millis(options.election_timeout);
+    Config {
+        cluster_name: "lodemark".into(),
+        heartbeat_interval: millis(options.heartbeat),
+        // openraft adds the leader's lease to its timeout: these give a failover within etcd's election timeout.
+        election_timeout_min: (election * 4 / 10).max(millis(options.heartbeat) + 1),
+        election_timeout_max: (election * 7 / 10).max(millis(options.heartbeat) + 2),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_entries),
+        max_in_snapshot_log_to_keep: options.catchup_entries,
+        replication_lag_threshold: options.catchup_entries,
+        max_payload_entries: APPEND_ENTRIES_MAX,
+        enable_pre_vote: Some(true),
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    }
+}

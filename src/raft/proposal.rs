@@ -1,0 +1,65 @@
+//! A command on its way into the log.
+
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+
+use super::batch::{field_len, put_field};
+use super::command;
+use crate::model::Command;
+
+/// A command in the form that travels through the log: one field of etcd's `InternalRaftRequest`, holding the client's
+/// own bytes where the client's message is the command.
+///
+/// The bytes are shared with whoever received them and copied once, into the log entry.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    field: u32,
+    body: Bytes,
+}
+
+/// What etcd's request header with a request id takes beside the request; counted so that the size limit is etcd's.
+const ETCD_HEADER_BYTES: usize = 14;
+
+impl Proposal {
+    /// Wraps a put as its client sent it: an encoded, validated `PutRequest`.
+    #[must_use]
+    pub fn put(request: Bytes) -> Proposal {
+        Proposal { field: command::FIELD_PUT, body: request }
+    }
+
+    /// Wraps an encoded, validated `DeleteRangeRequest`.
+    #[must_use]
+    pub fn delete_range(request: Bytes) -> Proposal {
+        Proposal { field: command::FIELD_DELETE_RANGE, body: request }
+    }
+
+    /// Wraps an encoded, validated `TxnRequest`.
+    #[must_use]
+    pub fn txn(request: Bytes) -> Proposal {
+        Proposal { field: command::FIELD_TXN, body: request }
+    }
+
+    pub(super) fn of_message(field: u32, message: &impl Message) -> Proposal {
+        Proposal { field, body: message.encode_to_vec().into() }
+    }
+
+    /// The size that `--max-request-bytes` is compared with: as etcd counts it, with its request header.
+    #[must_use]
+    pub fn request_bytes(&self) -> usize {
+        self.encoded_len() + ETCD_HEADER_BYTES
+    }
+
+    pub(super) fn encoded_len(&self) -> usize {
+        field_len(self.field, self.body.len())
+    }
+
+    pub(super) fn encode(&self, out: &mut BytesMut) {
+        put_field(self.field, &self.body, out);
+    }
+}
+
+impl From<&Command> for Proposal {
+    fn from(command: &Command) -> Proposal {
+        command::encode(command)
+    }
+}

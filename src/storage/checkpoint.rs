@@ -1,0 +1,415 @@
+//! Opening the file and committing to it.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::ops::{Bound, ControlFlow};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+
+use super::backend::Backend;
+use super::error::{self, Damage, Error, Fault, guarded};
+use super::meta::Sums;
+use super::read::visit;
+use super::tables::{IdKey, LEASES, MEMBERS, RECORDS, RecordKey, Table};
+use super::{FORMAT, Identity, Meta, TableSum, TableWrite, codec, meta};
+use crate::env::{Disk, File, SyncSite};
+
+/// The checkpoint: one redb file. All methods may be called from several threads; one commit runs at a time.
+pub struct Storage {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    cache_bytes: usize,
+    /// `None` only after a reopening that failed. Held to read by whoever uses the database, to write by a reopening.
+    database: RwLock<Option<Database>>,
+    /// Counts reopenings.
+    generation: AtomicU64,
+    /// Held by a commit until the database is usable again. Taken before `database`.
+    commits: Mutex<()>,
+}
+
+impl Storage {
+    /// Opens the file at `path`, or makes it if there is none, with about `cache_bytes` of memory for pages.
+    ///
+    /// A new file appears under its name only when it is whole; what an earlier attempt left behind is replaced.
+    /// After a crash the file is as the last finished commit left it.
+    ///
+    /// # Errors
+    /// - [`Error::Newer`] if a newer version wrote it.
+    /// - [`Error::Foreign`] if it is something else, or an import that did not end.
+    /// - [`Error::Corrupt`] if it is damaged. Opening reads the whole file to verify redb's checksums of its pages; our own are
+    ///   checked when it is read.
+    pub fn open(disk: Arc<dyn Disk>, path: &Path, cache_bytes: usize) -> Result<Storage, Error> {
+        if disk.exists(path).map_err(|error| error::disk(path, error))? {
+            // A killed process may have given it its name and not made that durable.
+            sync_folder(disk.as_ref(), path)?;
+        } else {
+            make(disk.as_ref(), path)?;
+        }
+        let file: Arc<dyn File> = Arc::from(disk.open(path).map_err(|error| error::disk(path, error))?);
+        let database = open_database(&file, path, cache_bytes, Check::EveryPage)?;
+        Ok(Storage {
+            path: path.to_path_buf(),
+            file,
+            cache_bytes,
+            database: RwLock::new(Some(database)),
+            generation: AtomicU64::new(0),
+            commits: Mutex::new(()),
+        })
+    }
+
+    /// Tells whom the file at `path` belongs to, without verifying its pages; `None` if there is no file, or it was not
+    /// said yet.
+    ///
+    /// # Errors
+    /// As [`Storage::open`].
+    pub fn identity_of(disk: &dyn Disk, path: &Path) -> Result<Option<Identity>, Error> {
+        if !disk.exists(path).map_err(|error| error::disk(path, error))? {
+            return Ok(None);
+        }
+        let file = Arc::from(disk.open(path).map_err(|error| error::disk(path, error))?);
+        let database = open_database(&file, path, 0, Check::Nothing)?;
+        guarded(path, || {
+            let identity = meta::identity(&database.begin_read()?)?;
+            database.close()?;
+            Ok(identity)
+        })
+    }
+
+    /// Writes whom the file belongs to, durably. Saying the same again does nothing.
+    ///
+    /// # Errors
+    /// - [`Error::Identity`] if it belongs to another.
+    /// - As [`Storage::commit`].
+    pub fn set_identity(&self, identity: Identity) -> Result<(), Error> {
+        match self.identity()? {
+            Some(found) if found == identity => Ok(()),
+            Some(found) => Err(Error::Identity { file: self.path.clone(), found, given: identity }),
+            None => self.transact(|transaction| meta::put_identity(transaction, identity)),
+        }
+    }
+
+    /// Applies `writes` in order and replaces the meta, in one durable transaction: all of it or nothing.
+    ///
+    /// Many writes at once are cheap, most so if records come in ascending order; removals of records should come in
+    /// batches of about 1000. Removing what is not there does
+    /// nothing, but within the span of a table's keys it makes this walk the whole table.
+    ///
+    /// # Errors
+    /// The tables stay as they were, and:
+    /// - [`Error::Full`]: no space. The file has been opened again and can be read and committed to; a [`super::Frozen`]
+    ///   taken before is closed.
+    /// - [`Error::Io`]: it is unknown what is durable; stop.
+    /// - [`Error::Corrupt`]: a record to be replaced or removed is damaged, or redb found damage.
+    pub fn commit(&self, writes: &[TableWrite], meta: &Meta) -> Result<(), Error> {
+        self.transact(|transaction| {
+            let mut sums = meta::sums(transaction)?;
+            write_tables(transaction, Changes::of(writes), &mut sums)?;
+            meta::write(transaction, meta, &sums)
+        })
+    }
+
+    /// The length of the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn file_bytes(&self) -> Result<u64, Error> {
+        self.file.len().map_err(|error| error::disk(&self.path, error))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `call` on the database. A call whose database a reopening closed is run again.
+    pub(super) fn with_database<R>(&self, call: impl Fn(&Database) -> Result<R, Fault>) -> Result<R, Error> {
+        let once = || {
+            guarded(&self.path, || match self.database.read().as_ref() {
+                Some(database) => call(database),
+                None => Err(Fault::closed()),
+            })
+        };
+        loop {
+            // Acquire pairs with the release in `reopen`, though the lock around the database orders them as well.
+            let generation = self.generation.load(Ordering::Acquire);
+            match once() {
+                Err(Error::Closed { .. }) => {
+                    // A commit that ran out of space holds this until the database is open again.
+                    drop(self.commits.lock());
+                    if self.generation.load(Ordering::Acquire) == generation {
+                        return Err(Error::Closed { file: self.path.clone() });
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn transact(&self, write: impl FnOnce(&WriteTransaction) -> Result<(), Fault>) -> Result<(), Error> {
+        let _commits = self.commits.lock();
+        let done = guarded(&self.path, || {
+            let database = self.database.read();
+            let database = database.as_ref().ok_or_else(Fault::closed)?;
+            transact(database, write)
+        });
+        if let Err(Error::Full { .. }) = &done {
+            self.reopen().map_err(|error| match error {
+                // The database is gone now, which is more than a full disk.
+                Error::Full { file, source } => Error::Io { file, source },
+                error => error,
+            })?;
+        }
+        done
+    }
+
+    /// Opens the file anew: after a failed write redb refuses everything, reads too.
+    pub(super) fn reopen(&self) -> Result<(), Error> {
+        let mut database = self.database.write();
+        if let Some(failed) = database.take() {
+            // It cannot write any more, so what it says at its end is the error we know.
+            let _ = guarded(&self.path, || Ok(failed.close()?));
+        }
+        *database = Some(open_database(&self.file, &self.path, self.cache_bytes, Check::Nothing)?);
+        self.generation.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        if let Some(database) = self.database.get_mut().take() {
+            // Nothing is lost if closing fails: every commit was durable when it returned.
+            let _ = guarded(&self.path, || Ok(database.close()?));
+        }
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storage").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Makes an empty file that can be opened, and gives it its name last.
+fn make(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
+    let mut unfinished = OsString::from(path);
+    unfinished.push(".new");
+    let unfinished = PathBuf::from(unfinished);
+    let at = |error| error::disk(path, error);
+
+    let database = create_database(disk, &unfinished, SyncSite::Checkpoint, 0)?;
+    let filled = guarded(path, || {
+        transact(&database, |transaction| finish(transaction, &Meta::default(), &Sums::default(), FORMAT))
+    });
+    let closed = guarded(path, || Ok(database.close()?));
+    filled.and(closed)?;
+    disk.rename(&unfinished, path).map_err(at)?;
+    sync_folder(disk, path)
+}
+
+/// Makes the name of the file durable.
+fn sync_folder(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    disk.sync_dir(folder, SyncSite::DataFolder).map_err(|error| error::disk(path, error))
+}
+
+/// Makes a new, empty redb file, in place of one that is there.
+pub(super) fn create_database(
+    disk: &dyn Disk,
+    path: &Path,
+    site: SyncSite,
+    cache_bytes: usize,
+) -> Result<Database, Error> {
+    let at = |error| error::disk(path, error);
+    if disk.exists(path).map_err(at)? {
+        disk.remove(path).map_err(at)?;
+    }
+    let file = Arc::from(disk.create(path).map_err(at)?);
+    guarded(path, || Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(Backend { file, site })?))
+}
+
+/// What is done before a file is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// redb's checksum of every page is verified, and the record of free pages made anew from the tables: redb trusts
+    /// it as it is, and commits with a wrong one panic or overwrite live pages.
+    EveryPage,
+    /// Only what recovery needs. For a file that this process wrote and whose disk is full: the full check takes time
+    /// and space.
+    Nothing,
+}
+
+fn open_database(file: &Arc<dyn File>, path: &Path, cache_bytes: usize, check: Check) -> Result<Database, Error> {
+    // redb would make a new database of an empty file.
+    if file.is_empty().map_err(|error| error::disk(path, error))? {
+        return Err(Error::Foreign { file: path.to_path_buf(), why: "it is empty".to_owned() });
+    }
+    guarded(path, || {
+        let backend = Backend { file: Arc::clone(file), site: SyncSite::Checkpoint };
+        let mut builder = Builder::new();
+        builder.set_cache_size(cache_bytes).set_check_integrity_on_open(check == Check::EveryPage);
+        let database = builder.create_with_backend(backend).map_err(unopened)?;
+        meta::check_format(&database.begin_read()?)?;
+        Ok(database)
+    })
+}
+
+fn unopened(error: redb::DatabaseError) -> Fault {
+    match error {
+        // So redb tells that the first bytes are not its own.
+        redb::DatabaseError::Storage(redb::StorageError::Io(error))
+            if error.kind() == std::io::ErrorKind::InvalidData =>
+        {
+            Fault::Foreign(error.to_string())
+        }
+        error @ redb::DatabaseError::UpgradeRequired(_) => Fault::Foreign(error.to_string()),
+        error => error.into(),
+    }
+}
+
+/// Runs `write` in one durable transaction.
+pub(super) fn transact(
+    database: &Database,
+    write: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    // Keeps the allocator's state in the commit, so that a start after a crash need not walk the whole file.
+    transaction.set_quick_repair(true);
+    write(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+/// Writes what makes a file whole: every table, the meta, and the format number.
+pub(super) fn finish(transaction: &WriteTransaction, meta: &Meta, sums: &Sums, format: u32) -> Result<(), Fault> {
+    transaction.open_table(RECORDS)?;
+    transaction.open_table(LEASES)?;
+    transaction.open_table(MEMBERS)?;
+    meta::write(transaction, meta, sums)?;
+    meta::put_format(transaction, format)
+}
+
+/// Changes by table. A value of `None` removes; of several changes of a key the last one counts.
+#[derive(Debug, Default)]
+pub(super) struct Changes<'a> {
+    pub(super) records: Vec<Change<RecordKey, &'a [u8]>>,
+    pub(super) leases: Vec<Change<IdKey, Vec<u8>>>,
+    pub(super) members: Vec<Change<IdKey, Vec<u8>>>,
+}
+
+/// A key and its new payload.
+pub(super) type Change<K, P> = (K, Option<P>);
+
+impl<'a> Changes<'a> {
+    fn of(writes: &'a [TableWrite]) -> Changes<'a> {
+        let mut changes = Changes::default();
+        for write in writes {
+            match write {
+                TableWrite::Record { at, record } => {
+                    debug_assert!(at.main.0 >= 0, "revisions in the store are not negative");
+                    changes.records.push((codec::record_key(*at), Some(record.as_bytes())));
+                }
+                TableWrite::RemoveRecord { at } => changes.records.push((codec::record_key(*at), None)),
+                TableWrite::Lease { id, ttl, remaining } => {
+                    changes.leases.push((id.0.to_be_bytes(), Some(codec::encode_lease(*ttl, *remaining))));
+                }
+                TableWrite::RemoveLease { id } => changes.leases.push((id.0.to_be_bytes(), None)),
+                TableWrite::Member(member) => {
+                    changes.members.push((member.id.0.to_be_bytes(), Some(codec::encode_member(member))));
+                }
+                TableWrite::RemoveMember(id) => changes.members.push((id.0.to_be_bytes(), None)),
+            }
+        }
+        changes
+    }
+}
+
+/// Applies changes to the tables and to their sums.
+pub(super) fn write_tables(transaction: &WriteTransaction, changes: Changes<'_>, sums: &mut Sums) -> Result<(), Fault> {
+    let [records, leases, members] = sums;
+    write_table(transaction, Table::Records, RECORDS, changes.records, records)?;
+    write_table(transaction, Table::Leases, LEASES, changes.leases, leases)?;
+    write_table(transaction, Table::Members, MEMBERS, changes.members, members)
+}
+
+fn write_table<const N: usize, P: AsRef<[u8]>>(
+    transaction: &WriteTransaction,
+    table: Table,
+    definition: TableDefinition<'_, &'static [u8; N], &'static [u8]>,
+    mut changes: Vec<Change<[u8; N], P>>,
+    sum: &mut TableSum,
+) -> Result<(), Fault> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    // Stable, so that changes of one key stay in order; in order already, nearly always. Then only the last of each
+    // key is kept.
+    changes.sort_by_key(|(key, _)| *key);
+    changes.reverse();
+    changes.dedup_by_key(|(key, _)| *key);
+    changes.reverse();
+
+    let mut open = transaction.open_table(definition)?;
+    let last = open.last()?.map(|(key, _)| *key.value());
+    let (within, beyond) = changes.split_at(changes.partition_point(|(key, _)| last.is_some_and(|last| *key <= last)));
+    let mut sealed = Vec::new();
+    let mut missed = Vec::new();
+
+    for (key, payload) in within {
+        let before = match payload {
+            Some(payload) => {
+                codec::seal(key, payload.as_ref(), &mut sealed);
+                open.insert(key, sealed.as_slice())?
+            }
+            None => {
+                let before = open.remove(key)?;
+                if before.is_none() {
+                    missed.push(*key);
+                }
+                before
+            }
+        };
+        if let Some(before) = before {
+            let before = codec::unseal(key, before.value()).map_err(|why| Fault::entry(table, key, why))?;
+            sum.remove(table.number(), key, before);
+        }
+        if let Some(payload) = payload {
+            sum.add(table.number(), key, payload.as_ref());
+        }
+    }
+
+    check_absent(&open, table, &missed)?;
+
+    // What lies beyond the last key is appended through a cursor: redb then builds whole pages at once instead of
+    // descending the tree for each entry. Removals there find nothing.
+    let mut end = open.upper_bound_mut(Bound::<&[u8; N]>::Unbounded)?;
+    for (key, payload) in beyond {
+        if let Some(payload) = payload {
+            codec::seal(key, payload.as_ref(), &mut sealed);
+            end.insert_before(key, sealed.as_slice())?;
+            sum.add(table.number(), key, payload.as_ref());
+        }
+    }
+    Ok(end.close()?)
+}
+
+/// Checks that keys that were to be removed and not found are really not there.
+///
+/// A damaged inner page leads look-ups astray, while walking the table finds the entry still. The sum cannot tell: an
+/// entry that was not removed was not taken out of it either, and would live on.
+fn check_absent<const N: usize>(
+    open: &impl ReadableTable<&'static [u8; N], &'static [u8]>,
+    table: Table,
+    missed: &[[u8; N]],
+) -> Result<(), Fault> {
+    if missed.is_empty() {
+        return Ok(());
+    }
+    visit(open, table, None, |key, _| match missed.binary_search(key) {
+        Ok(_) => Err(Fault::entry(table, key, Damage::Misplaced)),
+        Err(_) => Ok(ControlFlow::Continue(())),
+    })
+}

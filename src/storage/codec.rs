@@ -1,0 +1,202 @@
+//! Keys and values as bytes.
+//!
+//! Keys are big-endian so that byte order is number order; everything else is little-endian. Every value, `meta`'s too,
+//! is sealed: the CRC32C over key and payload, then the payload. So a value that belongs to another key shows as well.
+
+use bytes::Bytes;
+
+use super::error::Damage;
+use super::tables::RecordKey;
+use super::{Identity, TableSum};
+use crate::model::{ClusterId, LogId, Member, MemberId, Revision, SubRevision};
+
+const CRC_LEN: usize = 4;
+
+/// The key of a record. Revisions in the store are never negative; a negative bound stands before all of them.
+pub(super) fn record_key(at: SubRevision) -> RecordKey {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&u64::try_from(at.main.0).unwrap_or(0).to_be_bytes());
+    key[8..].copy_from_slice(&at.sub.to_be_bytes());
+    key
+}
+
+/// The sub-revision of a record's key.
+pub(super) fn sub_revision(key: &RecordKey) -> SubRevision {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *key;
+    let main = u64::from_be_bytes([a, b, c, d, e, f, g, h]).cast_signed();
+    SubRevision { main: Revision(main), sub: u32::from_be_bytes([i, j, k, l]) }
+}
+
+/// The key after `key` in order; `None` after the last.
+pub(super) fn next_key<const N: usize>(mut key: [u8; N]) -> Option<[u8; N]> {
+    for byte in key.iter_mut().rev() {
+        *byte = byte.wrapping_add(1);
+        if *byte != 0 {
+            return Some(key);
+        }
+    }
+    None
+}
+
+/// Puts the sealed value of `key` into `out`, which is emptied first.
+pub(super) fn seal(key: &[u8], payload: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&checksum(key, payload).to_le_bytes());
+    out.extend_from_slice(payload);
+}
+
+/// The payload of a sealed value.
+pub(super) fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], Damage> {
+    let (crc, payload) = sealed.split_first_chunk::<CRC_LEN>().ok_or(Damage::Short)?;
+    if u32::from_le_bytes(*crc) == checksum(key, payload) { Ok(payload) } else { Err(Damage::Checksum) }
+}
+
+fn checksum(key: &[u8], payload: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), payload)
+}
+
+/// Ttl and remaining seconds of a lease.
+pub(super) fn encode_lease(ttl: i64, remaining: i64) -> Vec<u8> {
+    [ttl.to_le_bytes(), remaining.to_le_bytes()].concat()
+}
+
+/// Reads what [`encode_lease`] wrote.
+pub(super) fn decode_lease(payload: &[u8]) -> Result<(i64, i64), Damage> {
+    Cursor(payload).whole(|from| Ok((from.i64()?, from.i64()?)))
+}
+
+/// A member without its id: flags, name, peer addresses, client addresses.
+pub(super) fn encode_member(member: &Member) -> Vec<u8> {
+    let mut out = vec![u8::from(member.is_learner)];
+    put_text(&mut out, &member.name);
+    for urls in [&member.peer_urls, &member.client_urls] {
+        put_len(&mut out, urls.len());
+        for url in urls {
+            put_text(&mut out, url);
+        }
+    }
+    out
+}
+
+/// Reads what [`encode_member`] wrote.
+pub(super) fn decode_member(id: MemberId, payload: &[u8]) -> Result<Member, Damage> {
+    Cursor(payload).whole(|from| {
+        let is_learner = match from.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Damage::Undecodable("a flag is unknown")),
+        };
+        let name = from.text()?;
+        let peer_urls = from.texts()?;
+        let client_urls = from.texts()?;
+        Ok(Member { id, name, peer_urls, client_urls, is_learner })
+    })
+}
+
+/// Term and index of a log entry.
+pub(super) fn encode_log_id(at: LogId) -> Vec<u8> {
+    [at.term.to_le_bytes(), at.index.to_le_bytes()].concat()
+}
+
+/// Reads what [`encode_log_id`] wrote.
+pub(super) fn decode_log_id(payload: &[u8]) -> Result<LogId, Damage> {
+    Cursor(payload).whole(|from| Ok(LogId { term: from.u64()?, index: from.u64()? }))
+}
+
+/// Cluster and member.
+pub(super) fn encode_identity(identity: Identity) -> Vec<u8> {
+    [identity.cluster.0.to_le_bytes(), identity.member.0.to_le_bytes()].concat()
+}
+
+/// Reads what [`encode_identity`] wrote.
+pub(super) fn decode_identity(payload: &[u8]) -> Result<Identity, Damage> {
+    Cursor(payload).whole(|from| Ok(Identity { cluster: ClusterId(from.u64()?), member: MemberId(from.u64()?) }))
+}
+
+/// Count and hash of a table.
+pub(super) fn encode_sum(sum: TableSum) -> Vec<u8> {
+    let mut out = sum.count.to_le_bytes().to_vec();
+    out.extend_from_slice(&sum.hash.to_le_bytes());
+    out
+}
+
+/// Reads what [`encode_sum`] wrote.
+pub(super) fn decode_sum(payload: &[u8]) -> Result<TableSum, Damage> {
+    Cursor(payload).whole(|from| Ok(TableSum { count: from.u64()?, hash: from.u128()? }))
+}
+
+fn put_len(out: &mut Vec<u8>, len: usize) {
+    // Requests are far below 4 GiB, so this never saturates; if it did, decoding would fail.
+    out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+/// Appends bytes with their length before them.
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_len(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_bytes(out, text.as_bytes());
+}
+
+/// Reads fields off the front of some bytes.
+pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
+
+impl<'a> Cursor<'a> {
+    /// Reads a value that must take all the bytes.
+    pub(super) fn whole<R>(mut self, read: impl FnOnce(&mut Self) -> Result<R, Damage>) -> Result<R, Damage> {
+        let value = read(&mut self)?;
+        if self.is_empty() { Ok(value) } else { Err(Damage::Undecodable("bytes are left over")) }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Damage> {
+        let (field, rest) = self.0.split_first_chunk::<N>().ok_or(Damage::Short)?;
+        self.0 = rest;
+        Ok(*field)
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Damage> {
+        let len = usize::try_from(self.u32()?).map_err(|_| Damage::Short)?;
+        let (field, rest) = self.0.split_at_checked(len).ok_or(Damage::Short)?;
+        self.0 = rest;
+        Ok(field)
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, Damage> {
+        Ok(u8::from_le_bytes(self.array()?))
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Damage> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, Damage> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    pub(super) fn i64(&mut self) -> Result<i64, Damage> {
+        Ok(i64::from_le_bytes(self.array()?))
+    }
+
+    pub(super) fn u128(&mut self) -> Result<u128, Damage> {
+        Ok(u128::from_le_bytes(self.array()?))
+    }
+
+    fn text(&mut self) -> Result<String, Damage> {
+        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| Damage::Undecodable("a text is not UTF-8"))
+    }
+
+    fn texts(&mut self) -> Result<Vec<String>, Damage> {
+        (0..self.u32()?).map(|_| self.text()).collect()
+    }
+}
+
+/// Copies bytes out of a page.
+pub(super) fn owned(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}

@@ -1,0 +1,143 @@
+//! The checkpoint: the replicated state as of one log entry, in one redb file.
+//!
+//! The write-ahead log is the truth; this file only saves replaying it from the beginning. The state lives in memory,
+//! and what changes in it gathers as [`TableWrite`]s. Now and then they are written here by one [`Storage::commit`],
+//! together with the [`Meta`] that says which log entry they lead up to:
+//!
+//! ```text
+//! log       |--- purged ---|------ replayed at start ------|
+//! entries   1 ............ D-k ....... D .................. newest
+//!                                      ^ meta.applied: the tables hold exactly the effects of 1..=D
+//! ```
+//!
+//! A commit is one durable transaction, all or nothing, so tables and meta never disagree. The invariant that recovery
+//! rests on is `purged <= snapshot <= D <= synced`; the callers keep it: they commit only what the log has synced, and
+//! purge only what a commit holds.
+//!
+//! # Damage is never served
+//!
+//! redb checks no page when it reads, so what we keep in it checks itself:
+//!
+//! - opening verifies redb's own checksum of every page, once;
+//! - every value begins with a CRC32C over key and payload, checked whenever it is read;
+//! - every table has a [`TableSum`], an additive hash that each commit keeps up to date, checked when the table is
+//!   loaded. It finds entries that are lost or came back, which checksums of entries cannot;
+//! - every call of redb goes through one boundary that turns a panic into [`Error::Corrupt`].
+//!
+//! # Snapshots
+//!
+//! [`Storage::freeze`] pins one commit; [`Frozen::export`] writes it as a stream of our own format, which does not
+//! depend on redb; [`import`] builds a new file from it. The bytes of files and streams are described in
+//! `docs/storage-format.md`.
+//!
+//! No other folder knows redb.
+
+mod backend;
+mod checkpoint;
+mod codec;
+mod error;
+mod hash;
+mod meta;
+mod read;
+mod snapshot;
+mod tables;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::Storage;
+pub use error::{Damage, Error, StreamDamage};
+pub use hash::TableSum;
+pub use read::Collect;
+pub use snapshot::{Frozen, import};
+pub use tables::Table;
+
+use bytes::Bytes;
+
+use crate::model::{ClusterId, LeaseId, LogId, Member, MemberId, Record, Revision, SubRevision};
+
+/// The format of files and streams that this version writes, and the newest that it reads. First is 1.
+pub const FORMAT: u32 = 1;
+
+/// What a checkpoint says of itself; written in the same transaction as the tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// The last applied entry.
+    pub applied: LogId,
+    /// The Raft membership as of it, in the raft folder's own encoding; empty if there was none.
+    pub membership: Bytes,
+    /// The store's revision.
+    pub revision: Revision,
+    /// The logical compaction.
+    pub compacted: Revision,
+    /// Chain hash over the effects of apply.
+    pub chain: u64,
+}
+
+impl Default for Meta {
+    /// The state before any entry was applied.
+    fn default() -> Meta {
+        Meta {
+            applied: LogId::default(),
+            membership: Bytes::new(),
+            revision: Revision::FRESH,
+            compacted: Revision::NEVER_COMPACTED,
+            chain: 0,
+        }
+    }
+}
+
+/// Who this data folder belongs to; written once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The member of it.
+    pub member: MemberId,
+}
+
+/// One change of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableWrite {
+    /// Adds a record.
+    Record {
+        /// Its revision, never negative.
+        at: SubRevision,
+        /// The pair.
+        record: Record,
+    },
+    /// Removes a record: physical compaction.
+    RemoveRecord {
+        /// Its revision.
+        at: SubRevision,
+    },
+    /// Adds or replaces a lease.
+    Lease {
+        /// The lease.
+        id: LeaseId,
+        /// Its granted time to live, in seconds.
+        ttl: i64,
+        /// What was left of it when that was last stored, in seconds; zero if never.
+        remaining: i64,
+    },
+    /// Removes a lease.
+    RemoveLease {
+        /// The lease.
+        id: LeaseId,
+    },
+    /// Adds or replaces a member.
+    Member(Member),
+    /// Removes a member.
+    RemoveMember(MemberId),
+}
+
+/// The tables that are small enough to be read at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SmallTables {
+    /// Each lease with its ttl and its remaining seconds as in [`TableWrite::Lease`], by id.
+    pub leases: Vec<(LeaseId, i64, i64)>,
+    /// The members, by id.
+    pub members: Vec<Member>,
+}

@@ -1,0 +1,93 @@
+//! The tables of the file, by name and number.
+//!
+//! | table | number | key | payload |
+//! | --- | --- | --- | --- |
+//! | `records` | 1 | revision, sub-revision: 8 + 4 bytes, big-endian | the record's bytes |
+//! | `leases` | 2 | lease id: 8 bytes, big-endian | ttl and remaining seconds |
+//! | `members` | 3 | member id: 8 bytes, big-endian | names and addresses |
+//!
+//! The number stands for the table in hashes and snapshot streams and is never used again for another. The `meta` table
+//! has text keys and no sum: each value is known by name, and a missing one is noticed.
+
+use std::fmt;
+
+use redb::TableDefinition;
+
+use super::codec;
+
+pub(super) type RecordKey = [u8; 12];
+pub(super) type IdKey = [u8; 8];
+
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const RECORDS: TableDefinition<'_, &RecordKey, &[u8]> = TableDefinition::new("records");
+pub(super) const LEASES: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("leases");
+pub(super) const MEMBERS: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("members");
+
+/// A table of data, as opposed to `meta`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// Every change of every key that is not compacted.
+    Records,
+    /// The leases that live.
+    Leases,
+    /// What members tell of themselves.
+    Members,
+}
+
+impl Table {
+    /// All tables, by number, which is also their order in a snapshot stream.
+    pub(super) const ALL: [Table; 3] = [Table::Records, Table::Leases, Table::Members];
+
+    /// Its number in hashes and streams.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Table::Records => 1,
+            Table::Leases => 2,
+            Table::Members => 3,
+        }
+    }
+
+    /// The table of a number.
+    pub(super) fn of_number(number: u8) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| table.number() == number)
+    }
+
+    /// Its name in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Records => "records",
+            Table::Leases => "leases",
+            Table::Members => "members",
+        }
+    }
+
+    /// The `meta` key of its sum.
+    pub(super) fn sum_key(self) -> &'static str {
+        match self {
+            Table::Records => "sum.records",
+            Table::Leases => "sum.leases",
+            Table::Members => "sum.members",
+        }
+    }
+
+    /// Its place in [`Table::ALL`].
+    pub(super) fn index(self) -> usize {
+        usize::from(self.number() - 1)
+    }
+
+    /// A key as a person would write it.
+    pub(super) fn name_key(self, key: &[u8]) -> String {
+        match (self, key.try_into(), key.try_into()) {
+            (Table::Records, Ok(key), _) => codec::sub_revision(key).to_string(),
+            (Table::Leases | Table::Members, _, Ok(key)) => format!("{:x}", u64::from_be_bytes(key)),
+            _ => key.escape_ascii().to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,543 @@
+//! The folder through its face.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::testing::*;
+use super::*;
+use crate::env::Disk;
+
+#[test]
+fn a_fresh_file_holds_the_state_before_any_entry() {
+    let disk = MemoryDisk::new();
+    for _ in 0..2 {
+        let storage = open(&disk).unwrap();
+        assert_eq!(storage.identity().unwrap(), None);
+        let expected = Content { meta: Meta::default(), records: Vec::new(), small: SmallTables::default() };
+        assert_eq!(content(&storage).unwrap(), expected);
+    }
+    assert_eq!(disk.list(Path::new("")).unwrap(), [PATH]);
+}
+
+#[test]
+fn what_was_committed_is_there_after_opening_again() {
+    let disk = MemoryDisk::new();
+    let storage = filled(&disk);
+    let before = content(&storage).unwrap();
+    assert_eq!(before.meta, meta(120));
+    assert_eq!(before.records.len(), 119 * 2 - 20);
+    assert!(before.records.is_sorted_by_key(|(at, _)| *at));
+    assert!(before.records.iter().all(|(place, record)| *record == testing::record(place.main.0, place.sub)));
+    let leases: Vec<i64> = before.small.leases.iter().map(|(id, ..)| id.0).collect();
+    assert_eq!(leases, [-2, -1, 0, 1]);
+    assert_eq!(before.small.members, [member(1), member(3)]);
+    assert_eq!(storage.file_bytes().unwrap(), disk.live(PATH).len() as u64);
+
+    drop(storage);
+    assert_eq!(content(&open(&disk).unwrap()).unwrap(), before);
+}
+
+#[test]
+fn every_commit_survives_a_crash_without_a_clean_end() {
+    let disk = MemoryDisk::new();
+    let storage = filled(&disk);
+    let before = content(&storage).unwrap();
+    let crashed = MemoryDisk::with_file(disk.durable(PATH));
+    assert_eq!(content(&open(&crashed).unwrap()).unwrap(), before);
+}
+
+#[test]
+fn of_several_changes_of_one_key_the_last_counts() {
+    let disk = MemoryDisk::new();
+    let storage = open(&disk).unwrap();
+    let writes = [
+        put(3, 0),
+        put(2, 0),
+        TableWrite::RemoveRecord { at: at(3, 0) },
+        put(4, 0),
+        TableWrite::RemoveRecord { at: at(9, 0) },
+        TableWrite::Record { at: at(4, 0), record: testing::record(4, 1) },
+        TableWrite::Lease { id: LeaseId(7), ttl: 1, remaining: 1 },
+        TableWrite::Lease { id: LeaseId(7), ttl: 2, remaining: 2 },
+    ];
+    storage.commit(&writes, &meta(4)).unwrap();
+    storage.commit(&[put(3, 0), TableWrite::Lease { id: LeaseId(7), ttl: 3, remaining: 1 }], &meta(5)).unwrap();
+    let content = content(&storage).unwrap();
+    let expected =
+        [(at(2, 0), testing::record(2, 0)), (at(3, 0), testing::record(3, 0)), (at(4, 0), testing::record(4, 1))];
+    assert_eq!(content.records, expected);
+    assert_eq!(content.small.leases, [(LeaseId(7), 3, 1)]);
+}
+
+#[test]
+fn single_records_are_found_or_not() {
+    let disk = MemoryDisk::new();
+    let storage = filled(&disk);
+    assert_eq!(storage.record(at(50, 1)).unwrap(), Some(record(50, 1)));
+    assert_eq!(storage.record(at(50, 2)).unwrap(), None);
+    assert_eq!(storage.record(at(15, 1)).unwrap(), None);
+    let several = storage.records(&[at(120, 0), at(15, 1), at(2, 0)]).unwrap();
+    assert_eq!(several, [Some(record(120, 0)), None, Some(record(2, 0))]);
+}
+
+#[test]
+fn a_scan_gives_whole_revisions_within_its_bounds() {
+    let disk = MemoryDisk::new();
+    let storage = filled(&disk);
+    let scan = |from, until, revisions_max, bytes_max| -> Vec<SubRevision> {
+        let scanned = storage.scan(from, until, revisions_max, bytes_max).unwrap();
+        assert!(scanned.iter().all(|(place, record)| *record == testing::record(place.main.0, place.sub)));
+        scanned.into_iter().map(|(at, _)| at).collect()
+    };
+    let all = (usize::MAX, usize::MAX);
+
+    assert_eq!(scan(at(40, 1), at(42, 1), all.0, all.1), [at(40, 1), at(41, 0), at(41, 1), at(42, 0)]);
+    assert_eq!(scan(at(40, 0), at(90, 0), 2, all.1), [at(40, 0), at(40, 1), at(41, 0), at(41, 1)]);
+    assert_eq!(scan(at(40, 0), at(90, 0), 0, 0), [at(40, 0), at(40, 1)]);
+    let one = record(40, 0).as_bytes().len() + record(40, 1).as_bytes().len();
+    assert_eq!(scan(at(40, 0), at(90, 0), all.0, one).len(), 2);
+    assert_eq!(scan(at(40, 0), at(90, 0), all.0, one + 1).len(), 4);
+    assert_eq!(scan(at(121, 0), at(i64::MAX, 0), all.0, all.1), []);
+    assert_eq!(scan(at(50, 0), at(50, 0), all.0, all.1), []);
+    assert_eq!(scan(at(-1, 0), at(i64::MAX, u32::MAX), all.0, all.1).len(), 119 * 2 - 20);
+}
+
+#[test]
+fn an_identity_is_written_once() {
+    let disk = MemoryDisk::new();
+    let storage = open(&disk).unwrap();
+    let ours = Identity { cluster: ClusterId(0xabc), member: MemberId(0xdef) };
+    storage.set_identity(ours).unwrap();
+    storage.set_identity(ours).unwrap();
+    let error = storage.set_identity(Identity { member: MemberId(1), ..ours }).unwrap_err();
+    assert_eq!(error.to_string(), "checkpoint belongs to member def of cluster abc, not to member 1 of cluster abc");
+    storage.commit(&[], &meta(2)).unwrap();
+    drop(storage);
+    assert_eq!(open(&disk).unwrap().identity().unwrap(), Some(ours));
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let disk = MemoryDisk::new();
+    let storage = open(&disk).unwrap();
+    storage
+        .with_database(|database| checkpoint::transact(database, |transaction| super::meta::put_format(transaction, 7)))
+        .unwrap();
+    drop(storage);
+    let error = open(&disk).unwrap_err();
+    let text = "checkpoint was written by a newer version: it has format 7, this version reads up to 1";
+    assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn other_files_are_refused() {
+    for bytes in [Vec::new(), vec![0; 10], b"#!/bin/sh\n".repeat(1000), vec![0; 1 << 20]] {
+        let error = open(&MemoryDisk::with_file(bytes)).unwrap_err();
+        assert!(matches!(error, Error::Foreign { .. }), "{error}");
+    }
+    // Another program's redb file.
+    let disk = MemoryDisk::new();
+    let path = Path::new(PATH);
+    drop(checkpoint::create_database(disk.as_ref(), path, crate::env::SyncSite::Checkpoint, CACHE_BYTES).unwrap());
+    let error = open(&disk).unwrap_err();
+    assert!(matches!(error, Error::Foreign { .. }), "{error}");
+}
+
+/// The writes that the failing commit of the next tests makes.
+fn second_commit() -> Vec<TableWrite> {
+    let mut writes = records(121..=140);
+    writes.extend((40..60).map(|main| TableWrite::RemoveRecord { at: at(main, 0) }));
+    writes.push(TableWrite::Lease { id: LeaseId(9), ttl: 9, remaining: 9 });
+    writes
+}
+
+#[test]
+fn a_commit_is_all_or_nothing_whichever_write_or_sync_fails() {
+    let (before, after, changes) = {
+        let disk = MemoryDisk::new();
+        let storage = filled(&disk);
+        let before = content(&storage).unwrap();
+        let started = disk.changes();
+        storage.commit(&second_commit(), &meta(140)).unwrap();
+        (before, content(&storage).unwrap(), disk.changes() - started)
+    };
+    assert!(changes > 3, "{changes}");
+    assert_ne!(before, after);
+
+    for failing in 0..changes {
+        let disk = MemoryDisk::new();
+        let storage = filled(&disk);
+        disk.fail(failing, u64::MAX, io::ErrorKind::Other);
+        let committed = storage.commit(&second_commit(), &meta(140));
+        drop(storage);
+        // A write of a page that was only made early may fail without harm, but not when all writes after it fail.
+        assert!(matches!(committed, Err(Error::Io { .. })), "{failing}: {committed:?}");
+        for left in [disk.durable(PATH), disk.live(PATH)] {
+            let found = content(&open(&MemoryDisk::with_file(left)).unwrap()).unwrap();
+            assert!(found == before || found == after, "{failing}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_storage_usable() {
+    let changes = {
+        let disk = MemoryDisk::new();
+        let storage = filled(&disk);
+        let started = disk.changes();
+        storage.commit(&second_commit(), &meta(140)).unwrap();
+        disk.changes() - started
+    };
+
+    let (mut full, mut stopped) = (0, 0);
+    for failing in 0..changes {
+        let disk = MemoryDisk::new();
+        let storage = filled(&disk);
+        let before = content(&storage).unwrap();
+        disk.fail(failing, 1, io::ErrorKind::StorageFull);
+        match storage.commit(&second_commit(), &meta(140)) {
+            Err(Error::Full { .. }) => {
+                full += 1;
+                assert_eq!(content(&storage).unwrap(), before, "{failing}");
+                storage.commit(&second_commit(), &meta(140)).unwrap();
+                assert_eq!(content(&storage).unwrap().meta, meta(140));
+            }
+            Err(Error::Io { .. }) => {
+                // A sync: whatever the reason, nothing is known then.
+                stopped += 1;
+                assert!(matches!(storage.commit(&second_commit(), &meta(140)), Err(Error::Closed { .. })));
+                let meta = storage.meta();
+                assert!(matches!(&meta, Err(Error::Closed { .. })) || meta.unwrap() == before.meta, "{failing}");
+            }
+            other => panic!("{failing}: {other:?}"),
+        }
+    }
+    assert!(full > 0 && stopped > 0, "{full} {stopped}");
+}
+
+#[test]
+fn a_disk_that_stays_full_can_be_read_and_opened() {
+    let disk = MemoryDisk::new();
+    let storage = filled(&disk);
+    let before = content(&storage).unwrap();
+    disk.limit(disk.live(PATH).len());
+    for _ in 0..3 {
+        let full = storage.commit(&records(121..=3000), &meta(3000));
+        assert!(matches!(full, Err(Error::Full { .. })), "{full:?}");
+        assert_eq!(content(&storage).unwrap(), before);
+    }
+    let crashed = MemoryDisk::with_file(disk.durable(PATH));
+    drop(storage);
+    for disk in [disk, crashed] {
+        disk.limit(disk.live(PATH).len());
+        let storage = open(&disk).unwrap();
+        assert_eq!(content(&storage).unwrap(), before);
+        disk.heal();
+        storage.commit(&records(121..=3000), &meta(3000)).unwrap();
+        assert_eq!(content(&storage).unwrap().meta, meta(3000));
+    }
+}
+
+#[test]
+fn a_frozen_state_does_not_change_and_ends_with_a_reopening() {
+    let disk = MemoryDisk::new();
+    let storage = filled(&disk);
+    let before = content(&storage).unwrap();
+    let frozen = storage.freeze().unwrap();
+    storage.commit(&second_commit(), &meta(140)).unwrap();
+    assert_eq!(*frozen.meta(), meta(120));
+    assert_eq!(imported(&exported(&frozen)).unwrap(), before);
+
+    disk.fail(0, 1, io::ErrorKind::StorageFull);
+    let error = storage.commit(&second_commit(), &meta(141)).unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    assert!(matches!(frozen.export(&mut Vec::new()), Err(Error::Closed { .. })));
+    assert_eq!(storage.meta().unwrap(), meta(140));
+}
+
+fn exported(frozen: &Frozen) -> Vec<u8> {
+    let mut stream = Vec::new();
+    frozen.export(&mut stream).unwrap();
+    stream
+}
+
+fn imported(mut stream: &[u8]) -> Result<Content, Error> {
+    let disk = MemoryDisk::new();
+    let dyn_disk = Arc::clone(&disk) as Arc<dyn Disk>;
+    match import(dyn_disk, Path::new(PATH), &mut stream) {
+        Ok(meta) => {
+            let storage = open(&disk).unwrap();
+            assert_eq!(storage.meta().unwrap(), meta);
+            assert_eq!(storage.identity().unwrap(), None);
+            content(&storage)
+        }
+        Err(error) => {
+            assert!(!disk.exists(Path::new(PATH)).unwrap());
+            Err(error)
+        }
+    }
+}
+
+#[test]
+fn an_export_imports_as_the_same_state() {
+    let disk = MemoryDisk::new();
+    let storage = filled(&disk);
+    let stream = exported(&storage.freeze().unwrap());
+    let before = content(&storage).unwrap();
+    assert_eq!(imported(&stream).unwrap(), before);
+    // What follows the stream is another's.
+    let mut longer = stream.as_slice();
+    let mut reader = io::Read::chain(&mut longer, &b"and more"[..]);
+    import(MemoryDisk::new(), Path::new(PATH), &mut reader).unwrap();
+    let mut rest = Vec::new();
+    io::Read::read_to_end(&mut reader, &mut rest).unwrap();
+    assert_eq!(rest, b"and more");
+}
+
+#[test]
+fn a_large_export_takes_several_chunks_and_commits() {
+    let disk = MemoryDisk::new();
+    let storage = open(&disk).unwrap();
+    let value = vec![7; 100_000];
+    let writes: Vec<TableWrite> = (2..402)
+        .map(|main| {
+            let pair = crate::model::KeyValue {
+                key: b"large",
+                value: &value,
+                create_revision: Revision(2),
+                mod_revision: Revision(main),
+                version: main - 1,
+                lease: LeaseId::NONE,
+            };
+            TableWrite::Record { at: at(main, 0), record: Record::new(&pair) }
+        })
+        .collect();
+    storage.commit(&writes, &meta(401)).unwrap();
+    let stream = exported(&storage.freeze().unwrap());
+    assert!(stream.len() > 40_000_000);
+    assert_eq!(imported(&stream).unwrap(), content(&storage).unwrap());
+}
+
+#[test]
+fn a_truncated_or_damaged_stream_is_refused() {
+    let disk = MemoryDisk::new();
+    let storage = filled(&disk);
+    let stream = exported(&storage.freeze().unwrap());
+    let step = stream.len() / 97;
+
+    let ends = (0..40).chain((40..stream.len()).step_by(step)).chain(stream.len() - 40..stream.len());
+    for end in ends {
+        let error = imported(&stream[..end]).unwrap_err();
+        assert!(matches!(error, Error::Stream { why: StreamDamage::Truncated, .. }), "{end}: {error}");
+    }
+    for place in (0..40).chain((40..stream.len()).step_by(step)).chain(stream.len() - 100..stream.len()) {
+        let mut damaged = stream.clone();
+        damaged[place] ^= 0x10;
+        let error = imported(&damaged).unwrap_err();
+        assert!(matches!(error, Error::Stream { .. } | Error::Newer { .. }), "{place}: {error}");
+    }
+}
+
+#[test]
+fn an_import_that_fails_at_any_write_leaves_nothing_that_opens() {
+    let disk = MemoryDisk::new();
+    let storage = filled(&disk);
+    let stream = exported(&storage.freeze().unwrap());
+    let path = Path::new(PATH);
+    let changes = {
+        let disk = MemoryDisk::new();
+        import(Arc::clone(&disk) as Arc<dyn Disk>, path, &mut stream.as_slice()).unwrap();
+        disk.changes()
+    };
+    for failing in 0..changes {
+        let disk = MemoryDisk::new();
+        disk.fail(failing, u64::MAX, io::ErrorKind::StorageFull);
+        let result = import(Arc::clone(&disk) as Arc<dyn Disk>, path, &mut stream.as_slice());
+        if result.is_ok() {
+            // All commits were done; only closing failed, and that redb keeps to itself.
+            disk.heal();
+            assert_eq!(open(&disk).unwrap().meta().unwrap(), meta(120));
+        } else {
+            assert!(!disk.exists(path).unwrap());
+        }
+    }
+}
+
+/// Places in a file and bits to change there.
+fn damages(len: usize, step: usize) -> impl Iterator<Item = (usize, u8)> {
+    (0..512).chain((512..len).step_by(step)).zip([0x01, 0x80, 0xff, 0x10].into_iter().cycle())
+}
+
+#[test]
+fn a_damaged_file_gives_an_error_or_what_was_committed() {
+    let disk = MemoryDisk::new();
+    let storage = filled(&disk);
+    let before = content(&storage).unwrap();
+    let crashed = disk.durable(PATH);
+    drop(storage);
+    let closed = disk.live(PATH);
+    let storage = open(&disk).unwrap();
+    storage.commit(&second_commit(), &meta(140)).unwrap();
+    let after = content(&storage).unwrap();
+
+    for (bytes, name) in [(closed, "closed"), (crashed, "crashed")] {
+        let (mut refused, mut whole) = (0, 0);
+        for (offset, bits) in damages(bytes.len(), 613) {
+            let disk = MemoryDisk::with_file(bytes.clone());
+            disk.damage(offset, bits);
+            match look_and_commit(disk, &before, &after) {
+                Ok(()) => whole += 1,
+                Err(Error::Corrupt { .. } | Error::Foreign { .. }) => refused += 1,
+                Err(error) => panic!("{name} {offset}: {error}"),
+            }
+        }
+        assert!(refused > 50 && whole > 50, "{name}: {refused} {whole}");
+    }
+}
+
+/// Opening would find the damage, so it comes later here; then only our own checks and the boundary stand against it.
+#[test]
+fn a_file_damaged_after_opening_gives_an_error_or_what_was_committed() {
+    let disk = MemoryDisk::new();
+    drop(filled(&disk));
+    let bytes = disk.live(PATH);
+    let (mut refused, mut whole) = (0, 0);
+    for (offset, bits) in damages(bytes.len(), 211) {
+        let disk = MemoryDisk::with_file(bytes.clone());
+        let storage = open(&disk).unwrap();
+        let before = content(&storage).unwrap();
+        disk.damage(offset, bits);
+        match storage.reopen().and_then(|()| content(&storage)) {
+            Ok(found) => {
+                assert!(found == before, "{offset}");
+                whole += 1;
+            }
+            Err(Error::Corrupt { .. } | Error::Foreign { .. } | Error::Newer { .. }) => refused += 1,
+            Err(error) => panic!("{offset}: {error}"),
+        }
+        // A removal must not miss what is there.
+        let lost = storage.commit(&second_commit(), &meta(140)).and_then(|()| content(&storage));
+        assert!(lost.is_err() || lost.is_ok_and(|found| found.records.len() == before.records.len() + 20), "{offset}");
+    }
+    assert!(refused > 50 && whole > 50, "{refused} {whole}");
+}
+
+/// Opens a damaged file, which must hold `before`; then commits to it, for the damage may lie in what only commits use,
+/// and opens it again, when it must hold `after`.
+fn look_and_commit(disk: Arc<MemoryDisk>, before: &Content, after: &Content) -> Result<(), Error> {
+    let storage = open(&disk)?;
+    assert_eq!(content(&storage)?, *before);
+    let committed = storage.commit(&second_commit(), &meta(140));
+    drop(storage);
+    let found = content(&open(&disk)?)?;
+    assert!(found == *after || committed.is_err() && found == *before);
+    Ok(())
+}
+
+#[test]
+fn readers_do_not_notice_a_reopening() {
+    let disk = MemoryDisk::new();
+    let storage = filled(&disk);
+    std::thread::scope(|threads| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                threads.spawn(|| {
+                    for main in (2..=120).cycle().take(2000) {
+                        assert_eq!(storage.record(at(main, 0)).unwrap(), Some(record(main, 0)));
+                    }
+                })
+            })
+            .collect();
+        while !readers.iter().all(|reader| reader.is_finished()) {
+            disk.fail(0, 1, io::ErrorKind::StorageFull);
+            let full = storage.commit(&records(121..=125), &meta(125));
+            disk.heal();
+            assert!(matches!(full, Err(Error::Full { .. })), "{full:?}");
+        }
+    });
+}
+
+#[test]
+fn a_lost_or_revived_record_is_found() {
+    use super::tables::{RECORDS, Table};
+    let change: [fn(&redb::WriteTransaction); 2] = [
+        |transaction| {
+            let mut records = transaction.open_table(RECORDS).unwrap();
+            records.remove(&codec::record_key(at(50, 0))).unwrap().unwrap();
+        },
+        |transaction| {
+            let mut records = transaction.open_table(RECORDS).unwrap();
+            let key = codec::record_key(at(15, 1));
+            let mut sealed = Vec::new();
+            codec::seal(&key, record(15, 1).as_bytes(), &mut sealed);
+            records.insert(&key, sealed.as_slice()).unwrap();
+        },
+    ];
+    for change in change {
+        let disk = MemoryDisk::new();
+        let storage = filled(&disk);
+        storage
+            .with_database(|database| {
+                checkpoint::transact(database, |transaction| {
+                    change(transaction);
+                    Ok(())
+                })
+            })
+            .unwrap();
+        let error = content(&storage).unwrap_err();
+        let Error::Corrupt { table: Some(Table::Records), why: Damage::Sum { .. }, .. } = &error else {
+            panic!("{error}")
+        };
+        assert!(error.to_string().contains("do not serve"), "{error}");
+        let export = storage.freeze().unwrap().export(&mut Vec::new());
+        assert!(matches!(export, Err(Error::Corrupt { .. })));
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(i64, u32, u32),
+    Remove(i64, u32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (main, sub) = (2..12i64, 0..2u32);
+    prop_oneof![
+        (main.clone(), sub.clone(), 0..5u32).prop_map(|(main, sub, other)| Step::Put(main, sub, other)),
+        (main, sub).prop_map(|(main, sub)| Step::Remove(main, sub)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Commits of any writes in any order do what a map does, and keep the sum true.
+    #[test]
+    fn commits_behave_as_a_map(batches in proptest::collection::vec(proptest::collection::vec(step(), 0..12), 1..6)) {
+        let disk = MemoryDisk::new();
+        let storage = open(&disk).unwrap();
+        let mut expected = BTreeMap::new();
+        for batch in batches {
+            let mut writes = Vec::new();
+            for step in batch {
+                match step {
+                    Step::Put(main, sub, other) => {
+                        expected.insert(at(main, sub), record(main, other));
+                        writes.push(TableWrite::Record { at: at(main, sub), record: record(main, other) });
+                    }
+                    Step::Remove(main, sub) => {
+                        expected.remove(&at(main, sub));
+                        writes.push(TableWrite::RemoveRecord { at: at(main, sub) });
+                    }
+                }
+            }
+            storage.commit(&writes, &meta(9)).unwrap();
+            let found: BTreeMap<_, _> = content(&storage).unwrap().records.into_iter().collect();
+            prop_assert_eq!(&found, &expected);
+        }
+    }
+}

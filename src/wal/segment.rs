@@ -1,0 +1,68 @@
+//! One file of the log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::format::{HEADER_BYTES, SegmentHeader, encode_header};
+use crate::env::{Disk, File, SyncSite};
+
+/// Zeros are written in pieces of this size.
+const FILL_BYTES: usize = 1024 * 1024;
+const SUFFIX: &str = ".wal";
+/// A segment that is being made; it holds nothing.
+const UNFINISHED_SUFFIX: &str = ".wal.new";
+
+/// A segment that batches can be written to.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) header: SegmentHeader,
+    pub(super) file: Arc<dyn File>,
+    /// Where the next batch goes.
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    /// The highest index of an entry that was written to it.
+    pub(super) last_index: u64,
+}
+
+impl Segment {
+    /// Makes a segment: filled with zeros, synced, and its name too. It gets its name last, so that a file of that name is
+    /// always whole.
+    pub(super) fn create(disk: &dyn Disk, dir: &Path, header: SegmentHeader) -> io::Result<Segment> {
+        let len = header.len;
+        let unfinished = dir.join(format!("{:016}{UNFINISHED_SUFFIX}", header.sequence));
+        let file: Arc<dyn File> = disk.create(&unfinished)?.into();
+        let zeros = vec![0; FILL_BYTES];
+        let mut offset = 0;
+        while offset < len {
+            let piece = FILL_BYTES.min(usize::try_from(len - offset).unwrap_or(FILL_BYTES));
+            file.write_all_at(offset, &zeros[..piece])?;
+            offset += piece as u64;
+        }
+        file.write_all_at(0, &encode_header(header))?;
+        file.sync_data(SyncSite::WalSegment)?;
+        file.forget_cached();
+        disk.rename(&unfinished, &path(dir, header.sequence))?;
+        disk.sync_dir(dir, SyncSite::WalFolder)?;
+        Ok(Segment { header, file, offset: HEADER_BYTES, len, last_index: 0 })
+    }
+
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.offset + bytes as u64 <= self.len
+    }
+}
+
+pub(super) fn path(dir: &Path, sequence: u64) -> PathBuf {
+    dir.join(format!("{sequence:016}{SUFFIX}"))
+}
+
+/// The sequence that a file's name says; `None` for other files.
+pub(super) fn sequence_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SUFFIX).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok().filter(|sequence| format!("{sequence:016}") == digits)
+}
+
+/// Whether the name is of a segment whose making was cut short.
+pub(super) fn is_unfinished(name: &str) -> bool {
+    name.ends_with(UNFINISHED_SUFFIX)
+}
