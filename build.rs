@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-const FILES: [&str; 4] = ["etcd/rpc.proto", "etcd/v3lock.proto", "etcd/v3election.proto", "lodemark/log.proto"];
+const FILES: [&str; 5] =
+    ["etcd/rpc.proto", "etcd/v3lock.proto", "etcd/v3election.proto", "grpc/health.proto", "lodemark/log.proto"];
 
 /// Fields whose capitals would become odd Rust names (`peer_ur_ls`). Names are not on the wire, so ours may differ.
 const RENAMED: [(&str, &str); 2] = [("peerURLs", "peer_urls"), ("clientURLs", "client_urls")];
@@ -21,8 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_client(false)
         .build_transport(false)
         .bytes(".")
-        // Pairs are sent as the bytes in which they are stored.
+        // Pairs are sent as the bytes in which they are stored, and events are shared.
         .extern_path(".mvccpb.KeyValue", "crate::proto::KeyValue")
+        .extern_path(".etcdserverpb.WatchResponse", "crate::proto::WatchResponse")
         .compile_fds(files)?;
     Ok(())
 }

@@ -18,7 +18,7 @@
 //! | `raft` | the only folder that knows openraft |
 //! | [`node`] | the async door: propose, read, watch, leases, shutdown |
 //! | [`api`] | fronts: etcd's gRPC services, plain HTTP |
-//! | [`config`], `server`, `telemetry` | flags, assembly, logs |
+//! | [`config`], [`server`], [`telemetry`] | flags, assembly, logs |
 
 pub mod api;
 pub mod config;
@@ -30,6 +30,8 @@ pub mod mvcc;
 pub mod node;
 pub mod proto;
 pub mod raft;
+pub mod server;
 pub mod storage;
+pub mod telemetry;
 pub mod wal;
 pub mod watch;

@@ -1,1 +1,123 @@
-fn main() {}
+//! The program: arguments, signals, and an exit status.
+
+use std::process::ExitCode;
+
+use lodemark::api::ETCD_VERSION;
+use lodemark::config::{self, Config, Invocation};
+use lodemark::{server, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The arguments are wrong. Source: Go, package `flag`.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match Invocation::from_args(std::env::args_os().skip(1)) {
+        Ok(Invocation::Help) => print(&config::help()),
+        Ok(Invocation::Version) => print(&version()),
+        Ok(Invocation::Serve(config)) => serve(*config),
+        Err(error) if error.is_usage() => {
+            eprintln!("{error}\n{}", config::USAGE);
+            ExitCode::from(EXIT_USAGE)
+        }
+        Err(error) => {
+            telemetry::init(config::LogLevel::default());
+            tracing::warn!(%error, "failed to verify flags");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints to stdout; a reader that has gone away is no fault.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// What tools that know etcd read: four lines, the first of which decides which flags they use.
+fn version() -> String {
+    format!(
+        "etcd Version: {ETCD_VERSION}\n\
+         Git SHA: Lodemark {}\n\
+         Go Version: n/a\n\
+         Go OS/Arch: {}/{}\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        }
+    )
+}
+
+fn serve(config: Config) -> ExitCode {
+    telemetry::init(config.log_level);
+    log_command_line(&config);
+    raise_file_limit();
+    let run = async {
+        let stop = CancellationToken::new();
+        let stop_on_signal = stop_on_signal(stop.clone())?;
+        tokio::spawn(stop_on_signal);
+        server::run(config, stop).await.map_err(|error| Box::new(error) as Box<dyn std::error::Error>)
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(target: telemetry::FATAL, %error, "the server cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Stops the server at the first SIGTERM or SIGINT; the second ends the process at once.
+fn stop_on_signal(stop: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut next = async move || {
+        tokio::select! {
+            _ = terminate.recv() => "terminated",
+            _ = interrupt.recv() => "interrupt",
+        }
+    };
+    Ok(async move {
+        let signal = next().await;
+        tracing::info!(signal, "received signal; shutting down");
+        stop.cancel();
+        let signal = next().await;
+        tracing::warn!(signal, "received a second signal; ending at once");
+        std::process::exit(1);
+    })
+}
+
+fn log_command_line(config: &Config) {
+    let arguments: Vec<String> = std::env::args_os().map(|text| text.to_string_lossy().into_owned()).collect();
+    tracing::info!("args.json" = telemetry::json(&arguments), "Running: ");
+    for advice in &config.advice {
+        tracing::warn!("{advice}");
+    }
+    let ignored: Vec<String> = std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("ETCD_") && name != "ETCD_UNSUPPORTED_ARCH")
+        .collect();
+    if !ignored.is_empty() {
+        tracing::warn!(
+            "variables.json" = telemetry::json(&ignored),
+            "environment variables ETCD_* are not read by this version; use flags"
+        );
+    }
+}
+
+/// Each connection takes a file descriptor: this process may have as many as it may ask for, as a Go program has.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}

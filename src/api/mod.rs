@@ -40,6 +40,5 @@ pub enum Listener {
 
 /// Serves clients of `listener` until `stop`; then lets their calls end by themselves for at most `drain`.
 pub async fn serve(listener: Listener, node: Node, limits: Limits, stop: CancellationToken, drain: Duration) {
-    let _ = (listener, node, limits, drain);
-    stop.cancelled().await;
+    connection::serve(listener, grpc::Api { node, limits }, stop, drain).await;
 }

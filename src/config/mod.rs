@@ -1,1 +1,135 @@
-//! Flags, checked once.
+//! Flags: what an operator says, checked once.
+//!
+//! The names, defaults and error texts are etcd's, so that launchers need not know which of the two they start. One
+//! table (`flags`) drives the reading of arguments, their defaults and the help text; `args` knows Go's syntax of
+//! flags; `validate` turns what was said into a [`Config`], which the rest of the program trusts:
+//!
+//! ```text
+//! arguments ── args ──> Settings ── validate ──> Config ── founding ──> ids of a new cluster
+//!                 └ flags: the table
+//! ```
+//!
+//! What is wrong with a single value ends the program with status 2, what is wrong with their combination with 1, as in
+//! etcd. Source: etcd, `server/etcdmain/config.go` and `server/embed/config.go`.
+
+mod args;
+mod error;
+mod flags;
+mod founding;
+mod help;
+mod url;
+mod validate;
+mod value;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::error::Error;
+pub use self::founding::{Founding, FoundingError};
+pub use self::help::{USAGE, help};
+pub use self::url::{Scheme, Url};
+
+/// What the arguments ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invocation {
+    /// Run a server.
+    Serve(Box<Config>),
+    /// Explain the flags.
+    Help,
+    /// Tell the version.
+    Version,
+}
+
+impl Invocation {
+    /// Reads the arguments that follow the program's name.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with them.
+    pub fn from_args(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Invocation, Error> {
+        match args::parse(arguments)? {
+            args::Parsed::Help => Ok(Invocation::Help),
+            args::Parsed::Version => Ok(Invocation::Version),
+            args::Parsed::Settings(settings) => Ok(Invocation::Serve(Box::new(validate::validate(*settings)?))),
+        }
+    }
+}
+
+/// What a server is run with. Values fit together; [`Config::founding`] has the checks that only a new member needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The member's name for people.
+    pub name: String,
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// Where clients are awaited; at least one.
+    pub listen_client_urls: Vec<Url>,
+    /// Where clients are told to go.
+    pub advertise_client_urls: Vec<Url>,
+    /// Where other members are awaited; at least one.
+    pub listen_peer_urls: Vec<Url>,
+    /// Where other members are told to go.
+    pub advertise_peer_urls: Vec<Url>,
+    /// Who founds the cluster, as it was given: `name=url,name=url`. Read only when the data folder is new.
+    pub initial_cluster: String,
+    /// Whether the cluster is there already. Read only when the data folder is new.
+    pub initial_cluster_state: ClusterState,
+    /// Makes the ids of clusters with the same URLs differ.
+    pub initial_cluster_token: String,
+    /// Applied entries from one snapshot to the next, at least 1.
+    pub snapshot_entries: u64,
+    /// Entries kept behind a snapshot.
+    pub catchup_entries: u64,
+    /// How often a leader shows that it lives.
+    pub heartbeat: Duration,
+    /// How long a follower waits for it; at least five heartbeats.
+    pub election_timeout: Duration,
+    /// The largest command in bytes.
+    pub request_bytes_max: usize,
+    /// Operations on one level of a txn.
+    pub txn_ops_max: usize,
+    /// Streams of one client connection at a time.
+    pub streams_max: u32,
+    /// How often idle watchers that ask for it hear of progress.
+    pub watch_progress_interval: Duration,
+    /// Which log lines are written.
+    pub log_level: LogLevel,
+    /// What is legal and probably not meant, to be logged as warnings.
+    pub advice: Vec<String>,
+}
+
+impl Config {
+    /// How long a request may take: 5 s for the disk and the network, and two elections.
+    /// Source: etcd, `ServerConfig.ReqTimeout`.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(5) + 2 * self.election_timeout
+    }
+}
+
+/// Whether a new member founds its cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClusterState {
+    /// It does.
+    #[default]
+    New,
+    /// It joins one that is there.
+    Existing,
+}
+
+/// The lowest level of log lines that are written; zap's names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// For those who look for a fault in the program.
+    Debug,
+    /// What happens.
+    #[default]
+    Info,
+    /// What should be looked at.
+    Warn,
+    /// What failed.
+    Error,
+    /// What ends the program: a bug.
+    Panic,
+    /// What ends the program: everything else.
+    Fatal,
+}

@@ -3,16 +3,18 @@
 //! `proto/etcd` is our own text of etcd's client API: names and numbers are the contract with clients. `proto/lodemark`
 //! has what only our log carries. Byte fields are [`bytes::Bytes`], which share the buffer they were read from.
 //!
-//! One message is not generated: a [`KeyValue`] is the stored [`crate::model::Record`] itself, so that answers and
-//! events copy its bytes and never encode a pair again.
+//! Two messages are not generated: a [`KeyValue`] is the stored [`crate::model::Record`] itself, so that answers copy its
+//! bytes and never encode a pair again, and a [`WatchResponse`] shares its events with all watchers that hear the same.
 //!
 //! Only the fronts and the log use these; everything else speaks [`crate::model`], and `convert` leads from one to the
 //! other.
 
 mod convert;
 mod record;
+mod watch_response;
 
 pub use record::KeyValue;
+pub use watch_response::{Events, WatchResponse, event_len};
 
 /// Keys, watches, leases, members, maintenance and auth, with their services.
 #[allow(missing_docs, clippy::all, reason = "generated")]
@@ -42,6 +44,12 @@ pub mod v3lockpb {
 #[allow(missing_docs, clippy::all, reason = "generated")]
 pub mod v3electionpb {
     tonic::include_proto!("v3electionpb");
+}
+
+/// gRPC's own question after a server's health, with its service.
+#[allow(missing_docs, clippy::all, reason = "generated")]
+pub mod healthpb {
+    tonic::include_proto!("grpc.health.v1");
 }
 
 /// What only our log carries.

@@ -5,7 +5,10 @@
 mod crash;
 mod decoders;
 mod generate;
+mod harness;
 mod machine;
 mod model;
+mod process;
 mod protoc_stand_in;
 mod tidy;
+mod wire;

@@ -1,22 +1,35 @@
 //! etcd's gRPC services.
 //!
 //! One file a service, and beside them what they share: `decode` checks requests and makes them our values, `encode`
-//! makes messages of replies, `status` is the one table from errors to codes and texts.
+//! makes messages of replies, `status` is the one table from errors to codes and texts, `guard` is what every call has
+//! to pass first, `routes` leads from the path of a call to its service. `hot` runs the calls that most requests are,
+//! without a task for each. Locks and elections are the same queue of contenders, `contend`.
 
 mod cluster;
+mod contend;
 mod decode;
 mod election;
 mod encode;
+pub(crate) mod guard;
+mod health;
+pub(crate) mod hot;
 mod kv;
 mod lease;
 mod lock;
 mod maintenance;
-mod status;
+mod message_limit;
+mod routes;
+pub(crate) mod status;
+#[cfg(test)]
+mod testing;
+mod txn_overlap;
 mod unavailable;
 mod watch;
 
 use super::Limits;
 use crate::node::Node;
+
+pub(crate) use self::routes::{Services, routes};
 
 /// What every service stands on; cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,1 +1,239 @@
 //! The one table from errors to gRPC codes and texts.
+//!
+//! Clients tell errors apart by their text, and some by their code to decide whether to try again: both are etcd's, to
+//! the letter. Where the code that etcd sends differs from the one it documents, it is the one that is sent.
+//!
+//! Source: etcd, `api/v3rpc/rpctypes/error.go` and `server/etcdserver/api/v3rpc/util.go`.
+
+use tonic::{Code, Status};
+
+use crate::node::{NodeError, Rejection};
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row {
+    code: Code,
+    text: &'static str,
+}
+
+const fn row(code: Code, text: &'static str) -> Row {
+    Row { code, text }
+}
+
+impl From<Row> for Status {
+    fn from(Row { code, text }: Row) -> Status {
+        Status::new(code, text)
+    }
+}
+
+// What the front refuses by itself.
+
+/// A request, an operation or a comparison names no key.
+pub(crate) const EMPTY_KEY: Row = row(Code::InvalidArgument, "etcdserver: key is not provided");
+/// The present value is to be kept, and another is given.
+pub(crate) const VALUE_PROVIDED: Row = row(Code::InvalidArgument, "etcdserver: value is provided");
+/// The present lease is to be kept, and another is given.
+pub(crate) const LEASE_PROVIDED: Row = row(Code::InvalidArgument, "etcdserver: lease is provided");
+/// A txn has more operations than is allowed at its depth.
+pub(crate) const TOO_MANY_OPS: Row = row(Code::InvalidArgument, "etcdserver: too many operations in txn request");
+/// A txn may write one key twice.
+pub(crate) const DUPLICATE_KEY: Row = row(Code::InvalidArgument, "etcdserver: duplicate key given in txn request");
+/// A sort order or target has no meaning.
+pub(crate) const INVALID_SORT_OPTION: Row = row(Code::InvalidArgument, "etcdserver: invalid sort option");
+/// Metadata that names the client's version is no text.
+pub(crate) const INVALID_CLIENT_API_VERSION: Row = row(Code::InvalidArgument, "etcdserver: invalid client api version");
+/// This member has no vote, and the call is not one that such a member answers.
+pub(crate) const NOT_SUPPORTED_FOR_LEARNER: Row =
+    row(Code::FailedPrecondition, "etcdserver: rpc not supported for learner");
+/// There are no users to authenticate.
+pub(crate) const AUTH_NOT_ENABLED: Row = row(Code::FailedPrecondition, "etcdserver: authentication is not enabled");
+/// An action that has no meaning.
+pub(crate) const UNKNOWN_ACTION: Row = row(Code::Unknown, "etcdserver: unknown method");
+/// The health of a service that is not there.
+pub(crate) const UNKNOWN_SERVICE: Row = row(Code::NotFound, "unknown service");
+
+// What the node refuses, and the front now and then.
+
+/// A key that must exist does not; also an operation of a txn that asks for nothing.
+pub(crate) const KEY_NOT_FOUND: Row = row(Code::InvalidArgument, "etcdserver: key not found");
+/// No leader is known.
+pub(crate) const NO_LEADER: Row = row(Code::Unavailable, "etcdserver: no leader");
+const COMPACTED: Row = row(Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted");
+const FUTURE_REVISION: Row = row(Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision");
+const LEASE_NOT_FOUND: Row = row(Code::NotFound, "etcdserver: requested lease not found");
+const LEASE_EXISTS: Row = row(Code::FailedPrecondition, "etcdserver: lease already exists");
+const LEASE_TTL_TOO_LARGE: Row = row(Code::OutOfRange, "etcdserver: too large lease TTL");
+const LEADER_CHANGED: Row = row(Code::Unavailable, "etcdserver: leader changed");
+const TIMEOUT: Row = row(Code::Unavailable, "etcdserver: request timed out");
+const REQUEST_TOO_LARGE: Row = row(Code::InvalidArgument, "etcdserver: request is too large");
+/// Documented as `ResourceExhausted`.
+pub(crate) const TOO_MANY_REQUESTS: Row = row(Code::Unknown, "etcdserver: too many requests");
+/// The node is stopping.
+pub(crate) const STOPPED: Row = row(Code::Unavailable, "etcdserver: server stopped");
+
+/// What a client sees of an error of the node.
+pub(crate) fn of(error: &NodeError) -> Status {
+    let row = match error {
+        NodeError::Rejected(rejection) => of_rejection(rejection),
+        NodeError::Compacted { .. } => COMPACTED,
+        NodeError::FutureRevision { .. } => FUTURE_REVISION,
+        NodeError::NoLeader => NO_LEADER,
+        NodeError::LeaderChanged => LEADER_CHANGED,
+        NodeError::Timeout => TIMEOUT,
+        NodeError::RequestTooLarge => REQUEST_TOO_LARGE,
+        NodeError::TooManyRequests => TOO_MANY_REQUESTS,
+        NodeError::Stopped => STOPPED,
+        // As etcd sends what it has no row for.
+        NodeError::Fault(text) => return Status::unknown(text.as_ref()),
+    };
+    row.into()
+}
+
+fn of_rejection(rejection: &Rejection) -> Row {
+    match rejection {
+        Rejection::KeyNotFound => KEY_NOT_FOUND,
+        Rejection::LeaseNotFound => LEASE_NOT_FOUND,
+        Rejection::LeaseExists => LEASE_EXISTS,
+        Rejection::LeaseTtlTooLarge => LEASE_TTL_TOO_LARGE,
+        Rejection::Compacted { .. } => COMPACTED,
+        Rejection::FutureRevision { .. } => FUTURE_REVISION,
+    }
+}
+
+/// The node answered something else than it was asked for: a bug, and no reason to stop.
+pub(crate) fn mismatch(asked: &str) -> Status {
+    Status::unknown(format!("{asked} was answered with something else"))
+}
+
+/// This version does not answer the call. It says so in words: a client must not take it for a server without the method.
+pub(crate) fn not_yet(what: &str) -> Status {
+    Status::unimplemented(format!("{what}: not supported by this version of lodemark"))
+}
+
+// What gRPC itself refuses, in the words of grpc-go.
+
+/// A message longer than `max` bytes.
+pub(crate) fn message_too_large(bytes: usize, max: usize) -> Status {
+    Status::resource_exhausted(format!("grpc: received message larger than max ({bytes} vs. {max})"))
+}
+
+/// An answer longer than `max` bytes.
+pub(crate) fn sent_too_large(bytes: usize, max: u32) -> Status {
+    Status::resource_exhausted(format!("grpc: trying to send message larger than max ({bytes} vs. {max})"))
+}
+
+/// The client's own time for the call is over.
+pub(crate) fn deadline_exceeded() -> Status {
+    Status::deadline_exceeded("context deadline exceeded")
+}
+
+/// The message of a unary call cannot be read.
+pub(crate) fn malformed(error: &prost::DecodeError) -> Status {
+    Status::internal(format!("grpc: error unmarshalling request: {error}"))
+}
+
+/// Nothing answers to `path`, which is `/service/method`.
+pub(crate) fn unknown_service(path: &str) -> Status {
+    let (service, _) = service_and_method(path);
+    Status::unimplemented(format!("unknown service {service}"))
+}
+
+/// The service is there, its method is not.
+pub(crate) fn unknown_method(path: &str) -> Status {
+    let (service, method) = service_and_method(path);
+    Status::unimplemented(format!("unknown method {method} for service {service}"))
+}
+
+/// Takes a path apart: what stands before its last slash, and after.
+pub(crate) fn service_and_method(path: &str) -> (&str, &str) {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    path.rsplit_once('/').unwrap_or((path, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Revision;
+
+    fn row_of(status: &Status) -> (Code, &str) {
+        (status.code(), status.message())
+    }
+
+    #[test]
+    fn every_error_of_the_node_has_its_row() {
+        let (requested, compacted, current) = (Revision(1), Revision(2), Revision(3));
+        let table = [
+            (NodeError::Rejected(Rejection::KeyNotFound), Code::InvalidArgument, "etcdserver: key not found"),
+            (NodeError::Rejected(Rejection::LeaseNotFound), Code::NotFound, "etcdserver: requested lease not found"),
+            (NodeError::Rejected(Rejection::LeaseExists), Code::FailedPrecondition, "etcdserver: lease already exists"),
+            (NodeError::Rejected(Rejection::LeaseTtlTooLarge), Code::OutOfRange, "etcdserver: too large lease TTL"),
+            (
+                NodeError::Rejected(Rejection::Compacted { requested, compacted }),
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision has been compacted",
+            ),
+            (
+                NodeError::Rejected(Rejection::FutureRevision { requested, current }),
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision is a future revision",
+            ),
+            (
+                NodeError::Compacted { requested, compacted },
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision has been compacted",
+            ),
+            (
+                NodeError::FutureRevision { requested, current },
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision is a future revision",
+            ),
+            (NodeError::NoLeader, Code::Unavailable, "etcdserver: no leader"),
+            (NodeError::LeaderChanged, Code::Unavailable, "etcdserver: leader changed"),
+            (NodeError::Timeout, Code::Unavailable, "etcdserver: request timed out"),
+            (NodeError::RequestTooLarge, Code::InvalidArgument, "etcdserver: request is too large"),
+            (NodeError::TooManyRequests, Code::Unknown, "etcdserver: too many requests"),
+            (NodeError::Stopped, Code::Unavailable, "etcdserver: server stopped"),
+            (NodeError::Fault("checksum mismatch".into()), Code::Unknown, "checksum mismatch"),
+        ];
+        for (error, code, text) in table {
+            assert_eq!(row_of(&of(&error)), (code, text), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_of_the_front_has_its_row() {
+        let table = [
+            (EMPTY_KEY, Code::InvalidArgument, "etcdserver: key is not provided"),
+            (KEY_NOT_FOUND, Code::InvalidArgument, "etcdserver: key not found"),
+            (VALUE_PROVIDED, Code::InvalidArgument, "etcdserver: value is provided"),
+            (LEASE_PROVIDED, Code::InvalidArgument, "etcdserver: lease is provided"),
+            (TOO_MANY_OPS, Code::InvalidArgument, "etcdserver: too many operations in txn request"),
+            (DUPLICATE_KEY, Code::InvalidArgument, "etcdserver: duplicate key given in txn request"),
+            (INVALID_SORT_OPTION, Code::InvalidArgument, "etcdserver: invalid sort option"),
+            (INVALID_CLIENT_API_VERSION, Code::InvalidArgument, "etcdserver: invalid client api version"),
+            (NOT_SUPPORTED_FOR_LEARNER, Code::FailedPrecondition, "etcdserver: rpc not supported for learner"),
+            (AUTH_NOT_ENABLED, Code::FailedPrecondition, "etcdserver: authentication is not enabled"),
+            (NO_LEADER, Code::Unavailable, "etcdserver: no leader"),
+            (STOPPED, Code::Unavailable, "etcdserver: server stopped"),
+            (UNKNOWN_ACTION, Code::Unknown, "etcdserver: unknown method"),
+            (UNKNOWN_SERVICE, Code::NotFound, "unknown service"),
+        ];
+        for (row, code, text) in table {
+            assert_eq!(row_of(&row.into()), (code, text));
+        }
+    }
+
+    #[test]
+    fn what_grpc_refuses_is_said_in_the_words_of_grpc_go() {
+        assert_eq!(
+            row_of(&message_too_large(9, 8)),
+            (Code::ResourceExhausted, "grpc: received message larger than max (9 vs. 8)")
+        );
+        assert_eq!(
+            row_of(&unknown_method("/etcdserverpb.KV/Nope")),
+            (Code::Unimplemented, "unknown method Nope for service etcdserverpb.KV")
+        );
+        assert_eq!(row_of(&unknown_service("/a/b/c")), (Code::Unimplemented, "unknown service a/b"));
+        assert_eq!(row_of(&unknown_service("/")), (Code::Unimplemented, "unknown service "));
+    }
+}

@@ -1,1 +1,136 @@
-//! Plain HTTP: version and health.
+//! Plain HTTP: what probes, load balancers and people with curl ask.
+//!
+//! | path | answer |
+//! | --- | --- |
+//! | `/version` | the version, as JSON |
+//! | `/health` | whether this member can serve, as JSON |
+//! | `/livez`, `/readyz` | the same for Kubernetes: lists of checks as text |
+//!
+//! Everything is a GET; anything else is 405 with `Allow`, an unknown path 404. OPTIONS is answered before that, and
+//! every answer allows all origins, as etcd does while `--cors` is left alone.
+//!
+//! Other members have a small set of paths of their own: [`serve_peers`].
+//!
+//! Source: etcd, `server/etcdserver/api/etcdhttp`.
+
+mod checks;
+mod health;
+mod peer;
+#[cfg(test)]
+mod tests;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Query, Request};
+use axum::handler::Handler;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{MethodRouter, any, get};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+pub use self::peer::serve_peers;
+use super::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};
+use crate::model::{KeyRange, Range};
+use crate::node::{Node, NodeError};
+
+/// The parameters after `?`, in order; the same one may come several times.
+type Parameters = Query<Vec<(String, String)>>;
+
+/// What clients get that speak plain HTTP.
+pub(crate) fn router(node: Node) -> Router {
+    // Around the routes, not in them: those would tell OPTIONS which methods they have.
+    Router::new().fallback_service(routes(node)).layer(middleware::from_fn(allow_origins))
+}
+
+fn routes(node: Node) -> Router {
+    Router::new()
+        .route("/version", get_only(version))
+        .route("/health", get_only(health::health))
+        .route("/livez", get_only(checks::livez))
+        .route("/livez/{check}", any(checks::livez_check))
+        .route("/readyz", get_only(checks::readyz))
+        .route("/readyz/{check}", any(checks::readyz_check))
+        .fallback(not_found)
+        .with_state(node)
+}
+
+/// Answers GET; not HEAD either.
+fn get_only<T: 'static>(handler: impl Handler<T, Node>) -> MethodRouter<Node> {
+    get(handler).head(method_not_allowed).fallback(method_not_allowed)
+}
+
+async fn version() -> Response {
+    let body =
+        format!(r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{CLUSTER_VERSION}","storage":"{STORAGE_VERSION}"}}"#);
+    answer(StatusCode::OK, "application/json", body)
+}
+
+async fn not_found() -> Response {
+    error(StatusCode::NOT_FOUND, "404 page not found")
+}
+
+async fn method_not_allowed() -> Response {
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+    response
+}
+
+/// Lets pages of every origin read the answers, and answers their preliminary OPTIONS.
+async fn allow_origins(request: Request, next: Next) -> Response {
+    let mut response = match *request.method() {
+        Method::OPTIONS => Response::new(Body::empty()),
+        _ => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    let mut allow = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    allow(header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, DELETE");
+    allow(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    allow(header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, authorization");
+    response
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Body::from(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Answers with a text and a newline, as Go's `http.Error` does.
+fn error(status: StatusCode, text: &str) -> Response {
+    plain(status, format!("{text}\n"))
+}
+
+fn plain(status: StatusCode, body: String) -> Response {
+    let mut response = answer(status, "text/plain; charset=utf-8", body);
+    forbid_sniffing(response.headers_mut());
+    response
+}
+
+fn forbid_sniffing(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// Tries a read of one key, which need not be there.
+async fn try_read(node: &Node, serializable: bool) -> Result<(), NodeError> {
+    let key = KeyRange::single(Bytes::new());
+    let query = Range { limit: 1, serializable, keys_only: true, ..Range::of(key) };
+    node.range(&query).await.map(|_| ())
+}
+
+/// The error of a read as etcd would word it.
+fn reason(error: &NodeError) -> String {
+    match error {
+        NodeError::NoLeader
+        | NodeError::LeaderChanged
+        | NodeError::Timeout
+        | NodeError::TooManyRequests
+        | NodeError::Stopped => format!("etcdserver: {error}"),
+        NodeError::Rejected(_)
+        | NodeError::Compacted { .. }
+        | NodeError::FutureRevision { .. }
+        | NodeError::RequestTooLarge
+        | NodeError::Fault(_) => error.to_string(),
+    }
+}

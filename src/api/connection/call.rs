@@ -1,0 +1,142 @@
+//! Calls that have a task of their own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{HeaderMap, Request, Response};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tower::Service;
+
+use super::Shared;
+use super::body::{Incoming, SendError, ok_trailers, send_body, send_data};
+use crate::api::grpc::status;
+
+/// What a call may still take when the server stops.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// Answers one call by the service that it names, within its deadline.
+pub(super) async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, shared: Shared) {
+    let deadline = deadline(request.headers());
+    let answer = answer(request, &mut respond, shared);
+    let sent = match deadline {
+        None => answer.await,
+        Some(deadline) => match tokio::time::timeout(deadline, answer).await {
+            Ok(sent) => sent,
+            Err(_) => refuse(&mut respond, status::deadline_exceeded()),
+        },
+    };
+    if let Err(error) = sent {
+        tracing::debug!(%error, "a call was not answered to its end");
+    }
+}
+
+async fn answer(
+    request: Request<RecvStream>,
+    respond: &mut SendResponse<Bytes>,
+    mut shared: Shared,
+) -> Result<(), SendError> {
+    let call = shared.services.call(request.map(Incoming::new));
+    let response = tokio::select! {
+        response = call => response.unwrap_or_else(|never| match never {}),
+        // Dropping the call is what tells the service.
+        reset = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return Err(SendError::Reset(reset?)),
+        // Some calls wait for another client: for a lock, say.
+        () = overdue(&shared.stop) => return refuse(respond, status::STOPPED.into()),
+    };
+    let (head, body) = response.into_parts();
+    let is_whole = http_body::Body::is_end_stream(&body);
+    let stream = respond.send_response(Response::from_parts(head, ()), is_whole)?;
+    if is_whole {
+        return Ok(());
+    }
+    let stop = shared.stop;
+    send_body(stream, body, stop.cancelled()).await
+}
+
+/// Waits until the server stops, and then as long as it waits for calls.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_GRACE).await;
+}
+
+/// Sends the outcome of a hot call that could not be answered at once, or whose answer is long.
+pub(super) async fn finish(
+    outcome: impl Future<Output = Result<Bytes, Status>>,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), SendError> {
+    let outcome = tokio::select! {
+        outcome = outcome => outcome,
+        reset = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return Err(SendError::Reset(reset?)),
+    };
+    match outcome {
+        Ok(message) => {
+            let mut stream = respond.send_response(head(), false)?;
+            send_data(&mut stream, message).await?;
+            Ok(stream.send_trailers(ok_trailers())?)
+        }
+        Err(status) => refuse(&mut respond, status),
+    }
+}
+
+/// Ends a call with a status. One whose answer has begun is reset instead.
+pub(super) fn refuse(respond: &mut SendResponse<Bytes>, status: Status) -> Result<(), SendError> {
+    if let Err(error) = respond.send_response(status.into_http::<()>(), true) {
+        respond.send_reset(h2::Reason::CANCEL);
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+/// The head of an answer that has a message.
+pub(super) fn head() -> Response<()> {
+    let mut head = Response::new(());
+    let grpc = http::HeaderValue::from_static("application/grpc");
+    head.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+    head
+}
+
+/// How long the client waits, if it says so. A value that is no timeout counts as none.
+///
+/// Source: gRPC over HTTP/2, `grpc-timeout`: at most eight digits and a unit.
+fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deadline_of(value: &'static str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", http::HeaderValue::from_static(value));
+        deadline(&headers)
+    }
+
+    #[test]
+    fn timeouts_have_digits_and_a_unit() {
+        assert_eq!(deadline_of("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(deadline_of("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(deadline_of("250m"), Some(Duration::from_millis(250)));
+        for odd in ["", "S", "5", "123456789S", "-1S", "5x", "five S"] {
+            assert_eq!(deadline_of(odd), None, "{odd:?}");
+        }
+        assert_eq!(deadline(&HeaderMap::new()), None);
+    }
+}

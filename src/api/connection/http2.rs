@@ -1,0 +1,363 @@
+//! HTTP/2: one task owns the connection and answers hot calls itself.
+//!
+//! One turn of the task: take outcomes that apply has handed over, read bodies, accept streams, until nothing moves; then
+//! write everything that gathered in one system call. `h2` makes progress only within the turn, so what a turn sends is
+//! complete when it is written.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use h2::RecvStream;
+use h2::server::{Connection, SendResponse};
+use http::{Method, Request, Response, StatusCode};
+use tonic::Status;
+
+use super::body::ok_trailers;
+use super::coalesced::Coalesced;
+use super::keepalive::Keepalive;
+use super::{Ended, Io, Shared, call};
+use crate::api::MESSAGE_BYTES_SPARE;
+use crate::api::grpc::hot::{self, Answer, Hot};
+use crate::api::grpc::{guard, status};
+use crate::node::{Completions, Outcome};
+
+/// Streams of one connection at a time, whatever the flag says.
+const STREAMS_MAX: u32 = 64 * 1024;
+/// What a client may send on one stream before we have read it.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// The same for the whole connection.
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// The headers of one request.
+const HEADERS_BYTES_MAX: u32 = 64 * 1024;
+/// How long the rest of the preface may take.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+/// An answer of this size is sent by a task of its own, no faster than the client takes it.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Compression flag and length before each message.
+const PREFIX_BYTES: usize = 5;
+/// Says that messages may be compressed: then the ordinary service answers.
+const GRPC_ENCODING: &str = "grpc-encoding";
+
+/// Serves one connection to its end, or until the server stops and the calls at hand are answered.
+pub(super) async fn serve(io: impl Io, shared: Shared) -> Ended {
+    let out = Coalesced::new(io);
+    let handshake = h2::server::Builder::new()
+        .max_concurrent_streams(shared.api.limits.streams_max.min(STREAMS_MAX))
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEADERS_BYTES_MAX)
+        .handshake(out.clone());
+    let mut h2 = tokio::time::timeout(PREFACE_TIMEOUT, handshake).await??;
+    let keepalive = h2.ping_pong().map(Keepalive::new);
+    let stop = shared.stop.clone();
+    let mut streams = Streams {
+        h2,
+        out,
+        keepalive,
+        shared,
+        reading: VecDeque::new(),
+        waiting: Waiting::default(),
+        completions: Completions::new(),
+        outcomes: Vec::new(),
+    };
+    tokio::select! {
+        ended = std::future::poll_fn(|cx| streams.poll(cx)) => return ended,
+        () = stop.cancelled() => streams.h2.graceful_shutdown(),
+    }
+    std::future::poll_fn(|cx| streams.poll(cx)).await
+}
+
+/// A connection and its hot calls.
+struct Streams<T> {
+    h2: Connection<Coalesced<T>, Bytes>,
+    out: Coalesced<T>,
+    keepalive: Option<Keepalive>,
+    shared: Shared,
+    /// Hot calls whose message has not come whole.
+    reading: VecDeque<Reading>,
+    /// Hot calls whose command is on its way.
+    waiting: Waiting,
+    completions: Arc<Completions>,
+    /// Taken from `completions`; kept for its memory.
+    outcomes: Vec<(u64, Outcome)>,
+}
+
+/// A hot call whose message is coming in.
+struct Reading {
+    hot: Hot,
+    body: RecvStream,
+    respond: SendResponse<Bytes>,
+    read: Read,
+}
+
+/// What came of a message. Most come in one piece, which is then not copied.
+enum Read {
+    Nothing,
+    Piece(Bytes),
+    Pieces(BytesMut),
+}
+
+impl<T: Io> Streams<T> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        if let Some(keepalive) = &mut self.keepalive
+            && keepalive.poll_dead(cx).is_ready()
+        {
+            self.h2.abrupt_shutdown(h2::Reason::NO_ERROR);
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let has_answered = self.take_outcomes(cx);
+            let has_read = self.read_bodies(cx);
+            // Polling for streams is also what reads and writes frames.
+            match self.h2.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
+                Poll::Ready(Some(Err(error))) => return self.end(cx, Err(error.into())),
+                Poll::Ready(None) => return self.end(cx, Ok(())),
+                Poll::Pending if !has_answered && !has_read => break,
+                Poll::Pending => {}
+            }
+        }
+        // If the socket is full the task is woken when it is not.
+        match self.out.poll_write_out(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What was to be said last (why the connection ends) goes out if the socket takes it now.
+    fn end(&self, cx: &mut Context<'_>, ended: Ended) -> Poll<Ended> {
+        // The reason for the end counts, not this.
+        let _ = self.out.poll_write_out(cx);
+        Poll::Ready(ended)
+    }
+
+    fn begin(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        if let Some(odd) = not_grpc(&request) {
+            // An error here and below: the client has gone, and nobody misses the answer.
+            let _ = respond.send_response(odd, true);
+            return;
+        }
+        let path = request.uri().path();
+        let Some(hot) = Hot::of(path).filter(|_| !request.headers().contains_key(GRPC_ENCODING)) else {
+            tokio::spawn(call::serve(request, respond, self.shared.clone()));
+            return;
+        };
+        if let Err(status) = guard::admit(&self.shared.api.node, path, request.headers()) {
+            let _ = call::refuse(&mut respond, status);
+            return;
+        }
+        self.reading.push_back(Reading { hot, body: request.into_body(), respond, read: Read::Nothing });
+    }
+
+    /// Reads what has come of messages; runs calls whose message is whole. Tells whether any went on.
+    fn read_bodies(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut has_run = false;
+        for _ in 0..self.reading.len() {
+            let Some(mut reading) = self.reading.pop_front() else { break };
+            match reading.poll(cx, self.shared.api.limits.request_bytes_max + MESSAGE_BYTES_SPARE) {
+                Poll::Pending => self.reading.push_back(reading),
+                Poll::Ready(message) => {
+                    has_run = true;
+                    match message {
+                        Ok(message) => self.run(reading.hot, message, reading.respond),
+                        Err(Some(status)) => drop(call::refuse(&mut reading.respond, status)),
+                        // The client took the call back.
+                        Err(None) => {}
+                    }
+                }
+            }
+        }
+        has_run
+    }
+
+    fn run(&mut self, hot: Hot, message: Bytes, mut respond: SendResponse<Bytes>) {
+        match hot::start(hot, message, &self.shared.api) {
+            Answer::Now(answer) => answer_now(answer, respond),
+            Answer::Later(answer) => {
+                tokio::spawn(async move {
+                    if let Err(error) = call::finish(answer, respond).await {
+                        tracing::debug!(%error, "a call was not answered to its end");
+                    }
+                });
+            }
+            Answer::Propose(proposal) => match self.waiting.insert(respond) {
+                Ok(token) => self.shared.api.node.propose_into(proposal, &self.completions, token),
+                Err(refused) => {
+                    respond = refused;
+                    let _ = call::refuse(&mut respond, status::TOO_MANY_REQUESTS.into());
+                }
+            },
+        }
+    }
+
+    /// Answers calls whose command was applied. Tells whether there was any.
+    fn take_outcomes(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.completions.poll_take(cx, &mut self.outcomes).is_pending() {
+            return false;
+        }
+        for (token, outcome) in self.outcomes.drain(..) {
+            if let Some(respond) = self.waiting.remove(token) {
+                answer_now(hot::finish(outcome, &self.shared.api), respond);
+            }
+        }
+        true
+    }
+}
+
+impl Reading {
+    /// The message when it is whole; `Err(None)` if the client took the call back.
+    fn poll(&mut self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<Result<Bytes, Option<Status>>> {
+        loop {
+            match self.body.poll_data(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(None)),
+                Poll::Ready(None) => break,
+                Poll::Ready(Some(Ok(piece))) => {
+                    // It may be sent again: what we keep is bounded by the message's limit.
+                    if self.body.flow_control().release_capacity(piece.len()).is_err() {
+                        return Poll::Ready(Err(None));
+                    }
+                    self.read.push(piece);
+                    if let Err(status) = check_length(self.read.bytes(), bytes_max) {
+                        return Poll::Ready(Err(Some(status)));
+                    }
+                    if self.body.is_end_stream() {
+                        break;
+                    }
+                }
+            }
+        }
+        Poll::Ready(unframe(std::mem::replace(&mut self.read, Read::Nothing).whole()).map_err(Some))
+    }
+}
+
+impl Read {
+    fn push(&mut self, piece: Bytes) {
+        *self = match std::mem::replace(self, Read::Nothing) {
+            Read::Nothing => Read::Piece(piece),
+            Read::Piece(first) => {
+                let mut pieces = BytesMut::from(first);
+                pieces.extend_from_slice(&piece);
+                Read::Pieces(pieces)
+            }
+            Read::Pieces(mut pieces) => {
+                pieces.extend_from_slice(&piece);
+                Read::Pieces(pieces)
+            }
+        };
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Read::Nothing => &[],
+            Read::Piece(piece) => piece,
+            Read::Pieces(pieces) => pieces,
+        }
+    }
+
+    fn whole(self) -> Bytes {
+        match self {
+            Read::Nothing => Bytes::new(),
+            Read::Piece(piece) => piece,
+            Read::Pieces(pieces) => pieces.freeze(),
+        }
+    }
+}
+
+/// Refuses a message that says that it is too long as soon as it says so.
+fn check_length(read: &[u8], bytes_max: usize) -> Result<(), Status> {
+    let Some(prefix) = read.first_chunk::<PREFIX_BYTES>() else { return Ok(()) };
+    let [_, length @ ..] = *prefix;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > bytes_max {
+        return Err(status::message_too_large(length, bytes_max));
+    }
+    if read.len() > PREFIX_BYTES + bytes_max {
+        return Err(status::message_too_large(read.len() - PREFIX_BYTES, bytes_max));
+    }
+    Ok(())
+}
+
+/// Takes the one message out of a unary request's body.
+fn unframe(mut body: Bytes) -> Result<Bytes, Status> {
+    let Some(&[flag, ref length @ ..]) = body.first_chunk::<PREFIX_BYTES>() else {
+        return Err(Status::internal("grpc: the request ends before its message"));
+    };
+    let length = u32::from_be_bytes(*length) as usize;
+    if flag != 0 {
+        return Err(Status::unimplemented("grpc: compressed messages are not supported"));
+    }
+    if body.len() != PREFIX_BYTES + length {
+        return Err(Status::internal("grpc: the request does not hold exactly one message"));
+    }
+    Ok(body.split_off(PREFIX_BYTES))
+}
+
+fn answer_now(answer: Result<Bytes, Status>, mut respond: SendResponse<Bytes>) {
+    match answer {
+        Ok(message) if message.len() > INLINE_BYTES_MAX => {
+            tokio::spawn(async move {
+                if let Err(error) = call::finish(std::future::ready(Ok(message)), respond).await {
+                    tracing::debug!(%error, "a call was not answered to its end");
+                }
+            });
+        }
+        Ok(message) => {
+            // Errors: the client has gone, and nobody misses the answer.
+            if let Ok(mut stream) = respond.send_response(call::head(), false)
+                && stream.send_data(message, false).is_ok()
+            {
+                let _ = stream.send_trailers(ok_trailers());
+            }
+        }
+        Err(status) => drop(call::refuse(&mut respond, status)),
+    }
+}
+
+/// The answer to a request that is no gRPC call. Source: gRPC over HTTP/2, "Content-Type".
+fn not_grpc(request: &Request<RecvStream>) -> Option<Response<()>> {
+    let content_type = request.headers().get(http::header::CONTENT_TYPE);
+    let is_grpc = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    let code = match (request.method() == Method::POST, is_grpc) {
+        (true, true) => return None,
+        (true, false) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        (false, _) => StatusCode::METHOD_NOT_ALLOWED,
+    };
+    let mut response = Response::new(());
+    *response.status_mut() = code;
+    Some(response)
+}
+
+/// Calls that wait for their outcome, by token.
+#[derive(Default)]
+struct Waiting {
+    calls: Vec<Option<SendResponse<Bytes>>>,
+    free: Vec<u32>,
+}
+
+impl Waiting {
+    /// Gives the call back if too many wait: those that a client took back wait too, until their outcome comes.
+    fn insert(&mut self, respond: SendResponse<Bytes>) -> Result<u64, SendResponse<Bytes>> {
+        if let Some(free) = self.free.pop() {
+            self.calls[free as usize] = Some(respond);
+            return Ok(u64::from(free));
+        }
+        match u32::try_from(self.calls.len()) {
+            Ok(token) if token < STREAMS_MAX => {
+                self.calls.push(Some(respond));
+                Ok(u64::from(token))
+            }
+            _ => Err(respond),
+        }
+    }
+
+    fn remove(&mut self, token: u64) -> Option<SendResponse<Bytes>> {
+        let token = u32::try_from(token).ok()?;
+        let respond = self.calls.get_mut(token as usize)?.take()?;
+        self.free.push(token);
+        Some(respond)
+    }
+}

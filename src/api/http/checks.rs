@@ -1,0 +1,110 @@
+//! `/livez` and `/readyz`: lists of checks, in the style of Kubernetes.
+//!
+//! `/livez` fails when a restart could help, `/readyz` when others should be asked instead. A path below them is one
+//! check. `?verbose` lists the checks that passed as well; `?exclude=<check>` leaves one out.
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use http::{Method, StatusCode};
+
+use super::{Parameters, error, method_not_allowed, not_found, plain, reason, try_read};
+use crate::node::Node;
+
+/// A question that has one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// No alarm tells of damage. This version raises none: damage stops the member.
+    DataCorruption,
+    /// The local state can be read.
+    SerializableRead,
+    /// A quorum agrees on what is newest.
+    LinearizableRead,
+    /// This member has a vote.
+    NonLearner,
+}
+
+const LIVEZ: &[Check] = &[Check::SerializableRead];
+const READYZ: &[Check] = &[Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner];
+
+pub(super) async fn livez(State(node): State<Node>, Query(parameters): Parameters) -> Response {
+    run(&node, &without_excluded(LIVEZ, &parameters), &parameters).await
+}
+
+pub(super) async fn readyz(State(node): State<Node>, Query(parameters): Parameters) -> Response {
+    run(&node, &without_excluded(READYZ, &parameters), &parameters).await
+}
+
+pub(super) async fn livez_check(
+    State(node): State<Node>,
+    Path(name): Path<String>,
+    Query(parameters): Parameters,
+    method: Method,
+) -> Response {
+    one(&node, LIVEZ, &name, &parameters, &method).await
+}
+
+pub(super) async fn readyz_check(
+    State(node): State<Node>,
+    Path(name): Path<String>,
+    Query(parameters): Parameters,
+    method: Method,
+) -> Response {
+    one(&node, READYZ, &name, &parameters, &method).await
+}
+
+/// Runs one check. A name that is none is an unknown path, whatever the method.
+async fn one(node: &Node, known: &[Check], name: &str, parameters: &[(String, String)], method: &Method) -> Response {
+    let Some(check) = known.iter().find(|check| check.name() == name) else { return not_found().await };
+    if method != Method::GET {
+        return method_not_allowed().await;
+    }
+    run(node, &[*check], parameters).await
+}
+
+fn without_excluded(known: &[Check], parameters: &[(String, String)]) -> Vec<Check> {
+    let is_excluded = |check: &Check| parameters.iter().any(|(name, value)| name == "exclude" && value == check.name());
+    known.iter().filter(|check| !is_excluded(check)).copied().collect()
+}
+
+async fn run(node: &Node, checks: &[Check], parameters: &[(String, String)]) -> Response {
+    let (mut lines, mut has_failed) = (String::new(), false);
+    for check in checks {
+        match check.run(node).await {
+            Ok(()) => lines.push_str(&format!("[+]{} ok\n", check.name())),
+            Err(why) => {
+                has_failed = true;
+                lines.push_str(&format!("[-]{} failed: {why}\n", check.name()));
+            }
+        }
+    }
+    if has_failed {
+        tracing::warn!(checks = lines, "a health check failed");
+        return error(StatusCode::SERVICE_UNAVAILABLE, &lines);
+    }
+    if !parameters.iter().any(|(name, _)| name == "verbose") {
+        lines.clear();
+    }
+    lines.push_str("ok\n");
+    plain(StatusCode::OK, lines)
+}
+
+impl Check {
+    fn name(self) -> &'static str {
+        match self {
+            Check::DataCorruption => "data_corruption",
+            Check::SerializableRead => "serializable_read",
+            Check::LinearizableRead => "linearizable_read",
+            Check::NonLearner => "non_learner",
+        }
+    }
+
+    async fn run(self, node: &Node) -> Result<(), String> {
+        match self {
+            Check::DataCorruption => Ok(()),
+            Check::SerializableRead => try_read(node, true).await.map_err(|error| reason(&error)),
+            Check::LinearizableRead => try_read(node, false).await.map_err(|error| reason(&error)),
+            Check::NonLearner if node.status().is_learner => Err("not supported for learner".to_owned()),
+            Check::NonLearner => Ok(()),
+        }
+    }
+}

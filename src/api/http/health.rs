@@ -1,0 +1,53 @@
+//! `/health`: whether this member can serve.
+//!
+//! A leader must be known and a read must succeed; with `serializable=true` only the read, which is local then.
+//! This version raises no alarms, so `exclude=<alarm>` has nothing to leave out.
+
+use axum::extract::{Query, State};
+use axum::response::Response;
+use http::StatusCode;
+
+use super::{Parameters, answer, error, reason, try_read};
+use crate::node::Node;
+
+/// Answers 200 with `"health":"true"`, or 503 with the first reason against it.
+pub(super) async fn health(State(node): State<Node>, Query(parameters): Parameters) -> Response {
+    let first = parameters.iter().find(|(name, _)| name == "serializable");
+    let serializable = first.is_some_and(|(_, value)| value == "true");
+    match why_not(&node, serializable).await {
+        None => answer(StatusCode::OK, "text/plain; charset=utf-8", body("true", "")),
+        Some(why) => {
+            tracing::warn!(reason = why, "serving /health false");
+            error(StatusCode::SERVICE_UNAVAILABLE, &body("false", &why))
+        }
+    }
+}
+
+async fn why_not(node: &Node, serializable: bool) -> Option<String> {
+    if !serializable && !node.has_leader() {
+        return Some("RAFT NO LEADER".to_owned());
+    }
+    let error = try_read(node, serializable).await.err()?;
+    Some(format!("RANGE ERROR:{}", reason(&error)))
+}
+
+fn body(health: &str, reason: &str) -> String {
+    /// In the order of etcd's text.
+    #[derive(serde::Serialize)]
+    struct Health<'a> {
+        health: &'a str,
+        reason: &'a str,
+    }
+    serde_json::to_string(&Health { health, reason }).expect("two texts have a JSON form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_those_of_etcd() {
+        assert_eq!(body("true", ""), r#"{"health":"true","reason":""}"#);
+        assert_eq!(body("false", "a \"b\""), r#"{"health":"false","reason":"a \"b\""}"#);
+    }
+}

@@ -1,0 +1,135 @@
+//! Statuses, headers and bodies, as curl sees them from etcd 3.7.1.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+use super::*;
+use crate::env::{ManualClock, SeededRandom, SimDisk};
+use crate::model::{ClusterId, MemberId};
+use crate::node::NodeOptions;
+
+async fn node() -> Node {
+    let options = NodeOptions {
+        disk: Arc::new(SimDisk::new()),
+        clock: Arc::new(ManualClock::default()),
+        random: Arc::new(SeededRandom::new(1)),
+        cluster: ClusterId(1),
+        member: MemberId(1),
+        name: "http".into(),
+        peer_urls: vec![],
+        client_urls: vec![],
+        heartbeat: Duration::from_millis(20),
+        election_timeout: Duration::from_millis(200),
+        snapshot_entries: 1000,
+        catchup_entries: 10,
+        request_bytes_max: 1000,
+        watch_progress_interval: Duration::from_secs(600),
+        segment_bytes: 32 * 1024,
+    };
+    let node = Node::start(options.clone()).await.unwrap();
+    node.ready(&options).await.unwrap();
+    node
+}
+
+/// Status, headers (without those that every answer has, checked here) and body.
+async fn ask(node: &Node, method: &str, path: &str) -> (u16, Vec<(String, String)>, String) {
+    let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+    let response = router(node.clone()).oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let mut headers = response.headers().clone();
+    for (name, value) in [
+        ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"),
+        ("access-control-allow-origin", "*"),
+        ("access-control-allow-headers", "accept, content-type, authorization"),
+    ] {
+        assert_eq!(headers.remove(name).unwrap(), value, "{method} {path}");
+    }
+    headers.remove("content-length");
+    let mut headers: Vec<(String, String)> =
+        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+    headers.sort();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, headers, String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn text(body: &str) -> (Vec<(String, String)>, String) {
+    let nosniff = ("x-content-type-options".into(), "nosniff".into());
+    (vec![("content-type".into(), "text/plain; charset=utf-8".into()), nosniff], body.to_owned())
+}
+
+#[tokio::test]
+async fn every_path_answers_as_etcd_does() {
+    let node = node().await;
+    let get = async |path: &str| ask(&node, "GET", path).await;
+    let version = r#"{"etcdserver":"3.7.1","etcdcluster":"3.7.0","storage":"3.7.0"}"#;
+    let json = vec![("content-type".to_owned(), "application/json".to_owned())];
+    assert_eq!(get("/version").await, (200, json, version.to_owned()));
+
+    let healthy = r#"{"health":"true","reason":""}"#;
+    let plain = vec![("content-type".to_owned(), "text/plain; charset=utf-8".to_owned())];
+    for path in ["/health", "/health?serializable=true&exclude=NOSPACE", "/health?serializable=banana&exclude=FOO"] {
+        assert_eq!(get(path).await, (200, plain.clone(), healthy.to_owned()), "{path}");
+    }
+
+    for (path, status, body) in [
+        ("/livez", 200, "ok\n"),
+        ("/livez?verbose", 200, "[+]serializable_read ok\nok\n"),
+        (
+            "/readyz?verbose=1",
+            200,
+            "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\nok\n",
+        ),
+        (
+            "/readyz?exclude=foo&exclude=data_corruption&exclude=non_learner&verbose",
+            200,
+            "[+]serializable_read ok\n[+]linearizable_read ok\nok\n",
+        ),
+        ("/readyz/linearizable_read?verbose", 200, "[+]linearizable_read ok\nok\n"),
+        ("/readyz/foo", 404, "404 page not found\n"),
+        ("/livez/data_corruption", 404, "404 page not found\n"),
+        ("/livez/", 404, "404 page not found\n"),
+        ("/", 404, "404 page not found\n"),
+        ("/version/", 404, "404 page not found\n"),
+    ] {
+        let (headers, body) = text(body);
+        assert_eq!(get(path).await, (status, headers, body), "{path}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn other_methods_are_refused_with_those_that_work() {
+    let node = node().await;
+    for path in ["/version", "/health", "/livez", "/readyz", "/readyz/non_learner"] {
+        for method in ["POST", "PUT", "DELETE", "HEAD"] {
+            let (mut headers, mut body) = text("Method Not Allowed\n");
+            headers.insert(0, ("allow".into(), "GET".into()));
+            if method == "HEAD" {
+                // Some layers cut the body of HEAD, hyper does in any case.
+                body = ask(&node, method, path).await.2;
+            }
+            assert_eq!(ask(&node, method, path).await, (405, headers, body), "{method} {path}");
+        }
+    }
+    for path in ["/version", "/nowhere"] {
+        assert_eq!(ask(&node, "OPTIONS", path).await, (200, vec![], String::new()), "{path}");
+    }
+    assert_eq!(ask(&node, "DELETE", "/nowhere").await.0, 404);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_has_stopped_is_not_healthy() {
+    let node = node().await;
+    node.stop().await;
+    let (status, headers, body) = ask(&node, "GET", "/health").await;
+    assert_eq!((status, headers), (503, text("").0));
+    assert!(body.starts_with(r#"{"health":"false","reason":""#) && body.ends_with("\"}\n"), "{body}");
+    let (status, _, body) = ask(&node, "GET", "/readyz").await;
+    assert_eq!(status, 503);
+    assert!(body.contains("[-]linearizable_read failed: ") && body.contains("[+]data_corruption ok\n"), "{body}");
+    assert!(body.ends_with("\n\n"), "{body}");
+}

@@ -1,0 +1,145 @@
+//! What is wrong with the arguments.
+
+/// What is wrong with the arguments. The texts are those of etcd and of Go's flag package: launchers match on them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Nobody knows this flag.
+    #[error("flag provided but not defined: -{name}")]
+    UnknownFlag {
+        /// As given, without dashes.
+        name: String,
+    },
+    /// etcd has this flag, this version does not.
+    #[error(
+        "flag provided but not defined: -{name}\n--{name} is a flag of etcd that this version of Lodemark does not have \
+         yet; leave it out, or see --help for the flags that are there"
+    )]
+    NotYet {
+        /// As given, without dashes.
+        name: String,
+    },
+    /// Dashes and nothing that could be a flag.
+    #[error("bad flag syntax: {argument}")]
+    Syntax {
+        /// As given.
+        argument: String,
+    },
+    /// The arguments end where the value should be.
+    #[error("flag needs an argument: -{name}")]
+    NoValue {
+        /// The flag.
+        name: &'static str,
+    },
+    /// The value cannot be read.
+    #[error("invalid value {value:?} for flag -{name}: {reason}")]
+    BadValue {
+        /// The flag.
+        name: &'static str,
+        /// As given.
+        value: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The value of a switch is neither true nor false.
+    #[error("invalid boolean value {value:?} for -{name}: parse error")]
+    BadSwitch {
+        /// The flag.
+        name: &'static str,
+        /// As given.
+        value: String,
+    },
+    /// An argument is not UTF-8.
+    #[error("argument {argument:?} is not UTF-8 text")]
+    NotText {
+        /// With replacement characters.
+        argument: String,
+    },
+    /// An argument that is no flag.
+    #[error("{argument:?} is not a valid flag")]
+    Stray {
+        /// As given.
+        argument: String,
+    },
+    /// A sub-command of etcd.
+    #[error("{command:?} is a command of etcd that this version of Lodemark does not have yet")]
+    CommandNotYet {
+        /// As given.
+        command: String,
+    },
+    /// Sockets are bound to addresses, not to names.
+    #[error("expected IP in URL for binding ({url})")]
+    BindsName {
+        /// The URL.
+        url: String,
+    },
+    /// Nobody could connect to that.
+    #[error(
+        "--{flag} {url:?} must be in the format \"host:port\", \"unix:/path/to/socket\" or \"unixs:/path/to/socket\" \
+         (unexpected empty host ({url}))"
+    )]
+    EmptyHost {
+        /// The flag.
+        flag: &'static str,
+        /// The URL.
+        url: String,
+    },
+    /// TLS is still to come.
+    #[error("{url} in --{flag} needs TLS, which this version of Lodemark does not have yet; use http or unix")]
+    TlsNotYet {
+        /// The flag.
+        flag: &'static str,
+        /// The URL.
+        url: String,
+    },
+    /// A time of zero.
+    #[error("--{flag} must be >0 (set to 0ms)")]
+    ZeroTime {
+        /// The flag.
+        flag: &'static str,
+    },
+    /// Followers would not wait long enough.
+    #[error(
+        "--election-timeout[{election_ms}ms] should be at least as 5 times as --heartbeat-interval[{heartbeat_ms}ms]"
+    )]
+    ElectionTooShort {
+        /// Given.
+        election_ms: u64,
+        /// Given.
+        heartbeat_ms: u64,
+    },
+    /// A cluster without a leader would stay so for too long.
+    #[error("--election-timeout[{election_ms}ms] is too long, and should be set less than {max_ms}ms")]
+    ElectionTooLong {
+        /// Given.
+        election_ms: u64,
+        /// The limit.
+        max_ms: u64,
+    },
+    /// A time that lies in the past.
+    #[error("--{flag} must not be negative")]
+    NegativeTime {
+        /// The flag.
+        flag: &'static str,
+    },
+    /// Clients would be sent to the default address.
+    #[error("--advertise-client-urls is required when --listen-client-urls is set explicitly")]
+    NoAdvertisedUrls,
+}
+
+impl Error {
+    /// Tells whether the usage should follow the message, and the program end with status 2: a single argument is wrong.
+    /// Otherwise they do not fit together, which is logged, with status 1.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Error::UnknownFlag { .. }
+                | Error::NotYet { .. }
+                | Error::Syntax { .. }
+                | Error::NoValue { .. }
+                | Error::BadValue { .. }
+                | Error::BadSwitch { .. }
+                | Error::NotText { .. }
+        )
+    }
+}

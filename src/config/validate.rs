@@ -1,0 +1,242 @@
+//! From what was said to a [`Config`]: defaults that depend on other flags, and values that must fit together.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::Error;
+use super::flags::{self, Settings};
+use super::url::Url;
+use super::{Config, founding};
+
+/// Members of different names can be told apart; etcd warns of this one too.
+pub(super) const DEFAULT_NAME: &str = "default";
+/// What [`DEFAULT_NAME`] founds.
+pub(super) const DEFAULT_CLUSTER: &str = "default=http://localhost:2380";
+const DEFAULT_URLS_CLIENT: &str = "http://localhost:2379";
+const DEFAULT_URLS_PEER: &str = "http://localhost:2380";
+/// What 0 means.
+const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
+/// What 0 means.
+const DEFAULT_WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+/// Source: etcd, `maxElectionMs`.
+const ELECTION_MS_MAX: u64 = 50_000;
+/// From here on requests disturb each other. Source: etcd, `recommendedMaxRequestBytes`.
+const REQUEST_BYTES_RECOMMENDED_MAX: u64 = 10 * 1024 * 1024;
+
+/// Checks what was said.
+///
+/// # Errors
+/// The first of etcd's checks that fails, in etcd's order.
+pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
+    fill_empty(&mut settings.listen_client_urls, DEFAULT_URLS_CLIENT);
+    fill_empty(&mut settings.listen_peer_urls, DEFAULT_URLS_PEER);
+    check_urls(&settings)?;
+    check_times(&settings)?;
+    let advertises =
+        settings.given.contains(flags::ADVERTISE_CLIENT_URLS) && !settings.advertise_client_urls.is_empty();
+    if settings.given.contains(flags::LISTEN_CLIENT_URLS) && !advertises {
+        return Err(Error::NoAdvertisedUrls);
+    }
+
+    let advice = advice(&settings);
+    if settings.name != DEFAULT_NAME && settings.initial_cluster == DEFAULT_CLUSTER {
+        let name = if settings.name.is_empty() { DEFAULT_NAME } else { &settings.name };
+        settings.initial_cluster = founding::cluster_of_one(name, &settings.advertise_peer_urls);
+    }
+    if settings.data_dir.is_empty() {
+        settings.data_dir = format!("{}.etcd", settings.name);
+    }
+    let or_default = |number: u64, default| if number == 0 { default } else { number };
+    let progress = settings.watch_progress_interval.length;
+    Ok(Config {
+        name: settings.name,
+        data_dir: PathBuf::from(settings.data_dir),
+        listen_client_urls: settings.listen_client_urls,
+        advertise_client_urls: settings.advertise_client_urls,
+        listen_peer_urls: settings.listen_peer_urls,
+        advertise_peer_urls: settings.advertise_peer_urls,
+        initial_cluster: settings.initial_cluster,
+        initial_cluster_state: settings.initial_cluster_state,
+        initial_cluster_token: settings.initial_cluster_token,
+        snapshot_entries: or_default(settings.snapshot_count, DEFAULT_SNAPSHOT_COUNT),
+        catchup_entries: settings.snapshot_catchup_entries,
+        heartbeat: Duration::from_millis(settings.heartbeat_ms),
+        election_timeout: Duration::from_millis(settings.election_ms),
+        // More than fits into memory is no limit.
+        request_bytes_max: usize::try_from(settings.request_bytes_max).unwrap_or(usize::MAX),
+        txn_ops_max: usize::try_from(settings.txn_ops_max).unwrap_or(usize::MAX),
+        streams_max: settings.streams_max,
+        watch_progress_interval: if progress.is_zero() { DEFAULT_WATCH_PROGRESS_INTERVAL } else { progress },
+        log_level: settings.log_level,
+        advice,
+    })
+}
+
+fn fill_empty(urls: &mut Vec<Url>, default: &str) {
+    if urls.is_empty() {
+        *urls = Url::parse_list(default).expect("defaults are URLs");
+    }
+}
+
+fn check_urls(settings: &Settings) -> Result<(), Error> {
+    for url in settings.listen_peer_urls.iter().chain(&settings.listen_client_urls) {
+        let is_bindable = !url.is_tcp() || url.host() == "localhost" || url.host().parse::<IpAddr>().is_ok();
+        if !is_bindable {
+            return Err(Error::BindsName { url: url.to_string() });
+        }
+    }
+    let advertised = [
+        (flags::ADVERTISE_PEER_URLS, &settings.advertise_peer_urls),
+        (flags::ADVERTISE_CLIENT_URLS, &settings.advertise_client_urls),
+    ];
+    for (flag, urls) in advertised {
+        if let Some(url) = urls.iter().find(|url| url.host().is_empty()) {
+            return Err(Error::EmptyHost { flag, url: url.to_string() });
+        }
+    }
+    let listened = [
+        (flags::LISTEN_PEER_URLS, &settings.listen_peer_urls),
+        (flags::LISTEN_CLIENT_URLS, &settings.listen_client_urls),
+    ];
+    for (flag, urls) in listened {
+        if let Some(url) = urls.iter().find(|url| url.is_secure()) {
+            return Err(Error::TlsNotYet { flag, url: url.to_string() });
+        }
+    }
+    Ok(())
+}
+
+fn check_times(settings: &Settings) -> Result<(), Error> {
+    let (heartbeat_ms, election_ms) = (settings.heartbeat_ms, settings.election_ms);
+    if heartbeat_ms == 0 {
+        return Err(Error::ZeroTime { flag: flags::HEARTBEAT });
+    }
+    if election_ms == 0 {
+        return Err(Error::ZeroTime { flag: flags::ELECTION });
+    }
+    if heartbeat_ms.saturating_mul(5) > election_ms {
+        return Err(Error::ElectionTooShort { election_ms, heartbeat_ms });
+    }
+    if election_ms > ELECTION_MS_MAX {
+        return Err(Error::ElectionTooLong { election_ms, max_ms: ELECTION_MS_MAX });
+    }
+    if settings.watch_progress_interval.is_negative {
+        return Err(Error::NegativeTime { flag: flags::WATCH_PROGRESS });
+    }
+    Ok(())
+}
+
+fn advice(settings: &Settings) -> Vec<String> {
+    let mut advice = Vec::new();
+    if settings.name == DEFAULT_NAME {
+        advice.push(
+            "it isn't recommended to use default name, please set a value for --name: members of one name cannot be \
+             told apart"
+                .to_owned(),
+        );
+    }
+    if settings.data_dir.is_empty() {
+        advice.push(format!("--data-dir is not set; using {}.etcd in the working directory", settings.name));
+    }
+    if settings.request_bytes_max > REQUEST_BYTES_RECOMMENDED_MAX {
+        advice.push(format!(
+            "--max-request-bytes {} exceeds the recommended {REQUEST_BYTES_RECOMMENDED_MAX}: large requests delay all \
+             others",
+            settings.request_bytes_max
+        ));
+    }
+    advice
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Invocation, LogLevel};
+    use super::*;
+
+    fn config(arguments: &[&str]) -> Result<Config, Error> {
+        match Invocation::from_args(arguments.iter().map(std::ffi::OsString::from))? {
+            Invocation::Serve(config) => Ok(*config),
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+
+    fn texts(urls: &[Url]) -> Vec<&str> {
+        urls.iter().map(Url::as_str).collect()
+    }
+
+    #[test]
+    fn no_flags_mean_what_they_mean_to_etcd() {
+        let config = config(&[]).unwrap();
+        assert_eq!((config.name.as_str(), config.data_dir.to_str()), ("default", Some("default.etcd")));
+        assert_eq!(texts(&config.listen_client_urls), ["http://localhost:2379"]);
+        assert_eq!(texts(&config.advertise_client_urls), ["http://localhost:2379"]);
+        assert_eq!(texts(&config.listen_peer_urls), ["http://localhost:2380"]);
+        assert_eq!(texts(&config.advertise_peer_urls), ["http://localhost:2380"]);
+        assert_eq!(config.initial_cluster, "default=http://localhost:2380");
+        assert_eq!((config.snapshot_entries, config.catchup_entries), (10_000, 5000));
+        assert_eq!((config.request_bytes_max, config.txn_ops_max), (1_572_864, 128));
+        assert_eq!(config.streams_max, u32::MAX);
+        assert_eq!((config.heartbeat.as_millis(), config.election_timeout.as_millis()), (100, 1000));
+        assert_eq!(config.watch_progress_interval.as_secs(), 600);
+        assert_eq!(config.log_level, LogLevel::Info);
+        assert_eq!(config.request_timeout(), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn a_name_alone_founds_its_own_cluster() {
+        let config = config(&["--name=m1"]).unwrap();
+        assert_eq!(config.initial_cluster, "m1=http://localhost:2380");
+        assert_eq!(config.data_dir.to_str(), Some("m1.etcd"));
+    }
+
+    #[test]
+    fn zero_and_empty_mean_the_default() {
+        let config = config(&["--snapshot-count=0", "--listen-peer-urls=", "--log-level="]).unwrap();
+        assert_eq!(config.snapshot_entries, 10_000);
+        assert_eq!(texts(&config.listen_peer_urls), ["http://localhost:2380"]);
+        assert_eq!(config.log_level, LogLevel::Info);
+    }
+
+    #[test]
+    fn values_that_do_not_fit_are_refused_in_the_words_of_etcd() {
+        for (arguments, text) in [
+            (
+                &["--listen-client-urls=http://127.0.0.1:1"][..],
+                "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+            ),
+            (
+                &["--listen-client-urls=", "--advertise-client-urls="],
+                "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+            ),
+            (&["--listen-client-urls=http://example.com:1"], "expected IP in URL for binding (http://example.com:1)"),
+            (&["--listen-peer-urls=http://:2380"], "expected IP in URL for binding (http://:2380)"),
+            (&["--heartbeat-interval=0"], "--heartbeat-interval must be >0 (set to 0ms)"),
+            (&["--election-timeout=0"], "--election-timeout must be >0 (set to 0ms)"),
+            (
+                &["--election-timeout=100"],
+                "--election-timeout[100ms] should be at least as 5 times as --heartbeat-interval[100ms]",
+            ),
+            (
+                &["--election-timeout=60000"],
+                "--election-timeout[60000ms] is too long, and should be set less than 50000ms",
+            ),
+            (
+                &["--advertise-client-urls=http://:1"],
+                "--advertise-client-urls \"http://:1\" must be in the format \"host:port\", \"unix:/path/to/socket\" or \
+                 \"unixs:/path/to/socket\" (unexpected empty host (http://:1))",
+            ),
+        ] {
+            let error = config(arguments).unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.is_usage()), (text, false), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn tls_is_refused_with_what_to_do() {
+        let error =
+            config(&["--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"])
+                .unwrap_err();
+        assert!(error.to_string().contains("needs TLS, which this version"), "{error}");
+    }
+}

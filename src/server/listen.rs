@@ -1,0 +1,90 @@
+//! Binding sockets.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use tokio::net::{TcpSocket, UnixListener};
+
+use super::Error;
+use crate::api::Listener;
+use crate::config::Url;
+
+/// Connections that the system keeps for a listener until they are accepted; it may allow fewer.
+const BACKLOG: u32 = 4096;
+
+/// A bound socket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) listener: Listener,
+    /// Where it really is: with the port that the system chose.
+    pub(super) address: String,
+}
+
+/// Binds all of `urls`.
+pub(super) fn bind_all(urls: &[Url]) -> Result<Vec<Socket>, Error> {
+    urls.iter().map(bind).collect()
+}
+
+/// Removes the names of sockets in the file system, after their listeners are closed.
+pub(super) fn unlink_all(urls: &[Url]) {
+    for url in urls.iter().filter(|url| !url.is_tcp()) {
+        // One that stays is taken for stale at the next start.
+        let _ = std::fs::remove_file(url.host());
+    }
+}
+
+fn bind(url: &Url) -> Result<Socket, Error> {
+    if url.is_tcp() {
+        let address = SocketAddr::new(ip(url.host()), url.port());
+        bind_tcp(address).map_err(|source| refused("tcp", address.to_string(), source))
+    } else {
+        bind_unix(url.host()).map_err(|source| refused("unix", url.host().to_owned(), source))
+    }
+}
+
+/// `localhost` is the IPv4 address alone, as for etcd.
+fn ip(host: &str) -> IpAddr {
+    host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Connections of the last run that are still closing do not keep the port.
+    socket.set_reuseaddr(true)?;
+    // Accepted sockets inherit it: small answers leave at once.
+    socket.set_nodelay(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(BACKLOG)?;
+    let address = listener.local_addr()?.to_string();
+    Ok(Socket { listener: Listener::Tcp(listener), address })
+}
+
+fn bind_unix(path: &str) -> io::Result<Socket> {
+    remove_stale(Path::new(path))?;
+    Ok(Socket { listener: Listener::Unix(UnixListener::bind(path)?), address: path.to_owned() })
+}
+
+/// Removes the socket of a program that has ended. One that somebody still listens on stays, and so does any other file.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if is_socket {
+        match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+            Err(_) => std::fs::remove_file(path)?,
+        }
+    }
+    Ok(())
+}
+
+fn refused(network: &'static str, address: String, source: io::Error) -> Error {
+    let advice = match source.kind() {
+        io::ErrorKind::AddrInUse => "another program uses it: stop that, or listen elsewhere",
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address: 0.0.0.0 is all that it has",
+        io::ErrorKind::PermissionDenied => "choose a port above 1023 or a folder that can be written to",
+        io::ErrorKind::NotFound => "the folder of the socket must be there",
+        _ => "choose another with --listen-client-urls or --listen-peer-urls",
+    };
+    Error::Listen { network, address, source, advice }
+}
