@@ -4,11 +4,19 @@
 
 mod crash;
 mod decoders;
+mod differential;
+mod etcd_client;
+mod etcdctl;
 mod generate;
 mod harness;
+mod kill;
+mod ledger;
 mod machine;
 mod model;
+mod powercut;
 mod process;
 mod protoc_stand_in;
+mod reference;
+mod strace;
 mod tidy;
 mod wire;

@@ -1,0 +1,469 @@
+#!/usr/bin/env bash
+# A real etcdctl sees the same from two servers.
+#
+#   tests/etcdctl.sh ETCDCTL ENDPOINT              prints what it sees from one fresh server
+#   tests/etcdctl.sh ETCDCTL EXPECTED ACTUAL       compares what it sees from two; fails with the difference
+#
+# Both servers must be fresh members named m1: the steps know their revisions. Ids, terms, sizes and times are replaced by
+# words; texts, tables, exit codes and revisions are compared to the letter. What must come in time says so itself.
+set -uo pipefail
+
+usage="use: $0 ETCDCTL ENDPOINT [ENDPOINT]"
+etcdctl=${1:?$usage} first=${2:?$usage} second=${3:-}
+# The shortest lease that both servers grant, and how late it may be seen to end.
+ttl=2 late_ms=1000
+# How long anything that must come may take.
+patience_s=20
+
+work=$(mktemp -d)
+children=()
+finish() {
+  for child in "${children[@]:-}"; do [ -n "$child" ] && kill -9 "$child" 2>/dev/null; done
+  rm -rf "$work"
+}
+trap finish EXIT
+
+now_ms() { local now=${EPOCHREALTIME/[^0-9]/}; echo $((now / 1000)); }
+
+# ---- one run over all steps, in a subshell of its own: $endpoint, $dir, transcript on standard output ----
+
+step() { printf '\n== %s\n' "$*"; }
+
+# What differs between two servers that are alike. Lease ids that a step has noted come first.
+normalise() {
+  sed -E -f "$dir/leases" | sed -E \
+    -e "s#$endpoint#ENDPOINT#g; s#${endpoint#http://}#ADDRESS#g" \
+    -e 's#^\{"level":"warn".*"msg":"([^"]*)".*"method":"([^"]*)","attempt":([0-9]+),"error":(".*")\}$#warn: \1 \2 \4#' \
+    -e 's#^\{"level":"(warn|error)","ts":"[^"]*","logger":"[^"]*","caller":"[^"]*",#\1: #' \
+    -e 's#"(cluster_id|member_id|leader|ID)":[0-9]+#"\1":ID#g' \
+    -e 's#"(raft_term|raftTerm|raftIndex|raftAppliedIndex|dbSize|dbSizeInUse)":[0-9]+#"\1":N#g' \
+    -e 's#^"(ClusterID|MemberID|RaftTerm)" : [0-9]+#"\1" : N#' \
+    -e 's#http://127.0.0.1:[0-9]+#PEER#g; s#127.0.0.1:[0-9]+#PEER#g' \
+    -e 's#"took":"[^"]*"#"took":T#; s#took = .*#took = T#' \
+    -e 's#/[0-9a-f]{14,16}($|[^0-9a-f])#/LEASE\1#g' \
+    -e 's#\b[0-9a-f]{16}\b#ID#g'
+}
+
+# Of a table: its head and its row, cell by cell, as `name=value`. What depends on ids and sizes becomes a word.
+table() {
+  grep '│' | tr -d ' ' | awk -F'│' '
+    NR == 1 { for (i = 2; i < NF; i++) name[i] = $i; next }
+    { for (i = 2; i < NF; i++) {
+        value = $i
+        if (name[i] ~ /^(RAFT|DBSIZE|INUSE|PERCENT|TOOK)/ && value != "") value = "N"
+        print name[i] "=" value } }'
+}
+
+# Runs etcdctl and writes down what it says and how it ends.
+run() {
+  printf '$ etcdctl' && printf ' %q' "$@" | normalise
+  printf '\n'
+  timeout "$patience_s" "$etcdctl" --endpoints "$endpoint" "$@" >"$dir/out" 2>"$dir/err"
+  local code=$?
+  normalise <"$dir/out"
+  normalise <"$dir/err"
+  [ $code -eq 0 ] || printf '[exit %d]\n' "$code"
+}
+
+# The same without writing it down.
+quiet() { timeout "$patience_s" "$etcdctl" --endpoints "$endpoint" "$@"; }
+
+# Starts etcdctl in the background, its output in $dir/NAME. Sets $child.
+background() {
+  local name=$1
+  shift
+  : >"$dir/$name"
+  "$etcdctl" --endpoints "$endpoint" "$@" <&0 >>"$dir/$name" 2>"$dir/$name.err" &
+  child=$!
+  echo "$child" >>"$dir/children"
+}
+
+# Waits until $dir/NAME has COUNT lines of PATTERN.
+wait_for() {
+  local name=$1 pattern=$2 count=${3:-1} deadline=$(($(now_ms) + patience_s * 1000))
+  until [ "$(grep -c -e "$pattern" "$dir/$name")" -ge "$count" ]; do
+    if [ "$(now_ms)" -gt $deadline ]; then
+      printf 'NEVER CAME: %s times %s in:\n' "$count" "$pattern"
+      normalise <"$dir/$name"
+      normalise <"$dir/$name.err"
+      return 1
+    fi
+    sleep 0.01
+  done
+}
+
+# Waits until COUNT keys have the prefix.
+wait_for_keys() {
+  local prefix=$1 count=$2 deadline=$(($(now_ms) + patience_s * 1000))
+  until [ "$(quiet get "$prefix" --prefix --keys-only | grep -c .)" -eq "$count" ]; do
+    [ "$(now_ms)" -le $deadline ] || { printf 'NEVER CAME: %s keys below %s\n' "$count" "$prefix"; return 1; }
+  done
+}
+
+# Ends a background etcdctl; `-9` leaves it no time to let go of anything.
+end() {
+  kill "$1" "$2" 2>/dev/null
+  wait "$2" 2>/dev/null
+}
+
+show() { sed 's/^/| /' "$dir/$1" | normalise; }
+
+# Says whether something came within the TTL and $late_ms after START, and not before EARLIEST milliseconds.
+in_time() {
+  local what=$1 took=$(($2 - $3)) earliest=$4
+  if [ $took -lt "$earliest" ]; then
+    printf '%s TOO EARLY: after %s ms\n' "$what" $took
+  elif [ $took -gt $((ttl * 1000 + late_ms)) ]; then
+    printf '%s TOO LATE: after %s ms\n' "$what" $took
+  else
+    printf '%s in time\n' "$what"
+  fi
+}
+
+# Grants a lease of some seconds; its id goes by NAME from now on. Sets $lease.
+grant() {
+  local name=$1 said
+  printf '$ etcdctl lease grant %s # %s\n' "$2" "$name"
+  said=$(quiet lease grant "$2")
+  lease=$(awk '{ print $2 }' <<<"$said")
+  printf 's#\\b%s\\b#%s#g\ns#\\b%s\\b#%s#g\n' "$lease" "$name" "$((16#$lease))" "$name" >>"$dir/leases"
+  normalise <<<"$said"
+}
+
+put_and_get() {
+  step "put and get"
+  run put /services/web/1 10.0.0.1
+  run put /services/web/2 10.0.0.2
+  run put /services/db/1 10.0.1.1
+  run put /services/web/1 10.0.0.9 --prev-kv
+  printf 'from standard input' | run put /services/db/2
+  run get /services/web/1
+  run get /services/web/1 --print-value-only
+  run get absent
+  run get --prefix /services/web/
+  run get /services/db/1 /services/web/2
+  run get --from-key /services/web/
+  run get --prefix "" --keys-only
+  run get --prefix /services/ --count-only
+  run get --prefix /services/ --count-only --write-out fields
+  run get --prefix /services/ --limit 2
+  run get --prefix /services/ --limit 2 --write-out json
+  run get /services/web/1 --rev 2
+  run get /services/web/1 --consistency s
+  run get --prefix /services/ --min-mod-rev 4 --max-mod-rev 5 --keys-only
+  run get --prefix /services/ --min-create-rev 3 --max-create-rev 4 --keys-only
+  run put /services/web/1 --ignore-value
+  run put /services/web/1 10.0.0.1 --ignore-lease
+}
+
+order() {
+  step "every order of a range"
+  local by order
+  for by in CREATE KEY MODIFY VALUE VERSION; do
+    for order in ASCEND DESCEND; do run get --prefix /services/ --sort-by $by --order $order --keys-only; done
+  done
+}
+
+formats() {
+  step "print formats"
+  local format
+  for format in simple json fields; do
+    run get --prefix /services/web/ --write-out $format
+    run put format "$format" --prev-kv --write-out $format
+    run del format --prev-kv --write-out $format
+    run get absent --write-out $format
+  done
+  run get /services/web/1 --hex
+}
+
+delete() {
+  step "del"
+  for key in a/1 a/2 a/3 b/1 c/1; do quiet put $key "$key" >/dev/null; done
+  run del a/1
+  run del a/1
+  run del --prefix a/ --prev-kv
+  run del b/1 c/2
+  run put c/2 x
+  run del --from-key c/ --prev-kv --range
+  run del c/2
+  run get --prefix "" --keys-only
+}
+
+txns() {
+  # Without leases: this etcdctl panics when it is given one.
+  step "txn with every target of a comparison"
+  quiet put t 1 >/dev/null
+  quiet put t 2 >/dev/null
+  local revision
+  revision=$(quiet get t --write-out fields | awk '/ModRevision/ { print $3 }')
+  local compare
+  for compare in 'ver("t") = "2"' 'ver("t") > "2"' 'version("absent") = "0"' "mod(\"t\") = \"$revision\"" \
+    "mod(\"t\") < \"$revision\"" "create(\"t\") < \"$revision\"" "c(\"t\") > \"$revision\"" 'val("t") = "2"' \
+    'value("t") < "1"' 'value("absent") = ""' 'val("t") != "2"'; do
+    printf '%s\n\nget t\n\nput t-failed 1\n\n' "$compare" >"$dir/txn"
+    printf '# %s\n' "$compare"
+    run txn <"$dir/txn"
+  done
+  printf 'ver("t") = "2"\nval("t") = "2"\n\nput t 3\nget t\ndel absent\n\nget t\n\n' >"$dir/txn"
+  run txn <"$dir/txn"
+  run txn --write-out json <"$dir/txn"
+  run txn --write-out fields <"$dir/txn"
+  run txn --interactive <"$dir/txn"
+  step "txns that are refused"
+  printf '\nput d 1\nput d 2\n\n\n' >"$dir/txn"
+  run txn <"$dir/txn"
+  printf 'nonsense\n\nget t\n\n\n' >"$dir/txn"
+  run txn <"$dir/txn"
+}
+
+watches() {
+  step "watch from a revision, with what was before"
+  quiet put w/1 a >/dev/null
+  local from
+  from=$(quiet get w/1 --write-out fields | awk '/ModRevision/ { print $3 }')
+  quiet put w/1 b >/dev/null
+  quiet put w/2 c >/dev/null
+  quiet del w/1 >/dev/null
+  background watch watch --prefix w/ --rev "$from" --prev-kv
+  wait_for watch '^DELETE$' && quiet put w/3 live >/dev/null
+  wait_for watch '^live$'
+  end -TERM "$child"
+  show watch
+
+  step "watch in json and as fields"
+  background watch watch w/1 --rev "$from" --write-out json
+  wait_for watch '"type":1'
+  end -TERM "$child"
+  # How many events come in one message is the server's business.
+  grep -o '"kv":{[^}]*}' "$dir/watch" | normalise
+  background watch watch w/1 w/3 --rev "$from" --write-out fields
+  wait_for watch 'DELETE'
+  end -TERM "$child"
+  grep -v -e '^"ClusterID' -e '^"MemberID' -e '^"Revision' -e '^"RaftTerm' "$dir/watch" | grep . | normalise
+
+  step "watch that runs a command for each event"
+  background watch watch w/2 --rev "$from" -- sh -c 'echo "$ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE"'
+  wait_for watch '"c"$'
+  end -TERM "$child"
+  # The first variable is the revision of the message's header.
+  show watch
+
+  step "progress of an interactive watch"
+  mkfifo "$dir/commands"
+  exec 5<>"$dir/commands"
+  background watch watch --interactive <&5
+  printf 'watch --rev %s w/2\n' "$from" >&5
+  wait_for watch '^PUT$' && printf 'progress\n' >&5
+  wait_for watch '^progress notify: '
+  exec 5>&-
+  end -TERM "$child"
+  rm "$dir/commands"
+  show watch
+}
+
+compactions() {
+  step "compaction"
+  local revision
+  revision=$(quiet put k 1 --write-out fields | awk '/^"Revision"/ { print $3 }')
+  quiet put k 2 >/dev/null
+  quiet put k 3 >/dev/null
+  run compaction "$revision"
+  run get k --rev "$revision"
+  run get k --rev $((revision - 1))
+  run compaction "$revision"
+  run compaction $((revision + 1)) --physical
+  run get k --rev "$revision"
+  run get k --rev $((revision + 1))
+  run compaction $((revision + 100))
+  run watch k --rev 1
+  run compaction 0
+  run compaction nonsense
+}
+
+refusals() {
+  step "what is refused, and how"
+  run put "" value
+  run get ""
+  run del ""
+  run put x y --lease 1234
+  run put x --ignore-value
+  run put x y --ignore-value
+  run put x y --lease nonsense
+  run get k --rev 999999
+  run get k --rev -1
+  run get k --sort-by nonsense
+  run get
+  run del
+  run lease revoke 1234
+  run lease timetolive 1234
+  run lease timetolive 1234 --write-out json
+  run lease keep-alive --once 1234
+  run lease grant nonsense
+  run lease grant 9000000001
+  run lock
+  run elect
+  head -c 1600000 /dev/zero | tr '\0' x | run put too-large 2>&1
+}
+
+leases() {
+  step "lease grant, timetolive, list, keep-alive, revoke"
+  run lease list
+  run lease list --write-out json
+  grant FIRST 600
+  local first=$lease
+  run put l/1 x --lease "$first"
+  run put l/2 x --lease "$first"
+  run get l/1 --write-out json
+  run get l/1 --write-out fields
+  run lease timetolive "$first" | sed -E 's#remaining\((600|59[0-9])s\)#remaining(NEARLY ALL)#'
+  run lease timetolive "$first" --keys | sed -E 's#remaining\((600|59[0-9])s\)#remaining(NEARLY ALL)#'
+  run lease timetolive "$first" --keys --write-out json | sed -E 's#"ttl":(600|59[0-9])#"ttl":NEARLY ALL#'
+  run lease keep-alive --once "$first"
+  grant SECOND 500
+  run lease list | sort
+  run put l/2 y
+  run lease timetolive "$first" --keys | sed -E 's#remaining\((600|59[0-9])s\)#remaining(NEARLY ALL)#'
+  run lease revoke "$first"
+  run lease revoke "$first"
+  run get --prefix l/
+  run lease timetolive "$first"
+  run lease revoke "$lease"
+}
+
+dead_service() {
+  step "a service that stops renewing is seen deleted in time"
+  grant SERVICE $ttl
+  quiet put services/1 up --lease "$lease" >/dev/null
+  local from alive
+  from=$(quiet get services/1 --write-out fields | awk '/ModRevision/ { print $3 }')
+  background consumer watch --prefix services/ --rev "$from" --prev-kv
+  local consumer=$child
+  background keeper lease keep-alive "$lease"
+  # Five keepalives, one each third of the TTL, outlive the lease.
+  wait_for keeper 'keepalived' 5
+  alive=$(now_ms)
+  end -9 "$child"
+  wait_for consumer '^DELETE$'
+  in_time "deleted" "$(now_ms)" "$alive" $((ttl * 1000 - 100))
+  end -TERM "$consumer"
+  show consumer
+  run get services/1
+}
+
+locks() {
+  step "lock runs a command and passes on its end"
+  run lock job -- sh -c 'echo "holds $(echo "$ETCD_LOCK_KEY" | cut -d/ -f1) since $ETCD_LOCK_REV"'
+  run lock job -- sh -c 'exit 3'
+  wait_for_keys job/ 0
+
+  step "lock passes on when its holder is killed"
+  background holder lock --ttl $ttl job
+  local holder=$child
+  wait_for holder '^job/'
+  background contender lock --ttl $ttl job
+  local contender=$child
+  wait_for_keys job/ 2
+  [ -s "$dir/contender" ] && echo "TWO HOLDERS"
+  local first_token second_token
+  first_token=$(quiet get "$(cat "$dir/holder")" --write-out fields | awk '/CreateRevision/ { print $3 }')
+  local killed
+  killed=$(now_ms)
+  end -9 "$holder"
+  wait_for contender '^job/'
+  in_time "passed on" "$(now_ms)" "$killed" 0
+  second_token=$(quiet get "$(cat "$dir/contender")" --write-out fields | awk '/CreateRevision/ { print $3 }')
+  [ "$second_token" -gt "$first_token" ] && echo "the fencing token grows"
+  wait_for_keys job/ 1
+  end -TERM "$contender"
+  wait_for_keys job/ 0
+}
+
+elections() {
+  step "elect and observe when the leader goes"
+  background observer elect --listen web
+  local observer=$child
+  background first elect web node-1
+  local first=$child
+  wait_for first '^node-1$'
+  wait_for observer '^node-1$'
+  background second elect web node-2
+  local second=$child
+  wait_for_keys web/ 2
+  [ -s "$dir/second" ] && echo "TWO LEADERS"
+  end -INT "$first"
+  wait_for second '^node-2$'
+  wait_for observer '^node-2$'
+  end -INT "$second"
+  wait_for_keys web/ 0
+  end -TERM "$observer"
+  show first
+  show second
+  show observer
+}
+
+cluster() {
+  step "endpoint health and status, member list, alarms"
+  run endpoint health
+  run endpoint health --write-out json
+  quiet endpoint health --write-out table | table | normalise
+  run endpoint health --cluster
+  run endpoint status --write-out json
+  quiet endpoint status --write-out table | table | normalise
+  run endpoint status --write-out fields | sed -E 's#^("(Raft|DB)[^"]*"|"Leader"|"[A-Z]*ID") : [0-9]+#\1 : N#'
+  quiet member list --write-out table | table | normalise
+  run member list
+  run member list --write-out json
+  run alarm list
+  run alarm list --write-out json
+  run alarm disarm
+}
+
+walk() {
+  endpoint=$1 dir=$2
+  mkdir -p "$dir"
+  : >"$dir/leases"
+  put_and_get
+  order
+  formats
+  delete
+  txns
+  watches
+  compactions
+  refusals
+  leases
+  dead_service
+  locks
+  elections
+  cluster
+}
+
+# Ends what a walk that was cut short has left.
+sweep() {
+  local child
+  while read -r child; do kill -9 "$child" 2>/dev/null; done <"$1/children"
+}
+
+if [ -z "$second" ]; then
+  walk "$first" "$work/first"
+  exit 0
+fi
+
+(walk "$first" "$work/first" >"$work/expected" 2>&1) &
+children+=($!)
+(walk "$second" "$work/second" >"$work/actual" 2>&1) &
+children+=($!)
+wait "${children[@]}"
+children=()
+sweep "$work/first" 2>/dev/null
+sweep "$work/second" 2>/dev/null
+
+grep '^== ' "$work/actual"
+failed=0
+if ! diff --unified=4 --show-function-line='^== ' --label expected --label actual "$work/expected" "$work/actual"; then
+  echo "etcdctl does not see the same"
+  failed=1
+fi
+if grep -n -e 'NEVER CAME' -e 'TOO LATE' -e 'TOO EARLY' -e 'TWO HOLDERS' -e 'TWO LEADERS' "$work/actual"; then
+  failed=1
+fi
+exit $failed
