@@ -1,0 +1,65 @@
+//! Runs for leader of a group, works while it leads, and hands over in order.
+//!
+//! ```sh
+//! cargo run --release
+//! cargo run --example election -- nightly-job worker-1
+//! cargo run --example election -- nightly-job worker-2
+//! ```
+
+use std::error::Error;
+use std::time::Duration;
+
+use etcd_client::{Client, Compare, CompareOp, LeaseKeeper, PutOptions, ResignOptions, Txn, TxnOp};
+
+/// Seconds after which a leader that has died is replaced.
+const TTL: i64 = 5;
+/// How often the leader works before it hands over.
+const ROUNDS: usize = 5;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(group), Some(name)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: election GROUP NAME [ENDPOINT]".into());
+    };
+    let endpoint = arguments.next().unwrap_or_else(|| "http://localhost:2379".into());
+    let mut client = Client::connect([endpoint], None).await?;
+
+    let lease = client.lease_grant(TTL, None).await?.id();
+    let (keeper, _renewals) = client.lease_keep_alive(lease).await?;
+    tokio::spawn(renew(keeper));
+
+    println!("{name} runs for {group}");
+    let campaign = client.campaign(group.as_str(), name.as_str(), lease).await?;
+    let leader = campaign.leader().ok_or("the answer names no leader")?.clone();
+    println!("{name} leads {group}");
+
+    // The create revision of the leader's key grows from leader to leader: a fencing token. This write takes effect only
+    // while that key is still there, however late it arrives.
+    for round in 1..=ROUNDS {
+        let still_leads = Compare::create_revision(leader.key(), CompareOp::Equal, leader.rev());
+        let result = format!("round {round} by {name}");
+        let write = TxnOp::put(format!("{group}-result"), result.as_str(), None::<PutOptions>);
+        if !client.txn(Txn::new().when([still_leads]).and_then([write])).await?.succeeded() {
+            return Err(format!("{name} no longer leads").into());
+        }
+        println!("{result}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
+    client.resign(Some(ResignOptions::new().with_leader(leader))).await?;
+    client.lease_revoke(lease).await?;
+    println!("{name} has handed over");
+    Ok(())
+}
+
+/// Renews at a third of the TTL: two renewals may be lost before the lease is.
+async fn renew(mut keeper: LeaseKeeper) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1).mul_f64(TTL as f64 / 3.0));
+    loop {
+        ticks.tick().await;
+        if keeper.keep_alive().await.is_err() {
+            return;
+        }
+    }
+}
