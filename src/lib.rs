@@ -9,7 +9,7 @@
 //! | folder | idea |
 //! | --- | --- |
 //! | [`model`] | plain values: keys, revisions, records, commands, replies |
-//! | [`env`] | the seams to the outside: clock, disk, randomness, each real and simulated |
+//! | [`mod@env`] | the seams to the outside: clock, disk, randomness, each real and simulated |
 //! | [`wal`] | segmented write-ahead log with group commit |
 //! | [`storage`] | redb: tables, checkpoints, whole-state snapshots |
 //! | [`mvcc`] | key index, revisions, reads at a revision, compaction |

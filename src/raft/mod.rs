@@ -9,9 +9,9 @@
 //!            answers <- state_machine -> machine::apply -> checkpoint (pending table writes) -> storage
 //! ```
 //!
-//! What may never leave this folder: openraft's types. Its log ids are ours minus one (see [`types`]).
+//! What may never leave this folder: openraft's types. Its log ids are ours minus one (see `types`).
 //!
-//! A cluster of one needs no network ([`no_peers`]); nothing else here assumes a single member.
+//! A cluster of one needs no network (`no_peers`); nothing else here assumes a single member.
 
 mod batch;
 mod checkpoint;

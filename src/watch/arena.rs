@@ -18,7 +18,7 @@ struct Slot<T> {
     value: Option<T>,
 }
 
-/// Names a value of an [`Arena`], also after it is gone.
+/// Names a value of an `Arena`, also after it is gone.
 pub struct Key<T> {
     slot: u32,
     generation: u32,
