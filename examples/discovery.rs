@@ -48,6 +48,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tokio::select! {
             message = events.message() => {
                 let Some(message) = message? else { return Err("the watch has ended".into()) };
+                if message.events().is_empty() {
+                    continue;
+                }
                 for event in message.events() {
                     let Some(pair) = event.kv() else { continue };
                     match event.event_type() {
