@@ -403,9 +403,11 @@ async fn follow_failures(
     (stop, stopped, failed): (CancellationToken, CancellationToken, Failure),
 ) {
     let why = tokio::select! {
+        // First: an ordered stop says so before it ends Raft, whose end is then no failure.
+        biased;
+        () = stop.cancelled() => return,
         why = consensus.stopped() => why,
         why = checkpoints.failed() => why,
-        () = stop.cancelled() => return,
     };
     tracing::error!(reason = %why, "the member cannot go on and stops");
     barrier.close();
