@@ -28,6 +28,18 @@ pub(super) async fn serve(request: Request<RecvStream>, mut respond: SendRespons
             Err(_) => refuse(&mut respond, status::deadline_exceeded()),
         },
     };
+    tell(sent);
+}
+
+/// Answers a hot call that waits for something, or whose answer is long, in a task of its own.
+pub(super) fn answer_later(
+    outcome: impl Future<Output = Result<Bytes, Status>> + Send + 'static,
+    respond: SendResponse<Bytes>,
+) {
+    tokio::spawn(async move { tell(finish(outcome, respond).await) });
+}
+
+fn tell(sent: Result<(), SendError>) {
     if let Err(error) = sent {
         tracing::debug!(%error, "a call was not answered to its end");
     }
@@ -62,8 +74,7 @@ async fn overdue(stop: &CancellationToken) {
     tokio::time::sleep(STOP_GRACE).await;
 }
 
-/// Sends the outcome of a hot call that could not be answered at once, or whose answer is long.
-pub(super) async fn finish(
+async fn finish(
     outcome: impl Future<Output = Result<Bytes, Status>>,
     mut respond: SendResponse<Bytes>,
 ) -> Result<(), SendError> {

@@ -21,7 +21,7 @@ use super::keepalive::Keepalive;
 use super::{Ended, Io, Shared, call};
 use crate::api::MESSAGE_BYTES_SPARE;
 use crate::api::grpc::hot::{self, Answer, Hot};
-use crate::api::grpc::{guard, status};
+use crate::api::grpc::{PREFIX_BYTES, guard, status};
 use crate::node::{Completions, Outcome};
 
 /// Streams of one connection at a time, whatever the flag says.
@@ -36,8 +36,6 @@ const HEADERS_BYTES_MAX: u32 = 64 * 1024;
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer of this size is sent by a task of its own, no faster than the client takes it.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
-/// Compression flag and length before each message.
-const PREFIX_BYTES: usize = 5;
 /// Says that messages may be compressed: then the ordinary service answers.
 const GRPC_ENCODING: &str = "grpc-encoding";
 
@@ -176,13 +174,7 @@ impl<T: Io> Streams<T> {
     fn run(&mut self, hot: Hot, message: Bytes, mut respond: SendResponse<Bytes>) {
         match hot::start(hot, message, &self.shared.api) {
             Answer::Now(answer) => answer_now(answer, respond),
-            Answer::Later(answer) => {
-                tokio::spawn(async move {
-                    if let Err(error) = call::finish(answer, respond).await {
-                        tracing::debug!(%error, "a call was not answered to its end");
-                    }
-                });
-            }
+            Answer::Later(answer) => call::answer_later(answer, respond),
             Answer::Propose(proposal) => match self.waiting.insert(respond) {
                 Ok(token) => self.shared.api.node.propose_into(proposal, &self.completions, token),
                 Err(refused) => {
@@ -299,11 +291,7 @@ fn unframe(mut body: Bytes) -> Result<Bytes, Status> {
 fn answer_now(answer: Result<Bytes, Status>, mut respond: SendResponse<Bytes>) {
     match answer {
         Ok(message) if message.len() > INLINE_BYTES_MAX => {
-            tokio::spawn(async move {
-                if let Err(error) = call::finish(std::future::ready(Ok(message)), respond).await {
-                    tracing::debug!(%error, "a call was not answered to its end");
-                }
-            });
+            call::answer_later(std::future::ready(Ok(message)), respond);
         }
         Ok(message) => {
             // Errors: the client has gone, and nobody misses the answer.

@@ -11,14 +11,9 @@ use prost::Message;
 use tonic::Status;
 
 use super::decode::{self, TxnCall};
-use super::{Api, encode, guard, status};
+use super::{Api, PREFIX_BYTES, SENT_MESSAGE_BYTES_MAX, encode, guard, status};
 use crate::model::Reply;
 use crate::node::{Outcome, Proposal};
-
-/// Compression flag and length before each message.
-const PREFIX_BYTES: usize = 5;
-/// The longest answer. Source: etcd, `maxSendBytes`.
-const SENT_BYTES_MAX: u32 = i32::MAX.cast_unsigned();
 
 /// Which call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +104,8 @@ pub(crate) fn finish(outcome: Outcome, api: &Api) -> Result<Bytes, Status> {
 /// A message as it travels: not compressed, length, bytes. One allocation.
 fn frame(message: &impl Message) -> Result<Bytes, Status> {
     let len = message.encoded_len();
-    let length = u32::try_from(len).ok().filter(|&length| length <= SENT_BYTES_MAX);
-    let length = length.ok_or_else(|| status::sent_too_large(len, SENT_BYTES_MAX))?;
+    let length = u32::try_from(len).ok().filter(|_| len <= SENT_MESSAGE_BYTES_MAX);
+    let length = length.ok_or_else(|| status::sent_too_large(len, SENT_MESSAGE_BYTES_MAX))?;
     let mut out = BytesMut::with_capacity(PREFIX_BYTES + len);
     out.put_u8(0);
     out.put_u32(length);

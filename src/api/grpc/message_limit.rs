@@ -10,10 +10,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
-use super::status;
-
-/// What stands before a message: whether it is compressed, and its length as a big-endian `u32`.
-const PREFIX_BYTES: usize = 5;
+use super::{PREFIX_BYTES, status};
 
 /// The body of a call, as long as its messages are short enough.
 pub(super) struct MessageLimit {

@@ -31,6 +31,11 @@ use crate::node::Node;
 
 pub(crate) use self::routes::{Services, routes};
 
+/// What stands before a message: whether it is compressed, and its length as a big-endian `u32`.
+pub(crate) const PREFIX_BYTES: usize = 5;
+/// The largest message that is sent, in bytes; as etcd's, for what protobuf and its libraries can hold.
+const SENT_MESSAGE_BYTES_MAX: usize = i32::MAX as usize;
+
 /// What every service stands on; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Api {

@@ -22,7 +22,7 @@ use super::maintenance::MaintenanceService;
 use super::message_limit::MessageLimit;
 use super::unavailable::AuthService;
 use super::watch::WatchService;
-use super::{Api, guard, status};
+use super::{Api, SENT_MESSAGE_BYTES_MAX, guard, status};
 use crate::api::MESSAGE_BYTES_SPARE;
 use crate::node::Node;
 use crate::proto::etcdserverpb::auth_server::AuthServer;
@@ -34,9 +34,6 @@ use crate::proto::etcdserverpb::watch_server::WatchServer;
 use crate::proto::healthpb::health_server::HealthServer;
 use crate::proto::v3electionpb::election_server::ElectionServer;
 use crate::proto::v3lockpb::lock_server::LockServer;
-
-/// The largest message that is sent, in bytes; as etcd's, for what protobuf and its libraries can hold.
-pub(super) const SENT_MESSAGE_BYTES_MAX: usize = i32::MAX as usize;
 
 /// Makes the services that answer every call.
 pub(crate) fn routes(api: &Api) -> Services {

@@ -118,7 +118,7 @@ pub(crate) fn message_too_large(bytes: usize, max: usize) -> Status {
 }
 
 /// An answer longer than `max` bytes.
-pub(crate) fn sent_too_large(bytes: usize, max: u32) -> Status {
+pub(crate) fn sent_too_large(bytes: usize, max: usize) -> Status {
     Status::resource_exhausted(format!("grpc: trying to send message larger than max ({bytes} vs. {max})"))
 }
 
