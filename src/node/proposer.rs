@@ -1,8 +1,11 @@
 //! Proposals on their way into the log.
 //!
-//! Everybody's proposals go into one bounded queue. A task takes whatever waits there and proposes it as one Raft entry;
-//! while that is on its way the next batch builds up by itself. What is in flight is bounded in entries, so that
-//! openraft's core never stalls behind apply, and the task waits while the log or the checkpoint are far behind.
+//! Everybody's proposals go into one queue. A task takes whatever waits there and proposes it as one Raft entry; while
+//! that is on its way the next batch builds up by itself. What is in flight is bounded in entries, so that openraft's
+//! core never stalls behind apply, and the task waits while the log or the checkpoint are far behind.
+//!
+//! One bound goes over both, the queue and the flights: a proposal takes a place when it comes and gives it back when it
+//! is answered. Without a place it is refused at once.
 //!
 //! A proposal is answered exactly once: by apply, or with a timeout after [`REQUEST_TIMEOUT`], or because the node
 //! stops. Only a proposal that surely was not proposed (no leader yet) is tried again.
@@ -23,8 +26,13 @@ use crate::wal::Wal;
 
 /// How long a request may take in all: etcd's 5 s and two election timeouts of a second.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
-/// Proposals that may wait to be packed; more are refused at once.
-const QUEUE_LEN_MAX: usize = 64 * 1024;
+/// Proposals that may wait for their answer; more are refused at once.
+///
+/// etcd refuses when apply is 5,000 entries behind the commit index. Here those count too that wait for the disk, and
+/// they are as many as there are busy clients: the bound leaves each of 1,000 of them 16. It takes apply less than a
+/// second to work off, so that whoever got a place is answered long before [`REQUEST_TIMEOUT`], unless single requests
+/// take their time: then more clients only make all of them fail.
+const PROPOSALS_MAX: usize = 16 * 1024;
 /// Commands in one entry: bounds how long apply holds the machine for it.
 const BATCH_COMMANDS_MAX: usize = 1024;
 /// Bytes in one entry; a single command may be larger.
@@ -45,7 +53,9 @@ const SWEEP_PERIOD: Duration = Duration::from_millis(250);
 /// The door to the queue.
 #[derive(Debug, Clone)]
 pub(super) struct Proposer {
+    /// Never full: what is queued has a place.
     queue_tx: mpsc::Sender<Queued>,
+    places: Arc<Semaphore>,
     wakes: Arc<Wakes>,
     request_bytes_max: usize,
 }
@@ -54,6 +64,7 @@ pub(super) struct Proposer {
 struct Queued {
     proposal: Proposal,
     waiter: Waiter,
+    place: OwnedSemaphorePermit,
 }
 
 /// The task behind the door, as a value.
@@ -73,14 +84,15 @@ pub(super) struct ProposerTask {
 struct Flight {
     deadline: Tick,
     proposals: Vec<Proposal>,
-    /// Taken by whoever answers: apply or the sweep.
-    waiters: Mutex<Option<Vec<Waiter>>>,
+    /// With the places that they have. Taken by whoever answers: apply or the sweep.
+    waiters: Mutex<Option<(Vec<Waiter>, OwnedSemaphorePermit)>>,
 }
 
 /// Makes the queue; the receiver becomes a [`ProposerTask`] once there is a log to propose to.
 pub(super) fn queue(wakes: Arc<Wakes>, request_bytes_max: usize) -> (Proposer, ProposerQueue) {
-    let (queue_tx, queue_rx) = mpsc::channel(QUEUE_LEN_MAX);
-    (Proposer { queue_tx, wakes: wakes.clone(), request_bytes_max }, ProposerQueue { queue_rx, wakes })
+    let (queue_tx, queue_rx) = mpsc::channel(PROPOSALS_MAX);
+    let places = Arc::new(Semaphore::new(PROPOSALS_MAX));
+    (Proposer { queue_tx, places, wakes: wakes.clone(), request_bytes_max }, ProposerQueue { queue_rx, wakes })
 }
 
 /// The receiving end of the queue.
@@ -120,7 +132,10 @@ impl Proposer {
         if proposal.request_bytes() > self.request_bytes_max {
             return self.refuse(waiter, NodeError::RequestTooLarge);
         }
-        match self.queue_tx.try_send(Queued { proposal, waiter }) {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            return self.refuse(waiter, NodeError::TooManyRequests);
+        };
+        match self.queue_tx.try_send(Queued { proposal, waiter, place }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(queued)) => self.refuse(queued.waiter, NodeError::TooManyRequests),
             Err(mpsc::error::TrySendError::Closed(queued)) => self.refuse(queued.waiter, NodeError::Stopped),
@@ -163,14 +178,16 @@ impl ProposerTask {
         let mut rest = std::mem::take(queued).into_iter().peekable();
         while let Some(first) = rest.next() {
             let mut bytes = first.proposal.request_bytes();
-            let (mut proposals, mut waiters) = (vec![first.proposal], vec![first.waiter]);
+            let (mut proposals, mut waiters, mut places) = (vec![first.proposal], vec![first.waiter], first.place);
             while let Some(next) = rest.next_if(|next| bytes + next.proposal.request_bytes() <= BATCH_BYTES_MAX) {
                 bytes += next.proposal.request_bytes();
                 proposals.push(next.proposal);
                 waiters.push(next.waiter);
+                places.merge(next.place);
             }
             let deadline = self.clock.now().after(REQUEST_TIMEOUT);
-            let flight = Arc::new(Flight { deadline, proposals, waiters: Mutex::new(Some(waiters)) });
+            let waiters = Mutex::new(Some((waiters, places)));
+            let flight = Arc::new(Flight { deadline, proposals, waiters });
             self.launch(flight).await;
         }
     }
@@ -279,7 +296,7 @@ impl Sender {
 impl Flight {
     /// Hands each command's result to its waiter; the wakes are left to whoever runs apply.
     fn answer(&self, answer: Answer, wakes: &Wakes) {
-        let Some(waiters) = self.waiters.lock().take() else { return };
+        let Some(waiters) = self.take() else { return };
         debug_assert_eq!(waiters.len(), answer.results.len(), "each command has one result");
         for (waiter, result) in waiters.into_iter().zip(answer.results) {
             wakes.complete(waiter, result.map_err(NodeError::from));
@@ -287,8 +304,52 @@ impl Flight {
     }
 
     fn refuse(&self, error: &NodeError, wakes: &Wakes) {
-        for waiter in self.waiters.lock().take().into_iter().flatten() {
+        for waiter in self.take().into_iter().flatten() {
             wakes.complete(waiter, Err(error.clone()));
         }
+    }
+
+    /// Those who are to be answered now. Their places are free before they are: whoever has an answer finds room for
+    /// the next proposal.
+    fn take(&self) -> Option<Vec<Waiter>> {
+        self.waiters.lock().take().map(|(waiters, _places)| waiters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::model::{Command, Put};
+
+    /// The errors that came, by token.
+    fn refused(completions: &Completions) -> Vec<(u64, NodeError)> {
+        let mut outcomes = Vec::new();
+        let _: Poll<()> = completions.poll_take(&mut Context::from_waker(Waker::noop()), &mut outcomes);
+        outcomes.into_iter().filter_map(|(token, outcome)| Some((token, outcome.err()?))).collect()
+    }
+
+    #[test]
+    fn a_proposal_has_a_place_until_it_is_answered() {
+        let wakes = Arc::new(Wakes::default());
+        let (proposer, mut queue) = queue(wakes.clone(), 1024);
+        let completions = Completions::new();
+        let proposal = Proposal::from(&Command::Put(Put { key: "k".into(), ..Put::default() }));
+        let last = PROPOSALS_MAX as u64;
+        for token in 0..=last {
+            proposer.propose_into(proposal.clone(), &completions, token);
+        }
+        assert_eq!(refused(&completions), [(last, NodeError::TooManyRequests)]);
+
+        let Queued { waiter, place, .. } = queue.queue_rx.try_recv().unwrap();
+        let waiters = Mutex::new(Some((vec![waiter], place)));
+        let flight = Flight { deadline: Tick::default(), proposals: Vec::new(), waiters };
+        proposer.propose_into(proposal.clone(), &completions, last);
+        assert_eq!(refused(&completions), [(last, NodeError::TooManyRequests)]);
+        flight.refuse(&NodeError::Timeout, &wakes);
+        assert_eq!(refused(&completions), [(0, NodeError::Timeout)]);
+        proposer.propose_into(proposal, &completions, last);
+        assert_eq!(refused(&completions), []);
     }
 }

@@ -14,6 +14,8 @@ use tonic_prost::ProstCodec;
 
 /// How long any one answer may take: far more than the server's own timeout of 7 s.
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
+/// What a server may send to a narrow client that does not read.
+const NARROW_WINDOW_BYTES: u32 = 1024;
 /// Requests of a stream that wait for the connection. Each is answered before the next is sent.
 const STREAM_QUEUE_LEN: usize = 16;
 
@@ -58,7 +60,12 @@ pub struct Client {
 impl Client {
     /// Connects at the first request.
     pub fn new(endpoint: &str) -> Client {
-        let endpoint = Endpoint::from_shared(endpoint.to_owned()).expect("a URL").tcp_nodelay(true);
+        Client { channel: endpoint_of(endpoint).connect_lazy() }
+    }
+
+    /// As [`Client::new`], but on each stream the server may be ahead of the reader by a few short messages only.
+    pub fn narrow(endpoint: &str) -> Client {
+        let endpoint = endpoint_of(endpoint).initial_stream_window_size(NARROW_WINDOW_BYTES);
         Client { channel: endpoint.connect_lazy() }
     }
 
@@ -152,6 +159,10 @@ pub async fn collect<A>(mut stream: Streaming<A>) -> Result<Vec<A>, Failure> {
         messages.push(message);
     }
     Ok(messages)
+}
+
+fn endpoint_of(endpoint: &str) -> Endpoint {
+    Endpoint::from_shared(endpoint.to_owned()).expect("a URL").tcp_nodelay(true)
 }
 
 fn path_of(path: &'static str) -> PathAndQuery {

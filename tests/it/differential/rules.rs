@@ -4,7 +4,6 @@
 //! the rule says; the comparison then makes sure that the other server did too.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use tonic::Code;
 
@@ -13,19 +12,21 @@ use super::generate::{NEVER_WRITTEN, UNKNOWN_LEASE};
 use super::request::{Answer, Request};
 use super::wire::*;
 
-/// A rule and whether random sequences reach it; the scripts reach the others.
+/// A rule. Random sequences reach those in [`ALL`], the script those in [`SCRIPTED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule(pub &'static str);
 
 macro_rules! rules {
-    ($($name:ident: $text:literal,)*) => {
+    ($(#[$doc:meta])* $all:ident: $($name:ident: $text:literal,)*) => {
         $(pub const $name: Rule = Rule($text);)*
-        /// All that a random run must reach.
-        pub const ALL: &[Rule] = &[$($name),*];
+        $(#[$doc])*
+        pub const $all: &[Rule] = &[$($name),*];
     };
 }
 
 rules! {
+    /// All that a random run must reach.
+    ALL:
     COUNT_IGNORES_LIMIT: "count ignores limit and filters",
     MORE_RESPECTS_FILTERS: "more is false although filters left pairs out",
     HEADER_IS_CURRENT: "header.revision is the current one at an old revision",
@@ -82,6 +83,13 @@ rules! {
     LEASES_IN_ORDER: "leases are listed by expiry",
 }
 
+rules! {
+    /// All that the script must reach.
+    SCRIPTED:
+    OBSERVE_ENDS: "Observe ends with OK when a compaction overtakes it",
+    TOO_MANY_REQUESTS: "too many requests travels as code Unknown",
+}
+
 /// How often each was reached.
 #[derive(Debug, Default, Clone)]
 pub struct Reached(BTreeMap<Rule, u64>);
@@ -103,9 +111,15 @@ impl Reached {
         }
     }
 
-    /// Those that a run must reach and this one did not.
-    pub fn missed(&self) -> Vec<Rule> {
-        ALL.iter().copied().filter(|rule| !self.0.contains_key(rule)).collect()
+    /// Those of `rules` that were not reached.
+    pub fn missed(&self, rules: &[Rule]) -> Vec<Rule> {
+        rules.iter().copied().filter(|rule| !self.0.contains_key(rule)).collect()
+    }
+
+    /// How often each of `rules` was reached, a line each.
+    pub fn of(&self, rules: &[Rule]) -> String {
+        let line = |rule: &Rule| format!("{:>8}  {}\n", self.0.get(rule).unwrap_or(&0), rule.0);
+        rules.iter().map(line).collect()
     }
 
     /// Looks at one exchange. `revision` is that before the request.
@@ -241,14 +255,5 @@ impl Reached {
             Request::Revoke(_) => self.hit_if(MISSING_REVOKE, message == "etcdserver: requested lease not found"),
             _ => {}
         }
-    }
-}
-
-impl fmt::Display for Reached {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for rule in ALL {
-            writeln!(f, "{:>8}  {}", self.0.get(rule).unwrap_or(&0), rule.0)?;
-        }
-        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! What random sequences do not reach: locks, elections, members, maintenance, alarms and leases that expire.
+//! What random sequences do not reach: locks, elections, members, maintenance, alarms, leases that expire, and overload.
 //!
 //! One fixed sequence on one pair. Calls that wait, as `Lock` does, begin on both servers; the script goes on when their
 //! keys are there on both.
@@ -9,12 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use tokio::task::JoinHandle;
-use tonic::Streaming;
+use tonic::{Code, Streaming};
 
-use super::client::{ANSWER_TIME_MAX, Client, Failure, collect, next};
+use super::client::{ANSWER_TIME_MAX, Client, Failure, collect, in_time, next};
 use super::compare::first_difference;
+use super::overload;
 use super::report::{Difference, Report};
 use super::request::{Blur, LeaseNames};
+use super::rules::{self, Reached};
 use super::wire::*;
 
 const LOCK: &str = "/v3lockpb.Lock/Lock";
@@ -45,13 +47,27 @@ const CORRUPT: i32 = 2;
 
 /// The leases of the locks and elections. The third one's keys end with a sign.
 const LEASES: [i64; 3] = [0x10, 0x11, -7];
+/// Elections whose observer does not read, one for each attempt.
+const OBSERVED_NAMES: [&str; 4] = ["o1", "o2", "o3", "o4"];
+/// Proclamations that it misses: more than the 128 that this server keeps for it, but so short that etcd's 64 KiB for a
+/// stream take them all.
+const MISSED_VALUES_LEN: usize = 300;
+/// Leaders that it misses after that: the value of one fills those 64 KiB, and two more wait.
+const MISSED_LEADERS_LEN: usize = 5;
+const LONG_VALUE_LEN: usize = 64 * 1024;
+/// How long each of them leads: etcd's observer must see three, and may need 100 ms to catch up with one.
+const TERM_TIME: Duration = Duration::from_millis(200);
+/// It is proclaimed after the compaction: only an observer that was not overtaken sees it.
+const UNMISSABLE: &str = "not to be missed";
 /// No lease has this id, and no member.
 const MISSING: i64 = 404_404;
 
 /// A pair of servers, and what was different so far.
 pub struct Script {
+    endpoints: [String; 2],
     clients: [Client; 2],
     pub report: Report,
+    pub reached: Reached,
     replay: &'static str,
 }
 
@@ -59,7 +75,13 @@ type Two<A> = [Result<A, Failure>; 2];
 
 impl Script {
     pub fn new(endpoints: [&str; 2], replay: &'static str) -> Script {
-        Script { clients: endpoints.map(Client::new), report: Report::default(), replay }
+        Script {
+            endpoints: endpoints.map(str::to_owned),
+            clients: endpoints.map(Client::new),
+            report: Report::default(),
+            reached: Reached::default(),
+            replay,
+        }
     }
 
     pub async fn run(&mut self) {
@@ -70,10 +92,13 @@ impl Script {
         self.locks_that_wait().await;
         self.elections().await;
         self.elections_that_fail().await;
+        self.observers_that_do_not_read().await;
         self.members().await;
         self.maintenance().await;
         self.alarms().await;
         self.expiry().await;
+        // The last: how much a server takes before it refuses is its own affair.
+        self.overload().await;
     }
 
     async fn locks(&mut self) {
@@ -139,7 +164,7 @@ impl Script {
         let [first, second, signed] = LEASES;
         let _ = self.ask::<_, CampaignResponse>(CAMPAIGN, campaign("e", first, "v1")).await;
         let [old, _] = self.ask::<_, LeaderResponse>(LEADER, name("e")).await;
-        let mut observed = self.observe("e").await;
+        let mut observed = observe(&self.clients, "e").await;
         self.observed(&mut observed).await;
         let leader =
             |lease: i64, rev: i64| LeaderKey { name: "e".into(), key: format!("e/{lease:x}").into(), rev, lease };
@@ -188,6 +213,70 @@ impl Script {
         let wrong_lease = LeaderKeyRequest { leader: Some(wrong_lease), value: "v".into() };
         let _ = self.ask::<_, OnlyHeader>(PROCLAIM, wrong_lease).await;
         self.all_keys().await;
+    }
+
+    /// A compaction overtakes an observer that does not read.
+    async fn observers_that_do_not_read(&mut self) {
+        let narrow = self.endpoints.each_ref().map(|endpoint| Client::narrow(endpoint));
+        for name in OBSERVED_NAMES {
+            let [old, _] = self.ask::<_, CampaignResponse>(CAMPAIGN, campaign(name, LEASES[0], "first")).await;
+            let streams = observe(&narrow, name).await;
+            self.overtake(name, old.ok().and_then(|old| old.leader)).await;
+            let [left, right] = streams;
+            let (left, right) = tokio::join!(ends_before(left, UNMISSABLE), ends_before(right, UNMISSABLE));
+            // One was quicker than the compaction.
+            if matches!((&left, &right), (Ok(false), Ok(_)) | (Ok(_), Ok(false))) {
+                continue;
+            }
+            self.compare("the end of Observe", &name, &left, &right);
+            if left == Ok(true) {
+                self.reached.hit(rules::OBSERVE_ENDS);
+            }
+            return;
+        }
+    }
+
+    /// Writes what an observer must have read when the compaction comes, in both ways in which one is lost:
+    ///
+    /// * Ours follows a leader through a bounded queue, and is lost when that has run over: many values do it.
+    /// * etcd's keeps everything of one leader in memory, and is lost only between two: it asks who leads, waits until
+    ///   that is on its way, and then watches from there. Long values make it wait.
+    async fn overtake(&mut self, name: &'static str, leader: Option<LeaderKey>) {
+        let proclaim = |leader: &Option<LeaderKey>, value: &'static str| LeaderKeyRequest {
+            leader: leader.clone(),
+            value: value.into(),
+        };
+        for _ in 0..MISSED_VALUES_LEN {
+            let _ = self.ask::<_, OnlyHeader>(PROCLAIM, proclaim(&leader, "short")).await;
+        }
+        let _ = self.ask::<_, OnlyHeader>(RESIGN, proclaim(&leader, "")).await;
+        for _ in 0..MISSED_LEADERS_LEN {
+            let long = Bytes::from(vec![b'v'; LONG_VALUE_LEN]);
+            let [leader, _] = self.ask::<_, CampaignResponse>(CAMPAIGN, campaign(name, LEASES[0], long)).await;
+            let leader = leader.ok().and_then(|leader| leader.leader);
+            tokio::time::sleep(TERM_TIME).await;
+            let _ = self.ask::<_, OnlyHeader>(RESIGN, proclaim(&leader, "")).await;
+        }
+        let [last, _] = self.ask::<_, CampaignResponse>(CAMPAIGN, campaign(name, LEASES[1], "last")).await;
+        let revision = last.as_ref().ok().and_then(|last| last.header.as_ref()).map_or(0, |header| header.revision);
+        let _ = self.ask::<_, OnlyHeader>(COMPACT, CompactionRequest { revision, physical: false }).await;
+        let leader = last.ok().and_then(|last| last.leader);
+        let _ = self.ask::<_, OnlyHeader>(PROCLAIM, proclaim(&leader, UNMISSABLE)).await;
+    }
+
+    /// More writes than each server takes.
+    async fn overload(&mut self) {
+        let mut refusals = Vec::new();
+        for endpoint in self.endpoints.clone() {
+            refusals.push(overload::refusal(&endpoint).await);
+            let after = overload::write_after(&endpoint).await;
+            self.expect("writes are taken again after an overload", after.is_ok(), &(endpoint, after));
+        }
+        let [left, right] = [refusals.swap_remove(0), refusals.swap_remove(0)];
+        self.compare("the refusal of a server that has too much to do", &"many puts", &left, &right);
+        if left.is_some_and(|refusal| refusal.code == Code::Unknown) {
+            self.reached.hit(rules::TOO_MANY_REQUESTS);
+        }
     }
 
     async fn members(&mut self) {
@@ -354,18 +443,10 @@ impl Script {
         self.compare("LeaseKeepAlive", &id, &left, &right);
     }
 
-    async fn observe(&mut self, name: &'static str) -> [Result<Streaming<LeaderResponse>, Failure>; 2] {
-        let request = NameRequest { name: name.into() };
-        let [left, right] = &self.clients;
-        let (left, right) =
-            tokio::join!(left.server_streaming(OBSERVE, request.clone()), right.server_streaming(OBSERVE, request));
-        [left, right]
-    }
-
     /// The next value that both observers see.
-    async fn observed(&mut self, streams: &mut [Result<Streaming<LeaderResponse>, Failure>; 2]) {
+    async fn observed(&mut self, streams: &mut [Observed; 2]) {
         let [left, right] = streams;
-        let see = async |stream: &mut Result<Streaming<LeaderResponse>, Failure>| match stream {
+        let see = async |stream: &mut Observed| match stream {
             Ok(stream) => next(stream).await,
             Err(failure) => Err(failure.clone()),
         };
@@ -461,6 +542,26 @@ impl Script {
 
 type Waiting<A> = JoinHandle<Result<A, Failure>>;
 
+type Observed = Result<Streaming<LeaderResponse>, Failure>;
+
+/// Begins to observe on both servers.
+async fn observe([left, right]: &[Client; 2], election: &'static str) -> [Observed; 2] {
+    let (left, right) =
+        tokio::join!(left.server_streaming(OBSERVE, name(election)), right.server_streaming(OBSERVE, name(election)));
+    [left, right]
+}
+
+/// Reads until the stream ends with OK, or until `value` comes; tells whether it ended.
+async fn ends_before(stream: Observed, value: &str) -> Result<bool, Failure> {
+    let mut stream = stream?;
+    while let Some(answer) = in_time(stream.message()).await?? {
+        if answer.kv.is_some_and(|kv| kv.value == value) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The first `len` DELETE events that a watch sees: key and revision, counted from the first.
 async fn deletes_of(client: &Client, watch: WatchCreate, len: usize) -> Result<Vec<(Bytes, i64)>, Failure> {
     let (request_tx, mut answers) = client.bidirectional::<_, WatchResponse>("/etcdserverpb.Watch/Watch");
@@ -487,7 +588,7 @@ fn lock(name: &'static str, lease: i64) -> ContendRequest {
     ContendRequest { name: name.into(), lease, value: Bytes::new() }
 }
 
-fn campaign(name: &'static str, lease: i64, value: &'static str) -> ContendRequest {
+fn campaign(name: &'static str, lease: i64, value: impl Into<Bytes>) -> ContendRequest {
     ContendRequest { name: name.into(), lease, value: value.into() }
 }
 
