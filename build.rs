@@ -2,8 +2,16 @@
 
 use std::error::Error;
 
-const FILES: [&str; 5] =
-    ["etcd/rpc.proto", "etcd/v3lock.proto", "etcd/v3election.proto", "grpc/health.proto", "lodemark/log.proto"];
+const FILES: [&str; 8] = [
+    "etcd/rpc.proto",
+    "etcd/v3lock.proto",
+    "etcd/v3election.proto",
+    "grpc/health.proto",
+    "lodemark/log.proto",
+    "lodemark/member_calls.proto",
+    "lodemark/peer.proto",
+    "lodemark/raft.proto",
+];
 
 /// Fields whose capitals would become odd Rust names (`peer_ur_ls`). Names are not on the wire, so ours may differ.
 const RENAMED: [(&str, &str); 2] = [("peerURLs", "peer_urls"), ("clientURLs", "client_urls")];
@@ -17,6 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         if let Some((_, name)) = RENAMED.iter().find(|(theirs, _)| field.name() == *theirs) {
             field.name = Some((*name).to_owned());
         }
+    }
+    // Members answer each other by hand (`src/peer/http2`).
+    for file in files.file.iter_mut().filter(|file| file.package() == "lodemarkpb") {
+        file.service.clear();
     }
     tonic_prost_build::configure()
         .build_client(false)

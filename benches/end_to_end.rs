@@ -2,33 +2,17 @@
 //! concurrent puts share one sync?
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use lodemark::env::{RealDisk, SystemClock, SystemRandom};
 use lodemark::model::{ClusterId, Command, KeyRange, LeaseId, MemberId, Put, Range};
-use lodemark::node::{Node, NodeOptions, Proposal};
+use lodemark::node::{Identity, Node, NodeOptions, Proposal};
 use tokio::runtime::Runtime;
 
 fn options(dir: &std::path::Path) -> NodeOptions {
-    NodeOptions {
-        disk: Arc::new(RealDisk::new(dir)),
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SystemRandom),
-        cluster: ClusterId(1),
-        member: MemberId(1),
-        name: "bench".into(),
-        peer_urls: Vec::new(),
-        client_urls: Vec::new(),
-        heartbeat: Duration::from_millis(100),
-        election_timeout: Duration::from_secs(1),
-        snapshot_entries: 10_000,
-        catchup_entries: 5_000,
-        request_bytes_max: 1_572_864,
-        watch_progress_interval: Duration::from_secs(600),
-        segment_bytes: 16 * 1024 * 1024,
-    }
+    let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
+    NodeOptions::new(Arc::new(RealDisk::new(dir)), Arc::new(SystemClock::new()), Arc::new(SystemRandom), identity)
 }
 
 fn put(key: u64) -> Proposal {

@@ -10,11 +10,13 @@
 //! | --- | --- |
 //! | [`model`] | plain values: keys, revisions, records, commands, replies |
 //! | [`mod@env`] | the seams to the outside: clock, disk, randomness, each real and simulated |
+//! | [`net`] | sockets of the network and of the file system, TLS |
 //! | [`wal`] | segmented write-ahead log with group commit |
 //! | [`storage`] | redb: tables, checkpoints, whole-state snapshots |
 //! | [`mvcc`] | key index, revisions, reads at a revision, compaction |
 //! | [`lease`], [`watch`] | the pure rules of each |
 //! | [`machine`] | apply: one file per command family |
+//! | [`mod@net`], [`peer`] | sockets and TLS; what members say to each other |
 //! | `raft` | the only folder that knows openraft |
 //! | [`node`] | the async door: propose, read, watch, leases, shutdown |
 //! | [`api`] | fronts: etcd's gRPC services, plain HTTP |
@@ -27,7 +29,9 @@ pub mod lease;
 pub mod machine;
 pub mod model;
 pub mod mvcc;
+pub mod net;
 pub mod node;
+pub mod peer;
 pub mod proto;
 pub mod raft;
 pub mod server;

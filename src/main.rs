@@ -62,13 +62,18 @@ fn serve(config: Config) -> ExitCode {
     raise_file_limit();
     let run = async {
         let stop = CancellationToken::new();
-        let stop_on_signal = stop_on_signal(stop.clone())?;
+        let stop_on_signal = stop_on_signal(stop.clone()).map_err(server::Error::Runtime)?;
         tokio::spawn(stop_on_signal);
-        server::run(config, stop).await.map_err(|error| Box::new(error) as Box<dyn std::error::Error>)
+        server::run(config, stop).await
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run)) {
+    match runtime.map_err(server::Error::Runtime).and_then(|runtime| runtime.block_on(run)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error @ server::Error::Bootstrap(_)) => {
+            // etcd's word for everything that keeps a new member from finding its cluster.
+            tracing::error!(target: telemetry::FATAL, %error, "discovery failed");
+            ExitCode::FAILURE
+        }
         Err(error) => {
             tracing::error!(target: telemetry::FATAL, %error, "the server cannot go on");
             ExitCode::FAILURE

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use self::version::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};
+use crate::net::Listener;
 use crate::node::Node;
 
 /// What clients may ask for at most.
@@ -28,15 +29,6 @@ pub struct Limits {
 
 /// What a message may be larger than the largest command. Source: etcd, `grpcOverheadBytes`.
 pub const MESSAGE_BYTES_SPARE: usize = 512 * 1024;
-
-/// A socket that clients connect to.
-#[derive(Debug)]
-pub enum Listener {
-    /// Of the network.
-    Tcp(tokio::net::TcpListener),
-    /// In the file system.
-    Unix(tokio::net::UnixListener),
-}
 
 /// Serves clients of `listener` until `stop`; then lets their calls end by themselves for at most `drain`.
 pub async fn serve(listener: Listener, node: Node, limits: Limits, stop: CancellationToken, drain: Duration) {

@@ -24,8 +24,10 @@ pub(super) enum Parsed {
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
     let mut settings = Settings::default();
     for flag in flags::ALL {
-        if let Kind::Value(set) = flag.kind {
-            set(&mut settings, flag.default).expect("a test reads the defaults of the table");
+        match flag.kind {
+            Kind::Value(set) => set(&mut settings, flag.default).expect("a test reads the defaults of the table"),
+            Kind::Switch(set) => set(&mut settings, value::switch(flag.default).expect("as above")),
+            Kind::Version | Kind::Help => {}
         }
     }
     let mut wants_version = false;
@@ -41,27 +43,32 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
             Split::Stray => return Err(stray_argument(argument)),
             Split::Flag(name, inline) => (name, inline),
         };
-        let flag = match flags::find(name) {
+        let former = || flags::present_name(name).and_then(flags::find);
+        let flag = match flags::find(name).or_else(former) {
             Some(flag) => flag,
             None if name == "h" => return Ok(Parsed::Help),
             None if flags::is_of_etcd(name) => return Err(Error::NotYet { name: name.to_owned() }),
             None => return Err(Error::UnknownFlag { name: name.to_owned() }),
         };
+        let switch = || {
+            let value = inline.unwrap_or("true");
+            value::switch(value).ok_or_else(|| Error::BadSwitch { name: flag.name, value: value.to_owned() })
+        };
         match flag.kind {
             Kind::Help => return Ok(Parsed::Help),
-            Kind::Version => {
-                let value = inline.unwrap_or("true");
-                let bad = || Error::BadSwitch { name: flag.name, value: value.to_owned() };
-                wants_version = value::switch(value).ok_or_else(bad)?;
-            }
+            Kind::Version => wants_version = switch()?,
+            Kind::Switch(set) => set(&mut settings, switch()?),
             Kind::Value(set) => {
                 let value = match inline {
                     Some(value) => value.to_owned(),
                     None => text(arguments.next().ok_or(Error::NoValue { name: flag.name })?)?,
                 };
                 set(&mut settings, &value).map_err(|reason| Error::BadValue { name: flag.name, value, reason })?;
-                settings.given.insert(flag.name);
             }
+        }
+        settings.given.insert(flag.name);
+        if flag.name != name {
+            settings.called_formerly.insert(flag.name);
         }
     }
     Ok(if wants_version { Parsed::Version } else { Parsed::Settings(Box::new(settings)) })
@@ -148,6 +155,13 @@ mod tests {
             (&["---x"], "bad flag syntax: ---x", true),
             (&["--=x"], "bad flag syntax: --=x", true),
             (&["--snapshot-count=abc"], "invalid value \"abc\" for flag -snapshot-count: parse error", true),
+            (&["--max-learners=-1"], "invalid value \"-1\" for flag -max-learners: parse error", true),
+            (
+                &["--peer-client-cert-auth=maybe"],
+                "invalid boolean value \"maybe\" for -peer-client-cert-auth: parse error",
+                true,
+            ),
+            (&["--pre-vote", "false"], "\"false\" is not a valid flag", false),
             (&["--version=zz"], "invalid boolean value \"zz\" for -version: parse error", true),
             (
                 &["--initial-cluster-state=x"],
@@ -161,6 +175,30 @@ mod tests {
         ] {
             let error = read(arguments).unwrap_err();
             assert_eq!((error.to_string().as_str(), error.is_usage()), (text, is_usage), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_switch_alone_means_true() {
+        assert!(settings(&[]).pre_vote && settings(&[]).strict_reconfig && !settings(&[]).force_new_cluster);
+        assert!(settings(&["--force-new-cluster", "--name=a"]).force_new_cluster);
+        assert!(!settings(&["--force-new-cluster", "--force-new-cluster=false"]).force_new_cluster);
+        assert!(!settings(&["-pre-vote=F"]).pre_vote);
+    }
+
+    #[test]
+    fn a_former_name_of_a_flag_works() {
+        let settings = settings(&["--experimental-max-learners=3", "--experimental-snapshot-catchup-entries", "7"]);
+        assert_eq!((settings.learners_max, settings.snapshot_catchup_entries), (3, 7));
+        assert_eq!(
+            settings.called_formerly.iter().copied().collect::<Vec<_>>(),
+            ["max-learners", "snapshot-catchup-entries"]
+        );
+        for name in ["--experimental-corrupt-check-time=1s", "--experimental-initial-corrupt-check"] {
+            assert!(matches!(read(&[name]), Err(Error::NotYet { .. })), "{name}");
+        }
+        for name in ["--experimental-nonsense", "--experimental-experimental-name=a", "--experimental-"] {
+            assert!(matches!(read(&[name]), Err(Error::UnknownFlag { .. })), "{name}");
         }
     }
 

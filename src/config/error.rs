@@ -91,6 +91,43 @@ pub enum Error {
         /// The URL.
         url: String,
     },
+    /// Others cannot connect to a listener for TLS without a certificate.
+    #[error("cannot listen on TLS for {address}: KeyFile and CertFile are not presented")]
+    NoCertificate {
+        /// Host and port, or path, of the first such URL.
+        address: String,
+    },
+    /// A certificate is of no use without its key.
+    #[error("KeyFile and CertFile must both be present[key: {key}, cert: {cert}]")]
+    HalfKeyPair {
+        /// As given; may be empty.
+        key: String,
+        /// As given; may be empty.
+        cert: String,
+    },
+    /// The same, for connections that this member opens.
+    #[error("ClientKeyFile and ClientCertFile must both be present or both absent: key: {key}, cert: {cert}]")]
+    HalfClientKeyPair {
+        /// As given; may be empty.
+        key: String,
+        /// As given; may be empty.
+        cert: String,
+    },
+    /// A certificate is known by its common name or by its host names.
+    #[error(
+        "AllowedCNs and AllowedHostnames are mutually exclusive (cns={}, hostnames={})",
+        go_list(common_names),
+        go_list(hostnames)
+    )]
+    TwoKindsOfNames {
+        /// As given.
+        common_names: Vec<String>,
+        /// As given.
+        hostnames: Vec<String>,
+    },
+    /// A certificate that nobody could use.
+    #[error("selfSignedCertValidity is invalid,it should be greater than 0")]
+    NeverValid,
     /// A time of zero.
     #[error("--{flag} must be >0 (set to 0ms)")]
     ZeroTime {
@@ -142,4 +179,10 @@ impl Error {
                 | Error::NotText { .. }
         )
     }
+}
+
+/// A list of texts as Go's `%q` writes it.
+fn go_list(texts: &[String]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+    format!("[{}]", quoted.join(" "))
 }

@@ -29,7 +29,7 @@ Without flags the data is in default.etcd, and clients are served on port 2379 o
         text.push_str(&format!("\n{heading}:\n"));
         for flag in ALL.iter().filter(|flag| flag.group == group) {
             text.push_str(&format!("  --{}", flag.name));
-            if let Kind::Value(_) = flag.kind {
+            if let Kind::Value(_) | Kind::Switch(_) = flag.kind {
                 text.push_str(&format!(" '{}'", flag.default));
             }
             text.push('\n');

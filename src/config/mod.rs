@@ -5,8 +5,8 @@
 //! flags; `validate` turns what was said into a [`Config`], which the rest of the program trusts:
 //!
 //! ```text
-//! arguments ── args ──> Settings ── validate ──> Config ── founding ──> ids of a new cluster
-//!                 └ flags: the table
+//! arguments ── args ──> Settings ── validate ──> Config ─┬─ founding ──> members and ids of a new cluster
+//!                 └ flags: the table                     └─ joining  ──> this member among those of a running one
 //! ```
 //!
 //! What is wrong with a single value ends the program with status 2, what is wrong with their combination with 1, as in
@@ -17,6 +17,9 @@ mod error;
 mod flags;
 mod founding;
 mod help;
+mod initial_cluster;
+mod joining;
+mod peer_tls;
 mod url;
 mod validate;
 mod value;
@@ -27,6 +30,9 @@ use std::time::Duration;
 pub use self::error::Error;
 pub use self::founding::{Founding, FoundingError};
 pub use self::help::{USAGE, help};
+pub use self::initial_cluster::{Addresses, InitialCluster, host_names};
+pub use self::joining::{JoiningError, find_own, urls_of};
+pub use self::peer_tls::{Certificate, KeyPair, PeerTlsConfig};
 pub use self::url::{Scheme, Url};
 
 /// What the arguments ask for.
@@ -54,7 +60,8 @@ impl Invocation {
     }
 }
 
-/// What a server is run with. Values fit together; [`Config::founding`] has the checks that only a new member needs.
+/// What a server is run with. Values fit together; [`Config::founding`] and [`Config::joining`] have the checks that only a
+/// new member needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The member's name for people.
@@ -75,6 +82,16 @@ pub struct Config {
     pub initial_cluster_state: ClusterState,
     /// Makes the ids of clusters with the same URLs differ.
     pub initial_cluster_token: String,
+    /// Refuse changes of members that would cost the cluster its quorum.
+    pub strict_reconfig: bool,
+    /// Members without a vote that the cluster may have.
+    pub learners_max: usize,
+    /// Make this member the only one of its cluster. Means nothing for a data folder that is new.
+    pub force_new_cluster: bool,
+    /// How members talk over TLS.
+    pub peer_tls: PeerTlsConfig,
+    /// Ask whether an election can be won before it is begun.
+    pub pre_vote: bool,
     /// Applied entries from one snapshot to the next, at least 1.
     pub snapshot_entries: u64,
     /// Entries kept behind a snapshot.
@@ -95,15 +112,6 @@ pub struct Config {
     pub log_level: LogLevel,
     /// What is legal and probably not meant, to be logged as warnings.
     pub advice: Vec<String>,
-}
-
-impl Config {
-    /// How long a request may take: 5 s for the disk and the network, and two elections.
-    /// Source: etcd, `ServerConfig.ReqTimeout`.
-    #[must_use]
-    pub fn request_timeout(&self) -> Duration {
-        Duration::from_secs(5) + 2 * self.election_timeout
-    }
 }
 
 /// Whether a new member founds its cluster.

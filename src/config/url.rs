@@ -15,6 +15,17 @@ pub enum Scheme {
     Unixs,
 }
 
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+            Scheme::Unix => "unix",
+            Scheme::Unixs => "unixs",
+        })
+    }
+}
+
 /// A checked URL of a flag.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Url {
@@ -68,7 +79,7 @@ impl Url {
     ///
     /// # Errors
     /// etcd's words for what is wrong. Source: etcd, `client/pkg/types/urls.go`.
-    pub(super) fn parse(text: &str) -> Result<Url, String> {
+    pub fn parse(text: &str) -> Result<Url, String> {
         let text = text.trim();
         let unknown_scheme = || format!("URL scheme must be http, https, unix, or unixs: {text}");
         let (name, rest) = text.split_once("://").ok_or_else(unknown_scheme)?;

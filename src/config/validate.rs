@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::error::Error;
 use super::flags::{self, Settings};
 use super::url::Url;
-use super::{Config, founding};
+use super::{Config, InitialCluster, peer_tls};
 
 /// Members of different names can be told apart; etcd warns of this one too.
 pub(super) const DEFAULT_NAME: &str = "default";
@@ -33,16 +33,18 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
     fill_empty(&mut settings.listen_peer_urls, DEFAULT_URLS_PEER);
     check_urls(&settings)?;
     check_times(&settings)?;
+    let peer_tls_advice = peer_tls::advice(&settings.peer_tls, &settings.listen_peer_urls);
+    let peer_tls = peer_tls::validate(std::mem::take(&mut settings.peer_tls), &settings.listen_peer_urls)?;
     let advertises =
         settings.given.contains(flags::ADVERTISE_CLIENT_URLS) && !settings.advertise_client_urls.is_empty();
     if settings.given.contains(flags::LISTEN_CLIENT_URLS) && !advertises {
         return Err(Error::NoAdvertisedUrls);
     }
 
-    let advice = advice(&settings);
+    let advice = advice(&settings).into_iter().chain(peer_tls_advice).collect();
     if settings.name != DEFAULT_NAME && settings.initial_cluster == DEFAULT_CLUSTER {
         let name = if settings.name.is_empty() { DEFAULT_NAME } else { &settings.name };
-        settings.initial_cluster = founding::cluster_of_one(name, &settings.advertise_peer_urls);
+        settings.initial_cluster = InitialCluster::of_one(name, &settings.advertise_peer_urls).to_string();
     }
     if settings.data_dir.is_empty() {
         settings.data_dir = format!("{}.etcd", settings.name);
@@ -59,6 +61,11 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         initial_cluster: settings.initial_cluster,
         initial_cluster_state: settings.initial_cluster_state,
         initial_cluster_token: settings.initial_cluster_token,
+        strict_reconfig: settings.strict_reconfig,
+        learners_max: usize::try_from(settings.learners_max).unwrap_or(usize::MAX),
+        force_new_cluster: settings.force_new_cluster,
+        peer_tls,
+        pre_vote: settings.pre_vote,
         snapshot_entries: or_default(settings.snapshot_count, DEFAULT_SNAPSHOT_COUNT),
         catchup_entries: settings.snapshot_catchup_entries,
         heartbeat: Duration::from_millis(settings.heartbeat_ms),
@@ -95,14 +102,9 @@ fn check_urls(settings: &Settings) -> Result<(), Error> {
             return Err(Error::EmptyHost { flag, url: url.to_string() });
         }
     }
-    let listened = [
-        (flags::LISTEN_PEER_URLS, &settings.listen_peer_urls),
-        (flags::LISTEN_CLIENT_URLS, &settings.listen_client_urls),
-    ];
-    for (flag, urls) in listened {
-        if let Some(url) = urls.iter().find(|url| url.is_secure()) {
-            return Err(Error::TlsNotYet { flag, url: url.to_string() });
-        }
+    // Those of peers have checks of their own.
+    if let Some(url) = settings.listen_client_urls.iter().find(|url| url.is_secure()) {
+        return Err(Error::TlsNotYet { flag: flags::LISTEN_CLIENT_URLS, url: url.to_string() });
     }
     Ok(())
 }
@@ -136,6 +138,9 @@ fn advice(settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
+    for name in &settings.called_formerly {
+        advice.push(format!("--experimental-{name} is a former name of --{name}, which means the same"));
+    }
     if settings.data_dir.is_empty() {
         advice.push(format!("--data-dir is not set; using {}.etcd in the working directory", settings.name));
     }
@@ -151,7 +156,7 @@ fn advice(settings: &Settings) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Invocation, LogLevel};
+    use super::super::{Invocation, LogLevel, PeerTlsConfig};
     use super::*;
 
     fn config(arguments: &[&str]) -> Result<Config, Error> {
@@ -178,9 +183,10 @@ mod tests {
         assert_eq!((config.request_bytes_max, config.txn_ops_max), (1_572_864, 128));
         assert_eq!(config.streams_max, u32::MAX);
         assert_eq!((config.heartbeat.as_millis(), config.election_timeout.as_millis()), (100, 1000));
+        assert!(config.pre_vote && config.strict_reconfig && !config.force_new_cluster);
+        assert_eq!((config.learners_max, &config.peer_tls), (1, &PeerTlsConfig::default()));
         assert_eq!(config.watch_progress_interval.as_secs(), 600);
         assert_eq!(config.log_level, LogLevel::Info);
-        assert_eq!(config.request_timeout(), Duration::from_secs(7));
     }
 
     #[test]
@@ -211,6 +217,10 @@ mod tests {
             ),
             (&["--listen-client-urls=http://example.com:1"], "expected IP in URL for binding (http://example.com:1)"),
             (&["--listen-peer-urls=http://:2380"], "expected IP in URL for binding (http://:2380)"),
+            (
+                &["--heartbeat-interval=300"],
+                "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[300ms]",
+            ),
             (&["--heartbeat-interval=0"], "--heartbeat-interval must be >0 (set to 0ms)"),
             (&["--election-timeout=0"], "--election-timeout must be >0 (set to 0ms)"),
             (

@@ -107,6 +107,16 @@ impl SimDisk {
         state.crash_at = Some((site, before + nth));
     }
 
+    /// Takes back what [`SimDisk::crash_at`] armed, if it has not come yet.
+    pub fn disarm(&self) {
+        self.0.lock().crash_at = None;
+    }
+
+    /// Crashes the disk: from now on everything fails.
+    pub fn crash_now(&self) {
+        self.0.lock().is_crashed = true;
+    }
+
     /// Whether the crash has come.
     #[must_use]
     pub fn is_crashed(&self) -> bool {
@@ -129,12 +139,17 @@ impl SimDisk {
     pub fn crash_image(&self, image: Image, seed: u64) -> SimDisk {
         let state = self.0.lock();
         let mut random = StdRng::seed_from_u64(seed);
-        let files: Vec<Contents> = state.files.iter().map(|file| survive(file, image, &mut random)).collect();
-        let names = match image {
+        let mut names = match image {
             Image::Nothing => state.durable_names.clone(),
             Image::Everything | Image::Torn => state.names.clone(),
             Image::Subset => mix_names(&state, &mut random),
         };
+        // Files without a name are gone.
+        let mut files = Vec::new();
+        for file in names.values_mut() {
+            files.push(survive(&state.files[*file], image, &mut random));
+            *file = files.len() - 1;
+        }
         let survived =
             State { files, durable_names: names.clone(), names, dirs: state.dirs.clone(), ..State::default() };
         SimDisk(Arc::new(Mutex::new(survived)))

@@ -1,6 +1,7 @@
 //! When each lease ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use crate::env::Tick;
@@ -13,9 +14,12 @@ use crate::model::LeaseId;
 pub struct Expiry {
     ends: BTreeMap<LeaseId, End>,
     /// The same by the time at which each is to be looked at, then by the order of scheduling.
-    queue: BTreeSet<(Tick, u64, LeaseId)>,
+    queue: BTreeSet<Place>,
     scheduled: u64,
 }
+
+/// A place in the order of ends: the end, the order of scheduling, and the lease.
+pub type Place = (Tick, u64, LeaseId);
 
 #[derive(Debug, Clone, Copy)]
 struct End {
@@ -64,6 +68,13 @@ impl Expiry {
             }
         }
         expired
+    }
+
+    /// At most `max` leases behind a place, soonest to end first; each with its place, to go on from. A lease that is
+    /// moved meanwhile may come twice, but none is left out.
+    #[must_use]
+    pub fn behind(&self, place: Place, max: usize) -> Vec<Place> {
+        self.queue.range((Bound::Excluded(place), Bound::Unbounded)).take(max).copied().collect()
     }
 
     /// All leases, soonest to end first.
@@ -116,6 +127,19 @@ mod tests {
         assert_eq!(expiry.end_of(LeaseId(1)), Some(tick(1)));
         expiry.forget(LeaseId(1));
         assert_eq!(expiry.expired(tick(100), 10, tick(7).0), []);
+    }
+
+    #[test]
+    fn a_walk_goes_on_behind_the_last_place() {
+        let mut expiry = Expiry::default();
+        for (id, end) in [(1, 5), (2, 7), (3, 7), (4, 9)] {
+            expiry.schedule(LeaseId(id), tick(end));
+        }
+        let ids = |places: &[Place]| places.iter().map(|(.., id)| id.0).collect::<Vec<_>>();
+        let first = expiry.behind((tick(5), u64::MAX, LeaseId(i64::MAX)), 1);
+        assert_eq!(ids(&first), [2]);
+        expiry.schedule(LeaseId(3), tick(8));
+        assert_eq!(ids(&expiry.behind(first[0], 10)), [3, 4]);
     }
 
     #[test]

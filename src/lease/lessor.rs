@@ -43,6 +43,14 @@ impl Lessor {
         true
     }
 
+    /// Stores what is left of a lease, in seconds, zero for all of its time; gives the lease. `None` if there is no such
+    /// lease.
+    pub fn set_remaining(&mut self, id: LeaseId, remaining: i64) -> Option<Lease> {
+        let lease = &mut self.leases.get_mut(&id)?.lease;
+        lease.remaining = remaining;
+        Some(*lease)
+    }
+
     /// Ends a lease; gives the keys that were attached, in ascending order. `None` if there is no such lease.
     pub fn end(&mut self, id: LeaseId) -> Option<Vec<Bytes>> {
         let attached = self.leases.remove(&id)?;

@@ -1,6 +1,6 @@
 //! What applied commands leave to be done outside.
 
-use crate::model::{Event, LeaseId, Revision};
+use crate::model::{Event, LeaseId, MemberId, Revision};
 use crate::storage::TableWrite;
 
 /// What a run of commands leaves to be done; each apply adds to it.
@@ -14,6 +14,8 @@ pub struct Effects {
     pub leases: Vec<LeaseChange>,
     /// The newest compaction.
     pub compacted: Option<Revision>,
+    /// A member was added, removed or changed.
+    pub members_changed: bool,
 }
 
 /// A lease began or ended.
@@ -48,21 +50,31 @@ impl Effects {
     /// Adds one link to the chain: a digest of what one command changed, over that of all before it. Members that have
     /// applied the same log have the same chain; physical compaction is not in it.
     pub(super) fn chain(&self, chain: u64, revision: Revision, mark: Mark) -> u64 {
-        let mut digest = 0;
-        for write in &self.writes[mark.writes..] {
-            digest = match write {
-                TableWrite::Record { record, .. } => crc32c::crc32c_append(digest, record.as_bytes()),
-                TableWrite::Lease { id, ttl, .. } => {
-                    crc32c::crc32c_append(crc32c::crc32c_append(digest, &id.0.to_le_bytes()), &ttl.to_le_bytes())
-                }
-                TableWrite::RemoveLease { id } => crc32c::crc32c_append(digest, &id.0.to_le_bytes()),
-                TableWrite::Member(member) => crc32c::crc32c_append(digest, &member.id.0.to_le_bytes()),
-                TableWrite::RemoveMember(id) => crc32c::crc32c_append(digest, &id.0.to_le_bytes()),
-                TableWrite::RemoveRecord { .. } => digest,
-            };
-        }
+        let digest = self.writes[mark.writes..].iter().fold(0, digest);
         let compacted = if self.compacted == mark.compacted { 0 } else { self.compacted.map_or(0, |at| at.0) };
         [u64::from(digest), revision.0.cast_unsigned(), compacted.cast_unsigned()].into_iter().fold(chain, mix)
+    }
+}
+
+/// Takes one write into a digest: all of it, so that no difference between members can hide.
+pub(super) fn digest(digest: u32, write: &TableWrite) -> u32 {
+    let number = |digest: u32, number: i64| crc32c::crc32c_append(digest, &number.to_le_bytes());
+    let id = |digest: u32, id: MemberId| number(digest, id.0.cast_signed());
+    // With its length, so that what is in one text cannot pass for being in the next.
+    let length = |digest: u32, len: usize| crc32c::crc32c_append(digest, &(len as u64).to_le_bytes());
+    let text = |digest: u32, text: &String| crc32c::crc32c_append(length(digest, text.len()), text.as_bytes());
+    let texts = |digest: u32, texts: &[String]| texts.iter().fold(length(digest, texts.len()), text);
+    match write {
+        TableWrite::Record { record, .. } => crc32c::crc32c_append(digest, record.as_bytes()),
+        TableWrite::Lease { id, ttl, remaining } => number(number(number(digest, id.0), *ttl), *remaining),
+        TableWrite::RemoveLease { id } => number(digest, id.0),
+        TableWrite::Member(member) => {
+            let digest = text(id(digest, member.id), &member.name);
+            let digest = texts(texts(digest, &member.peer_urls), &member.client_urls);
+            number(digest, i64::from(member.is_learner))
+        }
+        TableWrite::RemoveMember(member) | TableWrite::Removed(member) => id(digest, *member),
+        TableWrite::RemoveRecord { .. } => digest,
     }
 }
 

@@ -35,6 +35,24 @@ pub enum Rejection {
         /// The newest revision.
         current: Revision,
     },
+    /// There is no such member.
+    #[error("member not found")]
+    MemberNotFound,
+    /// The member was removed, for ever.
+    #[error("member was removed")]
+    MemberRemoved,
+    /// The member's id is taken.
+    #[error("member ID already exists")]
+    MemberExists,
+    /// Another member is reached at one of the URLs.
+    #[error("peer URLs already exist")]
+    PeerUrlExists,
+    /// The member has a vote already.
+    #[error("can only promote a learner")]
+    MemberNotLearner,
+    /// The cluster has as many learners as it may have.
+    #[error("too many learners")]
+    TooManyLearners,
 }
 
 /// Why this member cannot go on: local, it must stop.

@@ -1,8 +1,8 @@
-//! Leases: grant, revoke, expire.
+//! Leases: grant, revoke, expire, remember what is left.
 
 use super::{Effects, LeaseChange, Machine, Rejection};
 use crate::lease::Lease;
-use crate::model::{GrantReply, KeyRange, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Reply};
+use crate::model::{GrantReply, KeyRange, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Reply};
 use crate::storage::TableWrite;
 
 /// The longest time to live in seconds. Source: etcd, `lease.MaxLeaseTTL`.
@@ -37,6 +37,18 @@ impl Machine {
             for &id in &expire.ids {
                 // Revoked meanwhile, perhaps.
                 self.end_lease(id, effects);
+            }
+        }
+        Reply::Done { revision: self.kv.revision() }
+    }
+
+    /// Stores what the leader of this term says is left. Nothing, if another leader wrote the entry: it counts anew.
+    pub(super) fn lease_checkpoint(&mut self, checkpoint: &LeaseCheckpoint, effects: &mut Effects) -> Reply {
+        if checkpoint.term == self.applied().term {
+            for &(id, remaining) in &checkpoint.remaining {
+                // Ended meanwhile, perhaps.
+                let Some(lease) = self.lessor.set_remaining(id, remaining) else { continue };
+                effects.writes.push(TableWrite::Lease { id, ttl: lease.ttl, remaining });
             }
         }
         Reply::Done { revision: self.kv.revision() }

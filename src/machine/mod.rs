@@ -22,7 +22,7 @@ mod txn;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -33,7 +33,7 @@ pub use self::txn::read_txn;
 use crate::lease::{Lease, Lessor};
 use crate::model::{Command, LogId, Member, MemberId, Reply};
 use crate::mvcc::Store;
-use crate::storage::{self, Storage};
+use crate::storage::{self, Storage, TableWrite};
 
 /// The replicated state and the rules that change it.
 #[derive(Debug, Default)]
@@ -44,6 +44,8 @@ pub struct Machine {
     pub lessor: Lessor,
     /// The members of the cluster.
     pub members: BTreeMap<MemberId, Member>,
+    /// Ids that were removed for ever.
+    removed: BTreeSet<MemberId>,
     applied: LogId,
     chain: u64,
 }
@@ -71,13 +73,29 @@ impl Machine {
         }
         let kv = Store::load(storage, &meta, &mut |key, lease| lessor.attach(lease, key))?;
         let members = small.members.into_iter().map(|member| (member.id, member)).collect();
-        Ok(Machine { kv, lessor, members, applied: meta.applied, chain: meta.chain })
+        let removed = small.removed.into_iter().collect();
+        Ok(Machine { kv, lessor, members, removed, applied: meta.applied, chain: meta.chain })
     }
 
     /// The last applied entry.
     #[must_use]
     pub fn applied(&self) -> LogId {
         self.applied
+    }
+
+    /// A digest of everything that the applied commands did, in their order: equal on all members that have applied the
+    /// same log as far as this one. Physical compaction is not in it.
+    #[must_use]
+    pub fn chain(&self) -> u64 {
+        self.chain
+    }
+
+    /// A hash of everything but the key space.
+    fn hash_beside_kv(&self) -> u32 {
+        let leases = self.lessor.iter().map(|(id, Lease { ttl, remaining })| TableWrite::Lease { id, ttl, remaining });
+        let members = self.members.values().cloned().map(TableWrite::Member);
+        let removed = self.removed.iter().copied().map(TableWrite::Removed);
+        leases.chain(members).chain(removed).fold(0, |hash, row| effects::digest(hash, &row))
     }
 
     /// What a checkpoint of the present state says of itself.
@@ -119,7 +137,15 @@ impl Machine {
             Command::LeaseGrant(grant) => Ok(self.lease_grant(grant, effects)),
             Command::LeaseRevoke(revoke) => Ok(self.lease_revoke(revoke, effects)),
             Command::LeaseExpire(expire) => Ok(Ok(self.lease_expire(expire, effects))),
+            Command::LeaseCheckpoint(checkpoint) => Ok(Ok(self.lease_checkpoint(checkpoint, effects))),
             Command::MemberSet(member) => Ok(Ok(self.member_set(member, effects))),
+            Command::MembersFound(members) => Ok(Ok(self.members_found(members, effects))),
+            Command::MemberAdd(add) => Ok(self.member_add(add, effects)),
+            Command::MemberRemove(id) => Ok(self.member_remove(*id, effects)),
+            Command::MemberUpdate(update) => Ok(self.member_update(update, effects)),
+            Command::MemberPromote(id) => Ok(self.member_promote(*id, effects)),
+            Command::MembersReduce(id) => Ok(Ok(self.members_reduce(*id, effects))),
+            Command::MemberAttributes(attributes) => Ok(self.member_attributes(attributes, effects)),
         };
         self.chain = effects.chain(self.chain, self.kv.revision(), mark);
         result

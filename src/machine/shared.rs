@@ -6,8 +6,8 @@ use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 
 use super::Machine;
-use crate::model::{Range, RangeReply};
-use crate::mvcc::{self, ReadError, Source, Store};
+use crate::model::{Range, RangeReply, Revision};
+use crate::mvcc::{self, KvHash, ReadError, Source, Store};
 use crate::storage::Storage;
 
 /// The state of one member.
@@ -25,9 +25,40 @@ impl Shared {
     /// # Errors
     /// As [`mvcc::range`].
     pub fn range(&self, query: &Range) -> Result<RangeReply, ReadError> {
+        self.read_whole(|storage| mvcc::range(self, storage, query))
+    }
+
+    /// Hashes the key space as of `at`; zero is the newest revision.
+    ///
+    /// # Errors
+    /// As [`Store::begin_hash`]; [`ReadError::Storage`].
+    pub fn hash_kv(&self, at: Revision) -> Result<KvHash, ReadError> {
+        self.read_whole(|storage| {
+            let hashing = self.machine.read().kv.begin_hash(at)?;
+            hashing.run(self, storage)
+        })
+    }
+
+    /// Hashes the whole state: equal on members that are at the same entry. Gives the store's revision with it.
+    ///
+    /// # Errors
+    /// [`ReadError::Storage`].
+    pub fn hash(&self) -> Result<(u32, Revision), ReadError> {
+        self.read_whole(|storage| {
+            let (rest, hashing) = {
+                let machine = self.machine.read();
+                (machine.hash_beside_kv(), machine.kv.begin_hash(Revision(0))?)
+            };
+            let kv = hashing.run(self, storage)?;
+            Ok((crc32c::crc32c_append(rest, &kv.hash.to_le_bytes()), kv.revision))
+        })
+    }
+
+    /// Reads what takes several looks from one state.
+    fn read_whole<T>(&self, read: impl Fn(&Storage) -> Result<T, ReadError>) -> Result<T, ReadError> {
         loop {
             let storage = self.storage.load_full();
-            let reply = mvcc::range(self, &storage, query);
+            let reply = read(&storage);
             // A snapshot that was installed in between has mixed two states, or hidden records: read anew.
             if Arc::ptr_eq(&storage, &self.storage.load()) {
                 return reply;

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! where `let inner "if .." ..` has named the inner txn. An answer is shown first, then the events, marked with `->`.
-//! `term 2` lets another leader write the entries that follow; `restart` starts again from the last `checkpoint` and
+//! A member is written `2 name peer=a,b client=c learner` (no name: it has not started); what the table of members says is
+//! shown in the same way. `term 2` lets another leader write the entries that follow; `restart` starts again from the last `checkpoint` and
 //! applies the log after it.
 
 use std::collections::BTreeMap;
@@ -16,8 +17,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::model::{
-    Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke,
-    OpReply, Put, RangeReply, Txn, TxnOp, TxnReply,
+    Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId,
+    LeaseRevoke, MemberAdd, MemberAttributes, MemberUpdate, OpReply, Put, RangeReply, Txn, TxnOp, TxnReply,
 };
 use crate::mvcc::testing::{Result, Words, empty_storage, run_scripts, show, show_range};
 use crate::mvcc::{self, ReadError};
@@ -26,6 +27,40 @@ use crate::storage::TableWrite;
 #[test]
 fn scripts() {
     run_scripts("machine", Runner::new);
+}
+
+#[test]
+fn the_chain_tells_every_part_of_a_change_apart() {
+    let chain = |command: Command| {
+        let (mut machine, storage, mut effects) = (Machine::new(), empty_storage(), Effects::default());
+        let grant = Command::LeaseGrant(LeaseGrant { id: LeaseId(1), ttl: 600 });
+        machine.begin_entry(LogId { term: 1, index: 1 }).unwrap();
+        for command in [grant, command] {
+            machine.apply(&command, &storage, &mut effects).unwrap().unwrap();
+        }
+        machine.chain()
+    };
+    let base = Member {
+        id: MemberId(1),
+        name: "name".into(),
+        peer_urls: vec!["p".into(), "q".into()],
+        client_urls: vec!["c".into()],
+        is_learner: false,
+    };
+    let members = [
+        base.clone(),
+        Member { id: MemberId(2), ..base.clone() },
+        Member { name: "names".into(), ..base.clone() },
+        Member { peer_urls: vec!["pq".into()], ..base.clone() },
+        Member { peer_urls: vec!["p".into()], client_urls: vec!["q".into(), "c".into()], ..base.clone() },
+        Member { client_urls: Vec::new(), ..base.clone() },
+        Member { is_learner: true, ..base },
+    ];
+    let checkpoint = |seconds| LeaseCheckpoint { remaining: vec![(LeaseId(1), seconds)], term: 1 };
+    let mut chains: Vec<u64> = members.into_iter().map(|member| chain(Command::MemberSet(member))).collect();
+    chains.extend([100, 101].map(|seconds| chain(Command::LeaseCheckpoint(checkpoint(seconds)))));
+    let different: std::collections::BTreeSet<u64> = chains.iter().copied().collect();
+    assert_eq!(different.len(), chains.len(), "{chains:x?}");
 }
 
 struct Runner {
@@ -57,7 +92,8 @@ impl Runner {
         let mut lines = match self.machine.apply(&command, &self.storage, &mut effects)? {
             Ok(reply) => show_reply(&reply),
             Err(rejection) => {
-                assert!(effects.events.is_empty() && effects.writes.is_empty(), "a rejection changes nothing");
+                let untouched = effects.events.is_empty() && effects.writes.is_empty() && !effects.members_changed;
+                assert!(untouched, "a rejection changes nothing");
                 vec![format!("error: {rejection}")]
             }
         };
@@ -71,16 +107,26 @@ impl Runner {
                 LeaseChange::Ended { id } => format!("-> lease {} ends", id.0),
             });
         }
+        if effects.members_changed {
+            lines.push("-> members changed".to_owned());
+        }
         self.pending.append(&mut effects.writes);
         self.log.push((at, command));
         Ok(lines)
+    }
+
+    fn members(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.machine.members.values().map(show_member).collect();
+        lines.extend(self.machine.removed.iter().map(|id| format!("{id} was removed")));
+        if lines.is_empty() { vec!["no members".to_owned()] } else { lines }
     }
 
     fn leases(&self) -> Vec<String> {
         let line = |(id, lease): (LeaseId, Lease)| {
             let keys: Vec<String> =
                 self.machine.lessor.keys(id).iter().map(|key| key.escape_ascii().to_string()).collect();
-            format!("lease {} ttl={} keys=[{}]", id.0, lease.ttl, keys.join(" "))
+            let left = if lease.remaining == 0 { String::new() } else { format!(" remaining={}", lease.remaining) };
+            format!("lease {} ttl={}{left} keys=[{}]", id.0, lease.ttl, keys.join(" "))
         };
         if self.machine.lessor.is_empty() {
             vec!["no leases".to_owned()]
@@ -90,7 +136,7 @@ impl Runner {
     }
 
     fn restart(&mut self) -> Result<Vec<String>> {
-        let before = self.machine.meta(Bytes::new());
+        let (before, members) = (self.machine.meta(Bytes::new()), self.members());
         self.machine = Machine::load(&self.storage)?;
         let loaded = format!("loaded as of {}, {} entries after it", self.machine.applied(), self.log.len());
         let mut effects = Effects::default();
@@ -99,7 +145,7 @@ impl Runner {
             let _ = self.machine.apply(command, &self.storage, &mut effects)?;
         }
         self.pending = effects.writes;
-        assert_eq!(self.machine.meta(Bytes::new()), before, "a restart changes nothing");
+        assert_eq!((self.machine.meta(Bytes::new()), self.members()), (before, members), "a restart changes nothing");
         Ok(vec![loaded])
     }
 
@@ -140,6 +186,26 @@ fn put(words: &mut Words) -> Result<Put> {
 
 fn delete(words: &mut Words) -> Result<DeleteRange> {
     Ok(DeleteRange { prev_kv: words.flag("prev_kv"), keys: words.keys()? })
+}
+
+fn member(words: &mut Words) -> Result<Member> {
+    let is_learner = words.flag("learner");
+    let (peer_urls, client_urls) = (urls(words, "peer"), urls(words, "client"));
+    Ok(Member { id: member_id(words)?, name: words.word().unwrap_or_default(), peer_urls, client_urls, is_learner })
+}
+
+fn member_id(words: &mut Words) -> Result<MemberId> {
+    Ok(MemberId(words.word()?.parse()?))
+}
+
+fn urls(words: &mut Words, name: &str) -> Vec<String> {
+    words.option(name).map_or(Vec::new(), |urls| urls.split(',').map(str::to_owned).collect())
+}
+
+fn show_member(member: &Member) -> String {
+    let Member { id, name, peer_urls, client_urls, is_learner } = member;
+    let kind = if *is_learner { " learner" } else { "" };
+    format!("{id} {name:?} peer={} client={}{kind}", peer_urls.join(","), client_urls.join(","))
 }
 
 /// Reads `if target(keys) operator operand`; the operand of a value may be missing.
@@ -256,6 +322,50 @@ impl goldenscript::Runner for Runner {
                 }
                 self.apply(Command::LeaseExpire(LeaseExpire { ids, term }))?
             }
+            "remains" => {
+                let term = words.number("term")?.unsigned_abs();
+                let mut remaining = Vec::new();
+                while let Ok((id, seconds)) = words.pair() {
+                    let number =
+                        |bytes: Bytes| Ok::<i64, Box<dyn std::error::Error>>(std::str::from_utf8(&bytes)?.parse()?);
+                    remaining.push((LeaseId(number(id)?), number(seconds)?));
+                }
+                self.apply(Command::LeaseCheckpoint(LeaseCheckpoint { remaining, term }))?
+            }
+            "member_set" => {
+                let member = member(&mut words)?;
+                self.apply(Command::MemberSet(member))?
+            }
+            "found" => {
+                let mut members = Vec::new();
+                while let Ok(text) = words.word() {
+                    members.push(member(&mut Words::parse(&text))?);
+                }
+                self.apply(Command::MembersFound(members))?
+            }
+            "add" => {
+                let learners_max = words.option("learners_max").map_or(Ok(1), |max| max.parse())?;
+                let member = member(&mut words)?;
+                self.apply(Command::MemberAdd(MemberAdd { member, learners_max }))?
+            }
+            "remove" => {
+                let id = member_id(&mut words)?;
+                self.apply(Command::MemberRemove(id))?
+            }
+            "update" => {
+                let (peer_urls, id) = (urls(&mut words, "peer"), member_id(&mut words)?);
+                self.apply(Command::MemberUpdate(MemberUpdate { id, peer_urls }))?
+            }
+            "promote" => {
+                let id = member_id(&mut words)?;
+                self.apply(Command::MemberPromote(id))?
+            }
+            "attributes" => {
+                let (client_urls, id) = (urls(&mut words, "client"), member_id(&mut words)?);
+                let name = words.word()?;
+                self.apply(Command::MemberAttributes(MemberAttributes { id, name, client_urls }))?
+            }
+            "members" => self.members(),
             "term" => {
                 self.term = words.word()?.parse()?;
                 Vec::new()

@@ -24,8 +24,24 @@ pub enum Command {
     LeaseRevoke(LeaseRevoke),
     /// Ends leases whose time is over.
     LeaseExpire(LeaseExpire),
-    /// Stores what a member tells of itself.
+    /// Stores what is left of leases.
+    LeaseCheckpoint(LeaseCheckpoint),
+    /// Stores a member as it is given; only logs of the first version have it.
     MemberSet(Member),
+    /// Stores the members that the cluster begins with; does nothing once there was any member.
+    MembersFound(Vec<Member>),
+    /// Takes a member in.
+    MemberAdd(MemberAdd),
+    /// Removes a member for ever.
+    MemberRemove(MemberId),
+    /// Moves a member.
+    MemberUpdate(MemberUpdate),
+    /// Gives a learner a vote.
+    MemberPromote(MemberId),
+    /// Removes all members but one, for ever.
+    MembersReduce(MemberId),
+    /// Stores what a member tells of itself when it starts.
+    MemberAttributes(MemberAttributes),
 }
 
 /// Writes one key.
@@ -241,6 +257,46 @@ pub struct LeaseExpire {
     pub term: u64,
 }
 
+/// Stores what is left of leases, so that a new leader need not give them all of their time again.
+///
+/// Dropped whole by apply in another term than that of its leader, as [`LeaseExpire`] is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseCheckpoint {
+    /// Which, and the seconds left; zero for all of its time. Unknown leases are passed over.
+    pub remaining: Vec<(LeaseId, i64)>,
+    /// The term in which the leader looked at them.
+    pub term: u64,
+}
+
+/// Takes a member in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberAdd {
+    /// The member; it has no name and no client URLs until it has started.
+    pub member: Member,
+    /// Learners that the cluster may have, the new one included.
+    pub learners_max: usize,
+}
+
+/// Moves a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberUpdate {
+    /// Which.
+    pub id: MemberId,
+    /// Where other members reach it from now on.
+    pub peer_urls: Vec<String>,
+}
+
+/// Stores what a member tells of itself when it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberAttributes {
+    /// Which.
+    pub id: MemberId,
+    /// Its name.
+    pub name: String,
+    /// Where clients reach it.
+    pub client_urls: Vec<String>,
+}
+
 /// What the cluster knows of one member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Member {
@@ -254,4 +310,12 @@ pub struct Member {
     pub client_urls: Vec<String>,
     /// It receives the log but has no vote.
     pub is_learner: bool,
+}
+
+impl Member {
+    /// Tells whether it has ever started: then it has told its name.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        !self.name.is_empty()
+    }
 }

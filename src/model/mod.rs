@@ -13,8 +13,9 @@ mod reply;
 mod revision;
 
 pub use command::{
-    Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseExpire, LeaseGrant, LeaseRevoke, Member,
-    Operand, Put, Range, SortOrder, SortTarget, Txn, TxnOp,
+    Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseCheckpoint, LeaseExpire, LeaseGrant,
+    LeaseRevoke, Member, MemberAdd, MemberAttributes, MemberUpdate, Operand, Put, Range, SortOrder, SortTarget, Txn,
+    TxnOp,
 };
 pub use event::{Event, EventKind};
 pub use ids::{ClusterId, LeaseId, LogId, MemberId, WatchId};

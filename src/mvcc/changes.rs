@@ -1,8 +1,8 @@
 //! The history itself: for watchers that are behind.
 
 use super::range::fetch;
-use super::select::{Limits, Selection};
-use super::store::{ReadError, Source};
+use super::select::{self, Selection};
+use super::store::{ReadError, Source, Store};
 use crate::model::{KeyRange, Record, Revision, SubRevision};
 use crate::storage::Storage;
 
@@ -22,10 +22,38 @@ pub fn changes(
     revisions_max: usize,
     bytes_max: usize,
 ) -> Result<Vec<(SubRevision, Record)>, ReadError> {
+    let limits = Limits { revisions: revisions_max, bytes: bytes_max };
+    history(source, storage, from, through, limits, |store| match store.compacted() {
+        compacted if from < compacted => Err(ReadError::Compacted { requested: from, compacted }),
+        _ => Ok(()),
+    })
+}
+
+/// How much of the history one reading gives.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) revisions: usize,
+    /// Of records, more or less.
+    pub(super) bytes: usize,
+}
+
+/// As [`changes`], for those who hold what they read with a pin, or who `check` at each look that it was not compacted.
+///
+/// # Errors
+/// That of `check`, also if it came while reading; [`ReadError::Storage`].
+pub(super) fn history(
+    source: &impl Source,
+    storage: &Storage,
+    from: Revision,
+    through: Revision,
+    limits: Limits,
+    check: impl Fn(&Store) -> Result<(), ReadError>,
+) -> Result<Vec<(SubRevision, Record)>, ReadError> {
+    let Limits { revisions: revisions_max, bytes: bytes_max } = limits;
     let start_of_tail = || {
-        source.with(|store| match store.compacted() {
-            compacted if from < compacted => Err(ReadError::Compacted { requested: from, compacted }),
-            _ => Ok(store.tail_start().unwrap_or(through.next()).min(through.next())),
+        source.with(|store| {
+            check(store)?;
+            Ok::<_, ReadError>(store.tail_start().unwrap_or(through.next()).min(through.next()))
         })
     };
     loop {
@@ -66,7 +94,7 @@ pub fn record_at(
     let mut selection = Selection::default();
     let pin = source.with(|store| {
         store.check_readable(at).ok()?;
-        store.select(&keys, at, Limits { visits: 1, found: 1 }, &mut selection);
+        store.select(&keys, at, select::Limits { visits: 1, found: 1 }, &mut selection);
         Some(store.pin(at))
     });
     if pin.is_none() {

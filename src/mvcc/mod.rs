@@ -27,6 +27,7 @@
 
 mod changes;
 mod compact;
+mod hash;
 mod key_history;
 mod load;
 mod pins;
@@ -42,6 +43,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use changes::{changes, record_at};
+pub use hash::{Hashing, KvHash};
 pub use pins::Pin;
 pub use range::{range, range_now};
 pub use store::{ReadError, Source, Store};

@@ -4,6 +4,9 @@
 //! would be dear, so reads that wait at the same time share one round: whoever comes while a round runs waits for the
 //! next one, which begins after it came.
 //!
+//! In a round the leader has a quorum confirm that it still leads, and says up to which entry everything was acknowledged
+//! by then; a follower asks it to. The reads go on once this member has applied that entry.
+//!
 //! A leader that is the only voter needs no round: nobody else can have acknowledged anything, and everything that it
 //! acknowledged is applied here.
 
@@ -11,43 +14,52 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::applied::Applied;
 use super::error::NodeError;
 use super::leadership::Leadership;
+use super::peers::Peers;
 use super::proposer::REQUEST_TIMEOUT;
+use crate::peer::{Method, decode_read_index};
 use crate::raft::{Consensus, ReadError};
 
 /// Reads that may wait for the next round; more are refused at once.
 const WAITING_MAX: usize = 64 * 1024;
 /// How long a round that failed waits before it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// How long a follower waits for the leader's answer before it asks again.
+const READ_INDEX_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The reads that wait for the next round.
 #[derive(Debug)]
 pub(super) struct Barrier {
-    waiting: Mutex<Vec<oneshot::Sender<Result<(), NodeError>>>>,
+    waiting: Mutex<Vec<oneshot::Sender<Result<u64, NodeError>>>>,
     wanted: Notify,
     leadership: Arc<Leadership>,
+    consensus: Consensus,
+    peers: Peers,
+    applied: Arc<Applied>,
     is_closed: AtomicBool,
 }
 
 impl Barrier {
-    pub(super) fn new(leadership: Arc<Leadership>) -> Arc<Barrier> {
+    pub(super) fn new(
+        leadership: Arc<Leadership>,
+        consensus: Consensus,
+        peers: Peers,
+        applied: Arc<Applied>,
+    ) -> Arc<Barrier> {
         let (waiting, wanted, is_closed) = (Mutex::default(), Notify::new(), AtomicBool::new(false));
-        Arc::new(Barrier { waiting, wanted, leadership, is_closed })
+        Arc::new(Barrier { waiting, wanted, leadership, consensus, peers, applied, is_closed })
     }
 
     /// Tells whether a read that begins now needs no round.
     pub(super) fn is_open(&self) -> bool {
         self.leadership.is_sole_leader()
-    }
-
-    /// The claim to lead that opens the barrier.
-    pub(super) fn leadership(&self) -> &Leadership {
-        &self.leadership
     }
 
     /// Lets no read through from now on: the node has stopped or failed.
@@ -67,12 +79,26 @@ impl Barrier {
     /// Waits until a read that began before this call may be answered from the local state.
     ///
     /// # Errors
-    /// [`NodeError::Timeout`] without a quorum, [`NodeError::Stopped`] at the end.
+    /// [`NodeError::Timeout`] without a quorum, [`NodeError::LeaderChanged`] if another leads before it is answered,
+    /// [`NodeError::Stopped`] at the end.
     pub(super) async fn pass(&self) -> Result<(), NodeError> {
         self.check_running()?;
         if self.is_open() {
             return Ok(());
         }
+        let pass = async {
+            let index = self.round().await?;
+            self.applied.reach(index).await;
+            Ok(())
+        };
+        tokio::time::timeout(REQUEST_TIMEOUT, pass).await.unwrap_or(Err(NodeError::Timeout))
+    }
+
+    /// Joins the next round: gives the index up to which everything was acknowledged when this was called, or later.
+    ///
+    /// # Errors
+    /// As [`Barrier::pass`].
+    async fn round(&self) -> Result<u64, NodeError> {
         let (tx, rx) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock();
@@ -85,18 +111,30 @@ impl Barrier {
             waiting.push(tx);
         }
         self.wanted.notify_one();
-        match tokio::time::timeout(REQUEST_TIMEOUT, rx).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(NodeError::Stopped),
-            Err(_) => Err(NodeError::Timeout),
+        rx.await.unwrap_or(Err(NodeError::Stopped))
+    }
+
+    /// Answers a follower's readers: they join a round of this member's own. `None` if it does not lead, or no quorum
+    /// confirms that it does.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub(super) async fn round_for_follower(&self) -> Result<Option<u64>, NodeError> {
+        if !self.leadership.leads() {
+            return Ok(None);
+        }
+        match self.round().await {
+            Ok(index) => Ok(Some(index)),
+            Err(NodeError::Stopped) => Err(NodeError::Stopped),
+            Err(_) => Ok(None),
         }
     }
 
     /// Runs rounds until `stop`.
-    pub(super) async fn run(self: Arc<Self>, consensus: Consensus, stop: CancellationToken) {
+    pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         while stop.run_until_cancelled(self.wanted.notified()).await.is_some() {
             let round = std::mem::take(&mut *self.waiting.lock());
-            let Some(result) = stop.run_until_cancelled(confirm(&consensus)).await else { break };
+            let Some(result) = stop.run_until_cancelled(self.confirm()).await else { break };
             for tx in round {
                 // A receiver that is gone has given up waiting.
                 let _ = tx.send(result.clone());
@@ -104,18 +142,37 @@ impl Barrier {
         }
         self.waiting.lock().clear();
     }
-}
 
-/// One round: tried again until it succeeds or the request timeout is over.
-async fn confirm(consensus: &Consensus) -> Result<(), NodeError> {
-    let attempt = async {
-        loop {
-            match consensus.read_barrier().await {
-                Ok(()) => return Ok(()),
-                Err(ReadError::NotLeader(_) | ReadError::NoQuorum) => tokio::time::sleep(RETRY_PAUSE).await,
-                Err(ReadError::Stopped(_)) => return Err(NodeError::Stopped),
+    /// One round: tried again until it succeeds or the request timeout is over.
+    async fn confirm(&self) -> Result<u64, NodeError> {
+        let leader_before = self.consensus.leader();
+        let attempt = async {
+            loop {
+                if let Some(index) = self.read_index().await? {
+                    return Ok(index);
+                }
+                let leader = self.consensus.leader();
+                if leader_before.is_some() && leader.is_some() && leader != leader_before {
+                    return Err(NodeError::LeaderChanged);
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
             }
+        };
+        tokio::time::timeout(REQUEST_TIMEOUT, attempt).await.unwrap_or(Err(NodeError::Timeout))
+    }
+
+    /// Up to where this member must have applied; `None` if nobody could tell.
+    async fn read_index(&self) -> Result<Option<u64>, NodeError> {
+        if self.leadership.leads() {
+            return match self.consensus.read_index().await {
+                Ok(index) => Ok(Some(index)),
+                Err(ReadError::NotLeader(_) | ReadError::NoQuorum) => Ok(None),
+                Err(ReadError::Stopped(_)) => Err(NodeError::Stopped),
+            };
         }
-    };
-    tokio::time::timeout(REQUEST_TIMEOUT, attempt).await.unwrap_or(Err(NodeError::Timeout))
+        let Some(leader) = self.leadership.other_leader() else { return Ok(None) };
+        let answer = self.peers.ask(leader, Method::ReadIndex, Bytes::new(), READ_INDEX_TIMEOUT).await;
+        // Whatever went wrong: it is asked again.
+        Ok(answer.ok().and_then(|bytes| decode_read_index(bytes).ok()).flatten())
+    }
 }

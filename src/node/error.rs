@@ -31,6 +31,21 @@ pub enum NodeError {
         /// The newest revision.
         current: Revision,
     },
+    /// The change would leave fewer members that have started than a quorum.
+    #[error("not enough started members")]
+    NotEnoughStarted,
+    /// This member is not connected to enough others for the change.
+    #[error("unhealthy cluster")]
+    Unhealthy,
+    /// The learner has not caught up with the leader.
+    #[error("the learner is not in sync with the leader")]
+    LearnerNotReady,
+    /// Only the leader does this, and this member is not.
+    #[error("not the leader")]
+    NotLeader,
+    /// The member that is to lead is unknown or has no vote.
+    #[error("bad leader transferee")]
+    BadTransferee,
     /// No leader is known.
     #[error("no leader")]
     NoLeader,
@@ -40,6 +55,15 @@ pub enum NodeError {
     /// No answer within the request timeout. A write may still take effect.
     #[error("request timed out")]
     Timeout,
+    /// As [`NodeError::Timeout`]; the leader failed while the request waited, or shortly before.
+    #[error("request timed out, possibly due to previous leader failure")]
+    TimeoutLeaderFailed,
+    /// As [`NodeError::Timeout`]; this member was cut off from those that it needs.
+    #[error("request timed out, possibly due to connection lost")]
+    TimeoutConnectionLost,
+    /// Nobody led within the request timeout: the command was surely not proposed.
+    #[error("no leader took the request in time")]
+    NotProposed,
     /// The command is larger than the limit.
     #[error("request is too large")]
     RequestTooLarge,

@@ -1,33 +1,46 @@
 //! The lease keeper: when leases end, on the member that leads.
 //!
 //! Which leases there are is replicated; when each ends is known to the leader alone, in memory. A keepalive moves the
-//! end and goes nowhere else. A new leader gives every lease its whole time again, and an election timeout more, so that
+//! end and goes nowhere else. A new leader gives every lease its time again, and an election timeout more, so that
 //! nobody is cut short by the change. An expiry is proposed with the term in which it was seen; apply drops it if
 //! another leader wrote the entry.
+//!
+//! A long lease that nobody renews would never end if leaders changed often. So the leader now and then stores what is
+//! left of such leases in the log, and a new one begins from there. Only a lease with something stored pays for it: its
+//! next keepalive first takes that back, through the log as well. Both must be in the log in the order in which they
+//! mean it, whence the lock on `storing`: what is about to be stored is marked, and a keepalive of a marked lease waits.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::error::NodeError;
 use super::leadership::Leadership;
 use super::proposer::{Proposer, REQUEST_TIMEOUT};
-use crate::env::Clock;
-use crate::lease::Expiry;
+use crate::env::{Clock, Tick};
+use crate::lease::{Expiry, Lease, Place, spread};
 use crate::machine::{LeaseChange, Shared};
-use crate::model::{Command, LeaseExpire, LeaseId};
+use crate::model::{Command, LeaseCheckpoint, LeaseExpire, LeaseId};
+use crate::peer::{LeaseAnswer, LeaseQuestion};
 use crate::raft::Proposal;
 
 /// How often ends are looked at: a lease outlives its time by this much at most, and by one proposal.
 const SCAN_PERIOD: Duration = Duration::from_millis(100);
 /// Leases that end in one command: bounds how long apply holds the machine for it.
 const EXPIRE_MAX: usize = 256;
-/// How often a request waits for this member to lead looks again.
-const LEADER_POLL: Duration = Duration::from_millis(50);
+/// A stored time is out of date when this much less is left: how much longer than it should a lease lives at most after
+/// a change of leaders, by this and one walk. Leases that have less than this left are not worth storing. Source: etcd,
+/// `defaultLeaseCheckpointInterval`.
+const CHECKPOINT_AFTER: Duration = Duration::from_secs(300);
+/// How long after one walk over all leases the next one begins.
+const CHECKPOINT_WALK_PERIOD: Duration = Duration::from_secs(30);
+/// Leases that one step of a walk looks at, and that one command stores. Source: etcd, `maxLeaseCheckpointBatchSize`.
+const CHECKPOINT_MAX: usize = 1000;
 
 /// The ends of all leases, while this member leads.
 #[derive(Debug)]
@@ -37,6 +50,8 @@ pub(super) struct LeaseKeeper {
     /// What a new leader adds to each lease.
     extension: Duration,
     ends: Mutex<Ends>,
+    /// Held to write while times left are chosen and stored, to read while one is taken back.
+    storing: RwLock<()>,
     /// Counts the leases that ended, for those who wait for one.
     ended: watch::Sender<u64>,
 }
@@ -46,6 +61,17 @@ struct Ends {
     /// The term that the ends belong to; `None` while this member does not lead.
     term: Option<u64>,
     expiry: Expiry,
+    /// Leases whose time left was chosen to be stored in this term, until it is known that it was, or was taken back.
+    marked: BTreeSet<LeaseId>,
+}
+
+/// Where the walk that looks for times to store is.
+#[derive(Debug)]
+struct Walk {
+    /// Behind this place, if it is on its way.
+    behind: Option<Place>,
+    /// When the next one begins, if it is not.
+    begins: Tick,
 }
 
 /// What is left of a lease.
@@ -62,7 +88,7 @@ pub struct Remaining {
 impl LeaseKeeper {
     pub(super) fn new(shared: Arc<Shared>, clock: Arc<dyn Clock>, extension: Duration) -> Arc<LeaseKeeper> {
         let (ended, _) = watch::channel(0);
-        Arc::new(LeaseKeeper { shared, clock, extension, ends: Mutex::default(), ended })
+        Arc::new(LeaseKeeper { shared, clock, extension, ends: Mutex::default(), storing: RwLock::new(()), ended })
     }
 
     /// Hears of leases that apply made and ended.
@@ -93,40 +119,39 @@ impl LeaseKeeper {
         self.ended.send_modify(|count| *count += 1);
     }
 
-    /// Renews a lease; gives its TTL, or 0 if it is gone. One whose time is over is gone as soon as that is decided,
-    /// which this waits for.
-    ///
-    /// # Errors
-    /// [`NodeError::NoLeader`] if this member does not lead within the request timeout.
-    pub(super) async fn keep_alive(&self, id: LeaseId) -> Result<i64, NodeError> {
-        let renew = async {
-            let mut ended = self.ended.subscribe();
-            loop {
-                ended.borrow_and_update();
-                match self.try_renew(id) {
-                    Renewal::Renewed(ttl) => return ttl,
-                    Renewal::Gone => return 0,
-                    // The count moves when it has ended. An error is impossible while `self` holds the sender.
-                    Renewal::Ending => drop(ended.changed().await),
-                    Renewal::NotLeading => tokio::time::sleep(LEADER_POLL).await,
+    /// Renews a lease; `None` if this member does not lead. One whose time is over is gone as soon as that is decided,
+    /// which this waits for. `proposer` takes back what was stored of it.
+    pub(super) async fn renew(&self, id: LeaseId, leadership: &Leadership, proposer: &Proposer) -> Option<LeaseAnswer> {
+        let mut ended = self.ended.subscribe();
+        loop {
+            ended.borrow_and_update();
+            match self.try_renew(id, leadership.term()) {
+                Renewal::Renewed(ttl) => {
+                    return Some(LeaseAnswer::Lives { left: ttl, granted: ttl, keys: Vec::new() });
                 }
+                // Whoever asked looks for the leader again, in bounded time.
+                Renewal::Stored(term) => self.take_back(id, term, proposer).await.ok()?,
+                Renewal::Gone => return Some(LeaseAnswer::Gone),
+                // The count moves when it has ended. An error is impossible while `self` holds the sender.
+                Renewal::Ending => drop(ended.changed().await),
+                Renewal::NotLeading => return None,
             }
-        };
-        tokio::time::timeout(REQUEST_TIMEOUT, renew).await.map_err(|_| NodeError::NoLeader)
+        }
     }
 
-    fn try_renew(&self, id: LeaseId) -> Renewal {
-        let lease = self.shared.machine.read().lessor.get(id);
-        let Some(lease) = lease else { return Renewal::Gone };
+    /// `term` is the one that this member leads: a follower may not know the lease yet, and one that may have been
+    /// deposed must not promise anything.
+    fn try_renew(&self, id: LeaseId, term: Option<u64>) -> Renewal {
         let now = self.clock.now();
+        // The mark and what is stored are looked at under one hold: the mark goes when what is stored can be seen.
         let mut ends = self.ends.lock();
-        if ends.term.is_none() {
-            return Renewal::NotLeading;
-        }
+        let Some(term) = ends.term.filter(|_| ends.term == term) else { return Renewal::NotLeading };
+        let Some(lease) = self.shared.machine.read().lessor.get(id) else { return Renewal::Gone };
         match ends.expiry.end_of(id) {
-            // It ended between the two looks.
+            // It has ended a moment ago.
             None => Renewal::Gone,
             Some(end) if end <= now => Renewal::Ending,
+            Some(_) if lease.remaining > 0 || ends.marked.contains(&id) => Renewal::Stored(term),
             Some(_) => {
                 ends.expiry.schedule(id, now.after(seconds(lease.ttl)));
                 Renewal::Renewed(lease.ttl)
@@ -134,37 +159,35 @@ impl LeaseKeeper {
         }
     }
 
-    /// What is left of a lease; `None` if it is gone.
-    ///
-    /// # Errors
-    /// [`NodeError::Timeout`] if this member does not lead within the request timeout.
-    pub(super) async fn remaining(&self, id: LeaseId, with_keys: bool) -> Result<Option<Remaining>, NodeError> {
-        let look = async {
-            loop {
-                if let Some(found) = self.try_remaining(id, with_keys) {
-                    return found;
-                }
-                tokio::time::sleep(LEADER_POLL).await;
-            }
-        };
-        tokio::time::timeout(REQUEST_TIMEOUT, look).await.map_err(|_| NodeError::Timeout)
+    /// Takes back what is stored of a lease: after the next change of leaders it has all of its time.
+    async fn take_back(&self, id: LeaseId, term: u64, proposer: &Proposer) -> Result<(), NodeError> {
+        let _storing = self.storing.read().await;
+        let command = Command::LeaseCheckpoint(LeaseCheckpoint { remaining: vec![(id, 0)], term });
+        proposer.propose(Proposal::from(&command)).await?;
+        self.unmark(term, &[(id, 0)]);
+        Ok(())
     }
 
-    /// `None` if this member does not lead.
-    fn try_remaining(&self, id: LeaseId, with_keys: bool) -> Option<Option<Remaining>> {
+    /// What is left of a lease; `None` if this member does not lead. `term` is the one that it leads.
+    pub(super) fn remaining(&self, question: LeaseQuestion, term: Option<u64>) -> Option<LeaseAnswer> {
+        let LeaseQuestion { id, with_keys } = question;
         let (lease, keys) = {
             let machine = self.shared.machine.read();
             let keys = if with_keys { machine.lessor.keys(id) } else { Vec::new() };
             (machine.lessor.get(id), keys)
         };
         let ends = self.ends.lock();
-        ends.term?;
-        let found = lease.zip(ends.expiry.end_of(id)).map(|(lease, end)| Remaining {
-            seconds: i64::try_from(end.since(self.clock.now()).as_secs()).unwrap_or(i64::MAX),
-            granted: lease.ttl,
-            keys,
-        });
-        Some(found)
+        if ends.term.is_none() || ends.term != term {
+            return None;
+        }
+        Some(match lease.zip(ends.expiry.end_of(id)) {
+            None => LeaseAnswer::Gone,
+            Some((lease, end)) => LeaseAnswer::Lives {
+                left: i64::try_from(end.since(self.clock.now()).as_secs()).unwrap_or(i64::MAX),
+                granted: lease.ttl,
+                keys,
+            },
+        })
     }
 
     /// All leases, soonest to end first; in order of id on a member that does not lead.
@@ -182,10 +205,14 @@ impl LeaseKeeper {
     pub(super) async fn run(self: Arc<Self>, leadership: Arc<Leadership>, proposer: Proposer, stop: CancellationToken) {
         let mut scan = tokio::time::interval(SCAN_PERIOD);
         scan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut walk = self.next_walk();
         while stop.run_until_cancelled(scan.tick()).await.is_some() {
             let term = leadership.term();
-            self.follow(term);
+            if self.follow(term) {
+                walk = self.next_walk();
+            }
             let Some(term) = term else { continue };
+            self.store_remaining(term, &mut walk, &proposer).await;
             loop {
                 let ids = self.ends.lock().expiry.expired(self.clock.now(), EXPIRE_MAX, REQUEST_TIMEOUT);
                 let is_last = ids.len() < EXPIRE_MAX;
@@ -203,26 +230,83 @@ impl LeaseKeeper {
         }
     }
 
-    /// Takes or drops the ends when this member begins or ceases to lead. Does nothing if it knew.
-    pub(super) fn follow(&self, term: Option<u64>) {
+    /// Takes one step of the walk and stores what it finds.
+    async fn store_remaining(&self, term: u64, walk: &mut Walk, proposer: &Proposer) {
+        if walk.behind.is_none() && self.clock.now() < walk.begins {
+            return;
+        }
+        let _storing = self.storing.write().await;
+        let remaining = self.choose_remaining(term, walk);
+        if remaining.is_empty() {
+            return;
+        }
+        let command = Command::LeaseCheckpoint(LeaseCheckpoint { remaining: remaining.clone(), term });
+        match proposer.propose(Proposal::from(&command)).await {
+            Ok(_) => self.unmark(term, &remaining),
+            // It may be in the log all the same, so the marks stay.
+            Err(error) => tracing::warn!(%error, "failed to store what is left of leases; it is tried again"),
+        }
+    }
+
+    /// Takes one step of the walk: marks and gives the leases whose stored time is out of date, with the seconds left.
+    fn choose_remaining(&self, term: u64, walk: &mut Walk) -> Vec<(LeaseId, i64)> {
+        let now = self.clock.now();
+        let behind = walk.behind.unwrap_or((now.after(CHECKPOINT_AFTER), u64::MAX, LeaseId(i64::MAX)));
+        let mut ends = self.ends.lock();
+        if ends.term != Some(term) {
+            return Vec::new();
+        }
+        let places = ends.expiry.behind(behind, CHECKPOINT_MAX);
+        *walk = match places.last() {
+            Some(last) if places.len() == CHECKPOINT_MAX => Walk { behind: Some(*last), begins: now },
+            _ => self.next_walk(),
+        };
+        let machine = self.shared.machine.read();
+        let out_of_date = |&(end, _, id): &Place| {
+            let stored = seconds(time_stored(machine.lessor.get(id)?));
+            let left = end.since(now);
+            (left + CHECKPOINT_AFTER <= stored).then_some((id, i64::try_from(left.as_secs()).ok()?))
+        };
+        let remaining: Vec<(LeaseId, i64)> = places.iter().filter_map(out_of_date).collect();
+        ends.marked.extend(remaining.iter().map(|(id, _)| *id));
+        remaining
+    }
+
+    fn unmark(&self, term: u64, leases: &[(LeaseId, i64)]) {
+        let mut ends = self.ends.lock();
+        if ends.term == Some(term) {
+            for (id, _) in leases {
+                ends.marked.remove(id);
+            }
+        }
+    }
+
+    fn next_walk(&self) -> Walk {
+        Walk { behind: None, begins: self.clock.now().after(CHECKPOINT_WALK_PERIOD) }
+    }
+
+    /// Takes or drops the ends when this member begins or ceases to lead; `false` if it knew.
+    pub(super) fn follow(&self, term: Option<u64>) -> bool {
         // The lock is held over the look at the machine: a lease that is granted meanwhile is told to `applied` after
         // it is in the machine, and waits here.
         let mut ends = self.ends.lock();
         if ends.term == term {
-            return;
+            return false;
         }
-        ends.expiry.clear();
-        ends.term = term;
+        *ends = Ends { term, ..Ends::default() };
         if term.is_none() {
-            return;
+            return true;
         }
         let base = self.clock.now().after(self.extension);
         let machine = self.shared.machine.read();
-        for (id, lease) in machine.lessor.iter() {
-            let left = if lease.remaining > 0 { lease.remaining } else { lease.ttl };
-            ends.expiry.schedule(id, base.after(seconds(left)));
+        let end = |(id, lease): (LeaseId, Lease)| (base.after(seconds(time_stored(lease))), id);
+        let mut leases: Vec<(Tick, LeaseId)> = machine.lessor.iter().map(end).collect();
+        spread(&mut leases);
+        for &(end, id) in &leases {
+            ends.expiry.schedule(id, end);
         }
-        tracing::info!(leases = machine.lessor.len(), "this member leads: leases are extended");
+        tracing::info!(leases = leases.len(), "this member leads: leases are extended");
+        true
     }
 }
 
@@ -231,9 +315,208 @@ enum Renewal {
     Renewed(i64),
     Gone,
     Ending,
+    /// What is left of it was stored in this term, or before it.
+    Stored(u64),
     NotLeading,
+}
+
+/// The seconds that a new leader gives a lease.
+fn time_stored(lease: Lease) -> i64 {
+    if lease.remaining > 0 { lease.remaining } else { lease.ttl }
 }
 
 fn seconds(ttl: i64) -> Duration {
     Duration::from_secs(u64::try_from(ttl).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use arc_swap::ArcSwap;
+
+    use super::*;
+    use crate::env::{ManualClock, SeededRandom, SimDisk};
+    use crate::machine::{Effects, Machine};
+    use crate::model::{ClusterId, LeaseGrant, LogId, MemberId};
+    use crate::node::{Identity, Node, NodeOptions};
+    use crate::storage::Storage;
+
+    const TERM: u64 = 1;
+    const EXTENSION: Duration = Duration::from_secs(1);
+    /// Longer than anything here takes that does not hang.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    struct Keeper {
+        clock: Arc<ManualClock>,
+        keeper: Arc<LeaseKeeper>,
+        walk: Walk,
+    }
+
+    impl Keeper {
+        fn new() -> Keeper {
+            let clock = Arc::new(ManualClock::default());
+            let storage = Storage::open(Arc::new(SimDisk::new()), Path::new("state"), 1 << 20).unwrap();
+            let machine = parking_lot::RwLock::new(Machine::new());
+            let shared = Arc::new(Shared { machine, storage: ArcSwap::from_pointee(storage) });
+            let keeper = LeaseKeeper::new(shared, clock.clone(), EXTENSION);
+            keeper.follow(Some(TERM));
+            let walk = keeper.next_walk();
+            Keeper { clock, keeper, walk }
+        }
+
+        fn apply(&self, command: &Command) {
+            let mut effects = Effects::default();
+            {
+                let mut machine = self.keeper.shared.machine.write();
+                let index = machine.applied().index + 1;
+                machine.begin_entry(LogId { term: TERM, index }).unwrap();
+                machine.apply(command, &self.keeper.shared.storage.load(), &mut effects).unwrap().unwrap();
+            }
+            self.keeper.applied(&effects.leases);
+        }
+
+        fn grant(&self, id: i64, ttl: i64) {
+            self.apply(&Command::LeaseGrant(LeaseGrant { id: LeaseId(id), ttl }));
+        }
+
+        fn store(&self, remaining: Vec<(LeaseId, i64)>) {
+            self.apply(&Command::LeaseCheckpoint(LeaseCheckpoint { remaining, term: TERM }));
+        }
+
+        fn advance(&self, seconds: u64) {
+            self.clock.advance(Duration::from_secs(seconds));
+        }
+
+        fn choose(&mut self) -> Vec<(LeaseId, i64)> {
+            self.keeper.choose_remaining(TERM, &mut self.walk)
+        }
+
+        /// The term that the member leads, as it knows itself.
+        fn term(&self) -> Option<u64> {
+            self.keeper.ends.lock().term
+        }
+
+        fn try_renew(&self, id: i64) -> Renewal {
+            self.keeper.try_renew(LeaseId(id), self.term())
+        }
+
+        fn left(&self, id: i64) -> i64 {
+            match self.keeper.remaining(LeaseQuestion { id: LeaseId(id), with_keys: false }, self.term()) {
+                Some(LeaseAnswer::Lives { left, .. }) => left,
+                other => panic!("the lease lives: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_leader_goes_on_from_what_was_stored() {
+        let keeper = Keeper::new();
+        keeper.grant(1, 1200);
+        keeper.grant(2, 1200);
+        keeper.store(vec![(LeaseId(1), 500)]);
+        assert!(keeper.keeper.follow(None));
+        assert!(keeper.keeper.follow(Some(TERM + 1)));
+        assert_eq!((keeper.left(1), keeper.left(2)), (501, 1201));
+        assert!(!keeper.keeper.follow(Some(TERM + 1)));
+    }
+
+    #[test]
+    fn leases_that_would_end_together_after_an_election_are_spread() {
+        let keeper = Keeper::new();
+        for id in 1..=2000 {
+            keeper.grant(id, 60);
+        }
+        keeper.keeper.follow(Some(TERM + 1));
+        let lefts: Vec<i64> = (1..=2000).map(|id| keeper.left(id)).collect();
+        let count = |left| lefts.iter().filter(|&&found| found == left).count();
+        assert_eq!([61, 62, 63].map(count), [750, 750, 500]);
+    }
+
+    #[test]
+    fn only_long_leases_that_nobody_has_renewed_for_a_while_are_stored() {
+        let mut keeper = Keeper::new();
+        keeper.grant(1, 1000);
+        keeper.grant(2, 500);
+        keeper.grant(3, 1000);
+        keeper.advance(299);
+        assert_eq!(keeper.choose(), []);
+        assert!(matches!(keeper.try_renew(3), Renewal::Renewed(1000)));
+        keeper.advance(1);
+        // The second has 200 s left, too few; the third has just been renewed.
+        assert_eq!(keeper.choose(), [(LeaseId(1), 700)]);
+        keeper.store(vec![(LeaseId(1), 700)]);
+        assert_eq!(keeper.choose(), []);
+        keeper.advance(300);
+        assert_eq!(keeper.choose(), [(LeaseId(1), 400), (LeaseId(3), 699)]);
+    }
+
+    #[test]
+    fn a_lease_whose_time_is_being_stored_is_not_renewed_beside_it() {
+        let mut keeper = Keeper::new();
+        keeper.grant(1, 1000);
+        keeper.advance(300);
+        assert_eq!(keeper.choose(), [(LeaseId(1), 700)]);
+        assert!(matches!(keeper.try_renew(1), Renewal::Stored(TERM)));
+        // It is stored, which shows by itself.
+        keeper.store(vec![(LeaseId(1), 700)]);
+        keeper.keeper.unmark(TERM, &[(LeaseId(1), 700)]);
+        assert!(matches!(keeper.try_renew(1), Renewal::Stored(TERM)));
+        assert_eq!(keeper.left(1), 700);
+        keeper.store(vec![(LeaseId(1), 0)]);
+        assert!(matches!(keeper.try_renew(1), Renewal::Renewed(1000)));
+        assert_eq!(keeper.left(1), 1000);
+        // What another term marked does not count.
+        keeper.advance(300);
+        assert_eq!(keeper.choose().len(), 1);
+        keeper.keeper.follow(Some(TERM + 1));
+        assert!(matches!(keeper.try_renew(1), Renewal::Renewed(1000)));
+    }
+
+    #[test]
+    fn a_walk_takes_all_leases_in_steps() {
+        let mut keeper = Keeper::new();
+        for id in 1..=2500 {
+            keeper.grant(id, 1000 + id);
+        }
+        keeper.advance(400);
+        let steps = [keeper.choose(), keeper.choose(), keeper.choose()];
+        assert_eq!([1000, 1000, 500], [0, 1, 2].map(|step: usize| steps[step].len()));
+        let all: Vec<i64> = steps.concat().iter().map(|(id, _)| id.0).collect();
+        assert_eq!(all, (1..=2500).collect::<Vec<_>>());
+        assert!(keeper.walk.behind.is_none());
+    }
+
+    async fn eventually(what: impl Fn() -> bool) {
+        let wait = async {
+            while !what() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("it comes about");
+    }
+
+    #[tokio::test]
+    async fn a_leader_stores_what_is_left_and_a_keepalive_takes_it_back() {
+        let clock = Arc::new(ManualClock::default());
+        let (disk, random) = (Arc::new(SimDisk::new()), Arc::new(SeededRandom::new(1)));
+        let identity = Identity { cluster: ClusterId(1), member: MemberId(2) };
+        let options = NodeOptions { segment_bytes: 1 << 20, ..NodeOptions::new(disk, clock.clone(), random, identity) };
+        let node = Node::start(options.clone()).await.unwrap();
+        node.ready(&options).await.unwrap();
+        node.lease_grant(LeaseId(1), 1200).await.unwrap();
+        node.lease_grant(LeaseId(2), 1200).await.unwrap();
+        let stored = |id| node.shared.machine.read().lessor.get(LeaseId(id)).unwrap().remaining;
+
+        clock.advance(Duration::from_secs(700));
+        eventually(|| stored(1) == 500 && stored(2) == 500).await;
+        assert_eq!(node.lease_keep_alive(LeaseId(1)).await.unwrap().1, 1200);
+        assert_eq!((stored(1), stored(2)), (0, 500));
+        // The next leader goes on from there.
+        node.leases.follow(None);
+        node.leases.follow(node.leadership.term());
+        let left = async |id| node.lease_time_to_live(LeaseId(id), false).await.unwrap().unwrap().seconds;
+        assert_eq!((left(1).await, left(2).await), (1201, 501));
+        node.stop().await;
+    }
 }

@@ -1,12 +1,20 @@
 //! Lease verbs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Node;
 use super::error::NodeError;
 use super::lease_keeper::Remaining;
+use super::proposer::REQUEST_TIMEOUT;
 use crate::model::{Command, GrantReply, LeaseGrant, LeaseId, LeaseRevoke, Reply, Revision};
+use crate::peer::{LeaseAnswer, LeaseQuestion, Method};
 use crate::raft::Proposal;
+
+/// How often a request that needs the leader looks for one.
+const LEADER_POLL: Duration = Duration::from_millis(50);
+/// How long the leader may take to answer before it is asked again.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Makes a lease. No `id` ([`LeaseId::NONE`]): the node chooses one. `ttl` is in seconds and raised to the minimum
@@ -39,7 +47,22 @@ impl Node {
     /// [`NodeError::NoLeader`] if nobody leads within the request timeout.
     pub async fn lease_keep_alive(&self, id: LeaseId) -> Result<(Revision, i64), NodeError> {
         let revision = self.revision();
-        Ok((revision, self.leases.keep_alive(id).await?))
+        let question = LeaseQuestion { id, with_keys: false };
+        let renew = async {
+            loop {
+                let answer = match self.leases.renew(id, &self.leadership, &self.proposer).await {
+                    Some(answer) => answer,
+                    None => self.ask_about_lease(Method::LeaseRenew, question).await,
+                };
+                match answer {
+                    LeaseAnswer::Lives { left, .. } => return left,
+                    LeaseAnswer::Gone => return 0,
+                    LeaseAnswer::NotLeading => tokio::time::sleep(LEADER_POLL).await,
+                }
+            }
+        };
+        let ttl = tokio::time::timeout(REQUEST_TIMEOUT, renew).await.map_err(|_| NodeError::NoLeader)?;
+        Ok((revision, ttl))
     }
 
     /// Tells what is left of a lease; `None` if it is gone.
@@ -47,7 +70,41 @@ impl Node {
     /// # Errors
     /// [`NodeError::Timeout`] if nobody leads within the request timeout.
     pub async fn lease_time_to_live(&self, id: LeaseId, with_keys: bool) -> Result<Option<Remaining>, NodeError> {
-        self.leases.remaining(id, with_keys).await
+        let question = LeaseQuestion { id, with_keys };
+        let look = async {
+            loop {
+                let answer = match self.leases.remaining(question, self.leadership.term()) {
+                    Some(answer) => answer,
+                    None => self.ask_about_lease(Method::LeaseRemaining, question).await,
+                };
+                match answer {
+                    LeaseAnswer::Lives { left, granted, keys } => {
+                        return Some(Remaining { seconds: left, granted, keys });
+                    }
+                    LeaseAnswer::Gone => return None,
+                    LeaseAnswer::NotLeading => tokio::time::sleep(LEADER_POLL).await,
+                }
+            }
+        };
+        tokio::time::timeout(REQUEST_TIMEOUT, look).await.map_err(|_| NodeError::Timeout)
+    }
+
+    /// Asks the leader; "not leading" also if there is none, or it does not answer.
+    async fn ask_about_lease(&self, method: Method, question: LeaseQuestion) -> LeaseAnswer {
+        let Some(leader) = self.leadership.other_leader() else { return LeaseAnswer::NotLeading };
+        // Asking twice does no harm: a renewal gives the same time again.
+        let answer = self.peers.ask(leader, method, question.encode(), LEADER_TIMEOUT).await;
+        answer.ok().and_then(|bytes| LeaseAnswer::decode(bytes).ok()).unwrap_or(LeaseAnswer::NotLeading)
+    }
+
+    /// Renews a lease for another member's client.
+    pub(super) async fn answer_lease_renew(&self, question: LeaseQuestion) -> LeaseAnswer {
+        self.leases.renew(question.id, &self.leadership, &self.proposer).await.unwrap_or(LeaseAnswer::NotLeading)
+    }
+
+    /// Tells another member what is left of a lease.
+    pub(super) fn answer_lease_remaining(&self, question: LeaseQuestion) -> LeaseAnswer {
+        self.leases.remaining(question, self.leadership.term()).unwrap_or(LeaseAnswer::NotLeading)
     }
 
     /// All leases, soonest to end first.

@@ -9,40 +9,62 @@
 //!   watch   ──> hub: events of each run, or history for those who are behind
 //! ```
 //!
-//! One file per family of verbs (`writes`, `reads`, `leases`, `status`, `watch`) and one per task that runs beside them
-//! (`proposer`, `barrier`, `lease_keeper`, `compactor`). [`Node::start`] is the only place where threads begin.
+//! One file per family of verbs (`writes`, `reads`, `leases`, `members`, `transfer`, `hash`, `status`, `watch`) and one per task that runs
+//! beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`, `roster`, `voice`). What other members ask comes in
+//! through `handler`. [`Node::start`] is the only place where threads begin.
 
+mod applied;
 mod barrier;
+#[cfg(test)]
+mod cluster;
 mod compactor;
 mod completion;
+mod contacts;
 mod error;
+mod failure;
+mod flight;
+mod handler;
+mod hash;
 mod leadership;
 mod lease_keeper;
 mod leases;
+mod members;
 mod observer;
+mod overdue;
+mod peers;
 mod proposer;
 mod reads;
+mod roster;
 mod start;
 mod status;
+mod threads;
+mod transfer;
+mod voice;
 mod watch;
 mod writes;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 pub use self::completion::Completions;
 pub use self::error::{NodeError, Outcome};
+pub use self::failure::REMOVED;
 pub use self::lease_keeper::Remaining;
 pub use self::reads::Consistency;
 use self::start::Running;
-pub use self::start::{NodeOptions, StartError};
+pub use self::start::{Founding, NodeOptions, StartError};
 pub use self::status::{Header, Status};
+pub use self::threads::{Pace, Threading, raft_runtime};
 pub use self::watch::{WatchRefusal, WatchSpec, WatchStream, WatchUpdate};
 use crate::env::Random;
 pub use crate::machine::Rejection;
 use crate::machine::Shared;
-use crate::model::{ClusterId, MemberId};
+use crate::model::{ClusterId, Member, MemberId};
+pub use crate::mvcc::KvHash;
+
 use crate::raft::Consensus;
 pub use crate::raft::Proposal;
 pub use crate::storage::Identity;
@@ -58,6 +80,15 @@ pub struct NodeState {
     member: MemberId,
     shared: Arc<Shared>,
     consensus: Consensus,
+    leadership: Arc<leadership::Leadership>,
+    contacts: Arc<contacts::Contacts>,
+    peers: peers::Peers,
+    threading: Threading,
+    election_timeout: Duration,
+    /// As the table says; kept by the roster.
+    is_learner: Arc<AtomicBool>,
+    /// Members as the folder began with them, for as long as the table is empty.
+    founders: Arc<[Member]>,
     proposer: proposer::Proposer,
     barrier: Arc<barrier::Barrier>,
     leases: Arc<lease_keeper::LeaseKeeper>,
@@ -66,10 +97,14 @@ pub struct NodeState {
     random: Arc<dyn Random>,
     /// Seconds.
     lease_ttl_min: i64,
+    /// Refuse changes of members that would cost the quorum.
+    strict_reconfig: bool,
+    /// Learners that the cluster may have.
+    learners_max: usize,
     /// Taken by whoever stops the node.
     running: Mutex<Option<Running>>,
     stopped: tokio_util::sync::CancellationToken,
-    failed: start::Failure,
+    failure: failure::Failure,
 }
 
 impl std::ops::Deref for Node {

@@ -2,11 +2,17 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
+use super::applied::Applied;
 use super::compactor::Compactor;
 use super::completion::Wakes;
+use super::flight::Abroad;
 use super::leadership::LedTerm;
 use super::lease_keeper::LeaseKeeper;
 use super::watch::WatchHub;
+use crate::machine::{Rejection, Shared};
+use crate::model::Reply;
 use crate::raft::{Observer, Run};
 
 /// Passes runs on to those who follow them. Called on the thread that applies: everything here is short.
@@ -15,6 +21,10 @@ pub(super) struct NodeObserver {
     pub(super) leases: Arc<LeaseKeeper>,
     pub(super) compactor: Arc<Compactor>,
     pub(super) led: Arc<LedTerm>,
+    pub(super) applied: Arc<Applied>,
+    pub(super) abroad: Arc<Abroad>,
+    pub(super) roster_changed: Arc<Notify>,
+    pub(super) shared: Arc<Shared>,
     pub(super) wakes: Arc<Wakes>,
 }
 
@@ -28,6 +38,15 @@ impl Observer for NodeObserver {
         if let Some(term) = run.led {
             self.led.set(term);
         }
+        if run.members_changed {
+            self.roster_changed.notify_one();
+        }
+        // Last: whoever waited for it finds all of the above done.
+        self.applied.set(run.applied.index);
+    }
+
+    fn forwarded(&self, number: u64, results: Vec<Result<Reply, Rejection>>) {
+        self.abroad.applied(number, results, &self.wakes);
     }
 
     fn answered(&self) {
@@ -38,5 +57,7 @@ impl Observer for NodeObserver {
         self.leases.reset();
         self.hub.resync_all();
         self.compactor.wake();
+        self.roster_changed.notify_one();
+        self.applied.set(self.shared.machine.read().applied().index);
     }
 }

@@ -8,20 +8,21 @@
 //! is answered. Without a place it is refused at once.
 //!
 //! A proposal is answered exactly once: by apply, or with a timeout after [`REQUEST_TIMEOUT`], or because the node
-//! stops. Only a proposal that surely was not proposed (no leader yet) is tried again.
+//! stops. What becomes of a batch on its way is in [`super::flight`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::completion::{Completions, Waiter, Wakes};
 use super::error::{NodeError, Outcome};
-use crate::env::{Clock, Tick};
-use crate::raft::{Answer, Checkpoints, Consensus, Proposal, ProposeError};
+use super::flight::{Flight, Launcher, Waiting};
+use crate::env::Random;
+use crate::peer::ProposeAnswer;
+use crate::raft::{Checkpoints, Forwarded, Proposal};
 use crate::wal::Wal;
 
 /// How long a request may take in all: etcd's 5 s and two election timeouts of a second.
@@ -45,8 +46,6 @@ const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 const CHECKPOINT_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How often a waiting proposer looks again.
 const LAG_POLL: Duration = Duration::from_millis(2);
-/// How often proposals without a leader are tried again.
-const LEADER_POLL: Duration = Duration::from_millis(20);
 /// How often overdue flights are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_millis(250);
 
@@ -60,32 +59,26 @@ pub(super) struct Proposer {
     request_bytes_max: usize,
 }
 
+/// What waits to be proposed.
 #[derive(Debug)]
-struct Queued {
-    proposal: Proposal,
-    waiter: Waiter,
-    place: OwnedSemaphorePermit,
+enum Queued {
+    /// A command of a client of this member.
+    Own { proposal: Proposal, waiter: Waiter, place: OwnedSemaphorePermit },
+    /// A batch of a follower.
+    Forwarded { batch: Forwarded, answer_tx: oneshot::Sender<ProposeAnswer>, place: OwnedSemaphorePermit },
 }
 
 /// The task behind the door, as a value.
 pub(super) struct ProposerTask {
-    pub(super) consensus: Consensus,
-    pub(super) checkpoints: Arc<Checkpoints>,
-    pub(super) wal: Wal,
-    pub(super) clock: Arc<dyn Clock>,
+    launcher: Arc<Launcher>,
+    checkpoints: Arc<Checkpoints>,
+    wal: Wal,
+    /// The next flight's.
+    number: u64,
     queue_rx: mpsc::Receiver<Queued>,
     wakes: Arc<Wakes>,
     flights: VecDeque<Arc<Flight>>,
     room: Arc<Semaphore>,
-}
-
-/// One entry on its way.
-#[derive(Debug)]
-struct Flight {
-    deadline: Tick,
-    proposals: Vec<Proposal>,
-    /// With the places that they have. Taken by whoever answers: apply or the sweep.
-    waiters: Mutex<Option<(Vec<Waiter>, OwnedSemaphorePermit)>>,
 }
 
 /// Makes the queue; the receiver becomes a [`ProposerTask`] once there is a log to propose to.
@@ -104,14 +97,16 @@ pub(super) struct ProposerQueue {
 impl ProposerQueue {
     pub(super) fn into_task(
         self,
-        consensus: Consensus,
+        launcher: Arc<Launcher>,
         checkpoints: Arc<Checkpoints>,
         wal: Wal,
-        clock: Arc<dyn Clock>,
+        random: &dyn Random,
     ) -> ProposerTask {
         let ProposerQueue { queue_rx, wakes } = self;
         let room = Arc::new(Semaphore::new(FLIGHTS_MAX));
-        ProposerTask { consensus, checkpoints, wal, clock, queue_rx, wakes, flights: VecDeque::new(), room }
+        // Counted from anywhere: no two members, and no two lives of one, choose the same.
+        let number = random.next_u64();
+        ProposerTask { launcher, checkpoints, wal, number, queue_rx, wakes, flights: VecDeque::new(), room }
     }
 }
 
@@ -135,10 +130,24 @@ impl Proposer {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             return self.refuse(waiter, NodeError::TooManyRequests);
         };
-        match self.queue_tx.try_send(Queued { proposal, waiter, place }) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(queued)) => self.refuse(queued.waiter, NodeError::TooManyRequests),
-            Err(mpsc::error::TrySendError::Closed(queued)) => self.refuse(queued.waiter, NodeError::Stopped),
+        let (queued, error) = match self.queue_tx.try_send(Queued::Own { proposal, waiter, place }) {
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Full(queued)) => (queued, NodeError::TooManyRequests),
+            Err(mpsc::error::TrySendError::Closed(queued)) => (queued, NodeError::Stopped),
+        };
+        queued.refuse(&error, &self.wakes);
+        self.wakes.wake();
+    }
+
+    /// Proposes a follower's batch and waits for what becomes of it.
+    pub(super) async fn propose_forwarded(&self, batch: Forwarded) -> ProposeAnswer {
+        let Ok(place) = self.places.clone().try_acquire_owned() else { return ProposeAnswer::Overloaded };
+        let (answer_tx, answer_rx) = oneshot::channel();
+        match self.queue_tx.try_send(Queued::Forwarded { batch, answer_tx, place }) {
+            // Dropped without an answer: the member stops, and what becomes of the batch is unknown.
+            Ok(()) => answer_rx.await.unwrap_or(ProposeAnswer::Proposed),
+            Err(mpsc::error::TrySendError::Full(_)) => ProposeAnswer::Overloaded,
+            Err(mpsc::error::TrySendError::Closed(_)) => ProposeAnswer::NotLeading,
         }
     }
 
@@ -177,26 +186,48 @@ impl ProposerTask {
         self.wait_for_the_disk().await;
         let mut rest = std::mem::take(queued).into_iter().peekable();
         while let Some(first) = rest.next() {
-            let mut bytes = first.proposal.request_bytes();
-            let (mut proposals, mut waiters, mut places) = (vec![first.proposal], vec![first.waiter], first.place);
-            while let Some(next) = rest.next_if(|next| bytes + next.proposal.request_bytes() <= BATCH_BYTES_MAX) {
-                bytes += next.proposal.request_bytes();
-                proposals.push(next.proposal);
-                waiters.push(next.waiter);
-                places.merge(next.place);
+            let (proposal, waiter, mut places) = match first {
+                Queued::Own { proposal, waiter, place } => (proposal, waiter, place),
+                Queued::Forwarded { batch, answer_tx, place } => {
+                    self.launch_forwarded(batch, answer_tx, place).await;
+                    continue;
+                }
+            };
+            let mut bytes = proposal.request_bytes();
+            let (mut proposals, mut waiters) = (vec![proposal], vec![waiter]);
+            while let Some(Queued::Own { proposal, waiter, place }) = rest.next_if(|next| next.fits(bytes)) {
+                bytes += proposal.request_bytes();
+                proposals.push(proposal);
+                waiters.push(waiter);
+                places.merge(place);
             }
-            let deadline = self.clock.now().after(REQUEST_TIMEOUT);
-            let waiters = Mutex::new(Some((waiters, places)));
-            let flight = Arc::new(Flight { deadline, proposals, waiters });
-            self.launch(flight).await;
+            self.launch(proposals, waiters, places).await;
         }
     }
 
-    async fn launch(&mut self, flight: Arc<Flight>) {
-        let permit = self.permit().await;
+    async fn launch(&mut self, proposals: Vec<Proposal>, waiters: Vec<Waiter>, places: OwnedSemaphorePermit) {
+        let room = self.permit().await;
+        let started = self.launcher.clock.now();
+        let times = (started, started.after(REQUEST_TIMEOUT));
+        self.number = self.number.wrapping_add(1);
+        let flight = Flight::new(times, self.number, proposals, Waiting { waiters, _places: places, _room: room });
         self.flights.push_back(flight.clone());
-        let sender = Sender { consensus: self.consensus.clone(), clock: self.clock.clone(), wakes: self.wakes.clone() };
-        sender.send(flight, permit).await;
+        self.launcher.send(flight).await;
+    }
+
+    async fn launch_forwarded(
+        &mut self,
+        batch: Forwarded,
+        answer_tx: oneshot::Sender<ProposeAnswer>,
+        place: OwnedSemaphorePermit,
+    ) {
+        let room = self.permit().await;
+        let answer = move |answer| {
+            // A receiver that is gone has lost its connection.
+            let _ = answer_tx.send(answer);
+            drop((place, room));
+        };
+        self.launcher.propose_for_follower(batch, answer).await;
     }
 
     /// Room for one more entry; overdue ones are answered meanwhile.
@@ -219,15 +250,16 @@ impl ProposerTask {
 
     /// Answers flights that are overdue and forgets those that were answered.
     fn sweep(&mut self) {
-        let now = self.clock.now();
+        let now = self.launcher.clock.now();
         // In order of their deadlines, so the first that is neither ends the walk.
         while let Some(flight) = self.flights.front() {
-            if now >= flight.deadline {
-                flight.refuse(&NodeError::Timeout, &self.wakes);
+            if now >= flight.deadline && !flight.is_answered() {
+                flight.refuse(&self.launcher.overdue(flight), &self.wakes);
             }
-            if flight.waiters.lock().is_some() {
+            if !flight.is_answered() {
                 break;
             }
+            self.launcher.abroad.forget(flight.number);
             self.flights.pop_front();
         }
         self.wakes.wake();
@@ -236,10 +268,10 @@ impl ProposerTask {
     fn refuse_all(mut self, queued: Vec<Queued>) {
         self.queue_rx.close();
         for waiting in queued {
-            self.wakes.complete(waiting.waiter, Err(NodeError::Stopped));
+            waiting.refuse(&NodeError::Stopped, &self.wakes);
         }
         while let Ok(waiting) = self.queue_rx.try_recv() {
-            self.wakes.complete(waiting.waiter, Err(NodeError::Stopped));
+            waiting.refuse(&NodeError::Stopped, &self.wakes);
         }
         for flight in &self.flights {
             flight.refuse(&NodeError::Stopped, &self.wakes);
@@ -248,71 +280,25 @@ impl ProposerTask {
     }
 }
 
-/// Sends one flight, and again while there is no leader.
-struct Sender {
-    consensus: Consensus,
-    clock: Arc<dyn Clock>,
-    wakes: Arc<Wakes>,
-}
-
-impl Sender {
-    async fn send(self, flight: Arc<Flight>, permit: OwnedSemaphorePermit) {
-        let consensus = self.consensus.clone();
-        let shared = flight.clone();
-        let done = move |result: Result<Answer, ProposeError>| match result {
-            Ok(answer) => {
-                shared.answer(answer, &self.wakes);
-                drop(permit);
-            }
-            // Surely not proposed: nobody leads yet.
-            Err(ProposeError::NotLeader(_)) if self.clock.now() < shared.deadline => {
-                tokio::spawn(self.resend(shared, permit));
-            }
-            Err(error) => {
-                let error = match error {
-                    ProposeError::NotLeader(_) | ProposeError::Unknown => NodeError::Timeout,
-                    ProposeError::Stopped(_) => NodeError::Stopped,
-                };
-                shared.refuse(&error, &self.wakes);
-                self.wakes.wake();
-            }
-        };
-        consensus.propose(flight.proposals.iter(), done).await;
-    }
-
-    /// Boxed: it sends, and sending may come back here.
-    fn resend(
-        self,
-        flight: Arc<Flight>,
-        permit: OwnedSemaphorePermit,
-    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move {
-            tokio::time::sleep(LEADER_POLL).await;
-            self.send(flight, permit).await;
-        })
-    }
-}
-
-impl Flight {
-    /// Hands each command's result to its waiter; the wakes are left to whoever runs apply.
-    fn answer(&self, answer: Answer, wakes: &Wakes) {
-        let Some(waiters) = self.take() else { return };
-        debug_assert_eq!(waiters.len(), answer.results.len(), "each command has one result");
-        for (waiter, result) in waiters.into_iter().zip(answer.results) {
-            wakes.complete(waiter, result.map_err(NodeError::from));
+impl Queued {
+    /// Whether it goes into an entry that has so many bytes already.
+    fn fits(&self, bytes: usize) -> bool {
+        match self {
+            Queued::Own { proposal, .. } => bytes + proposal.request_bytes() <= BATCH_BYTES_MAX,
+            Queued::Forwarded { .. } => false,
         }
     }
 
-    fn refuse(&self, error: &NodeError, wakes: &Wakes) {
-        for waiter in self.take().into_iter().flatten() {
-            wakes.complete(waiter, Err(error.clone()));
+    /// Answers that it was not proposed.
+    fn refuse(self, error: &NodeError, wakes: &Wakes) {
+        match self {
+            Queued::Own { waiter, place, .. } => {
+                drop(place);
+                wakes.complete(waiter, Err(error.clone()));
+            }
+            // A receiver that is gone has lost its connection.
+            Queued::Forwarded { answer_tx, .. } => drop(answer_tx.send(ProposeAnswer::NotLeading)),
         }
-    }
-
-    /// Those who are to be answered now. Their places are free before they are: whoever has an answer finds room for
-    /// the next proposal.
-    fn take(&self) -> Option<Vec<Waiter>> {
-        self.waiters.lock().take().map(|(waiters, _places)| waiters)
     }
 }
 
@@ -321,6 +307,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
+    use crate::env::Tick;
     use crate::model::{Command, Put};
 
     /// The errors that came, by token.
@@ -342,9 +329,10 @@ mod tests {
         }
         assert_eq!(refused(&completions), [(last, NodeError::TooManyRequests)]);
 
-        let Queued { waiter, place, .. } = queue.queue_rx.try_recv().unwrap();
-        let waiters = Mutex::new(Some((vec![waiter], place)));
-        let flight = Flight { deadline: Tick::default(), proposals: Vec::new(), waiters };
+        let Ok(Queued::Own { waiter, place, .. }) = queue.queue_rx.try_recv() else { panic!("it was queued") };
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let waiting = Waiting { waiters: vec![waiter], _places: place, _room: room };
+        let flight = Flight::new((Tick::default(), Tick::default()), 1, Vec::new(), waiting);
         proposer.propose_into(proposal.clone(), &completions, last);
         assert_eq!(refused(&completions), [(last, NodeError::TooManyRequests)]);
         flight.refuse(&NodeError::Timeout, &wakes);

@@ -32,7 +32,7 @@ impl Node {
         let query = query.clone();
         // Long, or in need of the disk: not on an async worker.
         let read = move || shared.range(&query);
-        tokio::task::spawn_blocking(read).await.map_err(|_| NodeError::Stopped)?.map_err(NodeError::from)
+        self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)?.map_err(NodeError::from)
     }
 
     /// Answers a range that needs no waiting at all: no barrier round, few keys, all in memory. `None` if this one does;
@@ -57,16 +57,17 @@ impl Node {
         self.pass_barrier(consistency).await?;
         let (shared, txn) = (self.shared.clone(), txn.clone());
         let read = move || machine::read_txn(&shared, &txn);
-        Ok(tokio::task::spawn_blocking(read).await.map_err(|_| NodeError::Stopped)???)
+        Ok(self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)???)
     }
 
-    /// The members of the cluster, in order of id.
+    /// The members of the cluster, in order of id; before it was founded, those who shall found it.
     ///
     /// # Errors
     /// [`NodeError::Timeout`] without a quorum, if it must be linearizable.
     pub async fn members(&self, consistency: Consistency) -> Result<Vec<Member>, NodeError> {
         self.pass_barrier(consistency).await?;
-        Ok(self.shared.machine.read().members.values().cloned().collect())
+        let table = &self.shared.machine.read().members;
+        Ok(if table.is_empty() { self.founders.to_vec() } else { table.values().cloned().collect() })
     }
 
     async fn pass_barrier(&self, consistency: Consistency) -> Result<(), NodeError> {

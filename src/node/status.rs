@@ -1,5 +1,8 @@
 //! What the node says of itself.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use super::Node;
 use crate::model::{ClusterId, MemberId, Revision};
 
@@ -47,16 +50,23 @@ impl Node {
         self.shared.machine.read().kv.revision()
     }
 
-    /// Tells whether this member knows a leader.
+    /// Tells whether this member knows a leader, and has heard of it within an election timeout.
     #[must_use]
     pub fn has_leader(&self) -> bool {
-        self.consensus.status().leader.is_some()
+        self.leadership.leader().is_some()
     }
 
-    /// Tells whether this member has no vote.
+    /// Tells whether this member is a learner: it has the log and no vote. Asked for each call of a client.
     #[must_use]
     pub fn is_learner(&self) -> bool {
-        self.consensus.status().is_learner
+        // Relaxed: it orders nothing but itself.
+        self.is_learner.load(Ordering::Relaxed)
+    }
+
+    /// How long a member that hears of no leader waits.
+    #[must_use]
+    pub fn election_timeout(&self) -> Duration {
+        self.election_timeout
     }
 
     /// What the member is doing; local, needs no quorum.
@@ -72,11 +82,11 @@ impl Node {
         Status {
             db_bytes,
             db_bytes_in_use: live_bytes as u64,
-            leader: raft.leader,
+            leader: self.leadership.leader(),
             raft_index: raft.committed.max(applied_index),
             raft_term: raft.term,
             applied_index,
-            is_learner: raft.is_learner,
+            is_learner: self.is_learner(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The messages on the wire and in the log, generated from `proto/`.
 //!
 //! `proto/etcd` is our own text of etcd's client API: names and numbers are the contract with clients. `proto/lodemark`
-//! has what only our log carries. Byte fields are [`bytes::Bytes`], which share the buffer they were read from.
+//! has what only our log and our members say. Byte fields are [`bytes::Bytes`], which share the buffer they were read from.
 //!
 //! Two messages are not generated: a [`KeyValue`] is the stored [`crate::model::Record`] itself, so that answers copy its
 //! bytes and never encode a pair again, and a [`WatchResponse`] shares its events with all watchers that hear the same.
@@ -52,7 +52,7 @@ pub mod healthpb {
     tonic::include_proto!("grpc.health.v1");
 }
 
-/// What only our log carries.
+/// What only our log carries, and what members say to each other.
 #[allow(missing_docs, clippy::all, reason = "generated")]
 pub mod lodemarkpb {
     tonic::include_proto!("lodemarkpb");

@@ -5,8 +5,12 @@
 //!
 //! ```text
 //! batch    = kind (u8, 1: commands), command*
+//!          | kind (u8, 3: commands of a follower), number (u64, little-endian), command*
 //! command  = length (varint), InternalRaftRequest of that many bytes
 //! ```
+//!
+//! A follower that passes its clients' commands on gives the batch a number of its own choice. When it applies an entry
+//! with that number it knows whom to answer.
 //!
 //! The inner message has the layout of etcd's own log requests around the client's own bytes: nothing is encoded anew.
 
@@ -21,12 +25,22 @@ use crate::model::Command;
 /// The first byte of an entry that carries commands; see [`super::log_codec`].
 pub(super) const KIND_COMMANDS: u8 = 1;
 
-/// Puts proposals into one entry, in order.
-pub(super) fn encode<'a>(proposals: impl Iterator<Item = &'a Proposal> + Clone) -> Batch {
+/// The first byte of an entry that carries commands which a follower passed on.
+pub(super) const KIND_FORWARDED: u8 = 3;
+
+/// Puts proposals into one entry, in order; with a number if a follower passes them on.
+pub(super) fn encode<'a>(number: Option<u64>, proposals: impl Iterator<Item = &'a Proposal> + Clone) -> Batch {
     let framed_len = |p: &Proposal| encoded_len_varint(p.encoded_len() as u64) + p.encoded_len();
-    let len = 1 + proposals.clone().map(framed_len).sum::<usize>();
+    let head_len = 1 + number.map_or(0, |_| size_of::<u64>());
+    let len = head_len + proposals.clone().map(framed_len).sum::<usize>();
     let mut out = BytesMut::with_capacity(len);
-    out.put_u8(KIND_COMMANDS);
+    match number {
+        None => out.put_u8(KIND_COMMANDS),
+        Some(number) => {
+            out.put_u8(KIND_FORWARDED);
+            out.put_u64_le(number);
+        }
+    }
     for proposal in proposals {
         encode_varint(proposal.encoded_len() as u64, &mut out);
         proposal.encode(&mut out);
@@ -35,24 +49,26 @@ pub(super) fn encode<'a>(proposals: impl Iterator<Item = &'a Proposal> + Clone) 
     Batch(out.freeze())
 }
 
-/// Reads the commands of an entry back.
+/// Reads the commands of an entry back, with their number if a follower passed them on.
 ///
 /// # Errors
 /// [`DecodeError`] if the entry holds something this version does not know. That is a fault: other members may have
 /// applied it.
-pub(super) fn decode(batch: &Batch) -> Result<Vec<Command>, DecodeError> {
+pub(super) fn decode(batch: &Batch) -> Result<(Option<u64>, Vec<Command>), DecodeError> {
     let mut rest = batch.0.clone();
     let mut commands = Vec::new();
-    if rest.try_get_u8() != Ok(KIND_COMMANDS) {
-        return Err(DecodeError::Kind);
-    }
+    let number = match rest.try_get_u8() {
+        Ok(KIND_COMMANDS) => None,
+        Ok(KIND_FORWARDED) => Some(rest.try_get_u64_le().map_err(|_| DecodeError::Truncated)?),
+        _ => return Err(DecodeError::Kind),
+    };
     while !rest.is_empty() {
         let len = decode_varint(&mut rest)?;
         let len = usize::try_from(len).ok().filter(|&len| len <= rest.len()).ok_or(DecodeError::Truncated)?;
         let request: Bytes = rest.split_to(len);
         commands.push(command::decode(request)?);
     }
-    Ok(commands)
+    Ok((number, commands))
 }
 
 /// Reads the payload of a log entry as apply does; for tools and fuzzing.
@@ -60,12 +76,12 @@ pub(super) fn decode(batch: &Batch) -> Result<Vec<Command>, DecodeError> {
 /// # Errors
 /// [`DecodeError`] if it holds no commands, or any that this version does not know.
 pub fn decode_commands(payload: Bytes) -> Result<Vec<Command>, DecodeError> {
-    decode(&Batch(payload))
+    decode(&Batch(payload)).map(|(_, commands)| commands)
 }
 
 /// Writes the payload of a log entry as the proposer does; for tools and fuzzing.
 pub fn encode_commands<'a>(proposals: impl Iterator<Item = &'a Proposal> + Clone) -> Bytes {
-    encode(proposals).0
+    encode(None, proposals).0
 }
 
 /// The bytes that a field of `len` bytes takes with its tag.

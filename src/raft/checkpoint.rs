@@ -235,6 +235,17 @@ impl Checkpointer {
         while self.wait() && self.step() {}
     }
 
+    /// Tells whether a step would write a checkpoint without waiting for the log; `None` if there will be none any more.
+    pub fn has_work(&self) -> Option<bool> {
+        let pending = self.checkpoints.pending.lock();
+        let applied = pending.meta.as_ref().map(|meta| meta.applied.index);
+        match applied {
+            None if pending.closed => None,
+            None => Some(false),
+            Some(applied) => Some(self.checkpoints.wal.is_settled(applied)),
+        }
+    }
+
     /// Waits until a checkpoint is due; `false` if there will be none.
     fn wait(&mut self) -> bool {
         let checkpoints = &self.checkpoints;
@@ -309,7 +320,8 @@ fn bytes_of(write: &TableWrite) -> usize {
             | TableWrite::Lease { .. }
             | TableWrite::RemoveLease { .. }
             | TableWrite::Member(_)
-            | TableWrite::RemoveMember(_) => 0,
+            | TableWrite::RemoveMember(_)
+            | TableWrite::Removed(_) => 0,
         }
 }
 

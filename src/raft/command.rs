@@ -8,7 +8,10 @@ use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use super::Proposal;
-use crate::model::{Command, Compact, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Member, MemberId, Revision};
+use crate::model::{
+    Command, Compact, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Member, MemberAdd,
+    MemberAttributes, MemberId, MemberUpdate, Revision,
+};
 use crate::proto::{etcdserverpb as pb, lodemarkpb};
 
 pub(super) const FIELD_PUT: u32 = 4;
@@ -19,6 +22,14 @@ const FIELD_LEASE_GRANT: u32 = 8;
 const FIELD_LEASE_REVOKE: u32 = 9;
 const FIELD_LEASE_EXPIRE: u32 = 2000;
 const FIELD_MEMBER_SET: u32 = 2001;
+const FIELD_MEMBERS_FOUND: u32 = 2002;
+const FIELD_MEMBER_ADD: u32 = 2003;
+const FIELD_MEMBER_REMOVE: u32 = 2004;
+const FIELD_MEMBER_UPDATE: u32 = 2005;
+const FIELD_MEMBER_PROMOTE: u32 = 2006;
+const FIELD_MEMBER_ATTRIBUTES: u32 = 2007;
+const FIELD_LEASE_CHECKPOINT: u32 = 2008;
+const FIELD_MEMBERS_REDUCE: u32 = 2009;
 
 /// Why a log entry cannot be read as commands.
 #[derive(Debug, thiserror::Error)]
@@ -57,15 +68,37 @@ pub(super) fn encode(command: &Command) -> Proposal {
             FIELD_LEASE_EXPIRE,
             &lodemarkpb::LeaseExpire { ids: expire.ids.iter().map(|id| id.0).collect(), term: expire.term },
         ),
-        Command::MemberSet(member) => Proposal::of_message(
-            FIELD_MEMBER_SET,
-            &lodemarkpb::Member {
-                id: member.id.0,
-                name: member.name.clone(),
-                peer_urls: member.peer_urls.clone(),
-                client_urls: member.client_urls.clone(),
-                is_learner: member.is_learner,
-            },
+        Command::LeaseCheckpoint(checkpoint) => {
+            let LeaseCheckpoint { remaining, term } = checkpoint;
+            let left = |&(id, ttl): &(LeaseId, i64)| lodemarkpb::lease_checkpoint::Remaining { id: id.0, ttl };
+            Proposal::of_message(
+                FIELD_LEASE_CHECKPOINT,
+                &lodemarkpb::LeaseCheckpoint { remaining: remaining.iter().map(left).collect(), term: *term },
+            )
+        }
+        Command::MembersReduce(id) => {
+            Proposal::of_message(FIELD_MEMBERS_REDUCE, &lodemarkpb::MembersReduce { id: id.0 })
+        }
+        Command::MemberSet(member) => Proposal::of_message(FIELD_MEMBER_SET, &encode_member(member)),
+        Command::MembersFound(members) => Proposal::of_message(
+            FIELD_MEMBERS_FOUND,
+            &lodemarkpb::MembersFound { members: members.iter().map(encode_member).collect() },
+        ),
+        Command::MemberAdd(MemberAdd { member, learners_max }) => Proposal::of_message(
+            FIELD_MEMBER_ADD,
+            &lodemarkpb::MemberAdd { member: Some(encode_member(member)), learners_max: *learners_max as u64 },
+        ),
+        Command::MemberRemove(id) => Proposal::of_message(FIELD_MEMBER_REMOVE, &lodemarkpb::MemberRemove { id: id.0 }),
+        Command::MemberUpdate(MemberUpdate { id, peer_urls }) => Proposal::of_message(
+            FIELD_MEMBER_UPDATE,
+            &lodemarkpb::MemberUpdate { id: id.0, peer_urls: peer_urls.clone() },
+        ),
+        Command::MemberPromote(id) => {
+            Proposal::of_message(FIELD_MEMBER_PROMOTE, &lodemarkpb::MemberPromote { id: id.0 })
+        }
+        Command::MemberAttributes(MemberAttributes { id, name, client_urls }) => Proposal::of_message(
+            FIELD_MEMBER_ATTRIBUTES,
+            &lodemarkpb::MemberAttributes { id: id.0, name: name.clone(), client_urls: client_urls.clone() },
         ),
     }
 }
@@ -102,10 +135,104 @@ pub(super) fn decode(mut request: Bytes) -> Result<Command, DecodeError> {
             let lodemarkpb::LeaseExpire { ids, term } = Message::decode(request)?;
             Command::LeaseExpire(LeaseExpire { ids: ids.into_iter().map(LeaseId).collect(), term })
         }
-        FIELD_MEMBER_SET => {
-            let lodemarkpb::Member { id, name, peer_urls, client_urls, is_learner } = Message::decode(request)?;
-            Command::MemberSet(Member { id: MemberId(id), name, peer_urls, client_urls, is_learner })
+        FIELD_MEMBERS_REDUCE => {
+            let lodemarkpb::MembersReduce { id } = Message::decode(request)?;
+            Command::MembersReduce(MemberId(id))
+        }
+        FIELD_MEMBER_SET => Command::MemberSet(decode_member(Message::decode(request)?)),
+        FIELD_MEMBERS_FOUND => {
+            let lodemarkpb::MembersFound { members } = Message::decode(request)?;
+            Command::MembersFound(members.into_iter().map(decode_member).collect())
+        }
+        FIELD_MEMBER_ADD => {
+            let lodemarkpb::MemberAdd { member, learners_max } = Message::decode(request)?;
+            let learners_max = usize::try_from(learners_max).unwrap_or(usize::MAX);
+            Command::MemberAdd(MemberAdd { member: decode_member(member.unwrap_or_default()), learners_max })
+        }
+        FIELD_MEMBER_REMOVE => {
+            let lodemarkpb::MemberRemove { id } = Message::decode(request)?;
+            Command::MemberRemove(MemberId(id))
+        }
+        FIELD_MEMBER_UPDATE => {
+            let lodemarkpb::MemberUpdate { id, peer_urls } = Message::decode(request)?;
+            Command::MemberUpdate(MemberUpdate { id: MemberId(id), peer_urls })
+        }
+        FIELD_MEMBER_PROMOTE => {
+            let lodemarkpb::MemberPromote { id } = Message::decode(request)?;
+            Command::MemberPromote(MemberId(id))
+        }
+        FIELD_MEMBER_ATTRIBUTES => {
+            let lodemarkpb::MemberAttributes { id, name, client_urls } = Message::decode(request)?;
+            Command::MemberAttributes(MemberAttributes { id: MemberId(id), name, client_urls })
+        }
+        FIELD_LEASE_CHECKPOINT => {
+            let lodemarkpb::LeaseCheckpoint { remaining, term } = Message::decode(request)?;
+            let left = |left: lodemarkpb::lease_checkpoint::Remaining| (LeaseId(left.id), left.ttl);
+            Command::LeaseCheckpoint(LeaseCheckpoint { remaining: remaining.into_iter().map(left).collect(), term })
         }
         _ => return Err(DecodeError::Unknown(field)),
     })
+}
+
+fn encode_member(member: &Member) -> lodemarkpb::Member {
+    let Member { id, name, peer_urls, client_urls, is_learner } = member.clone();
+    lodemarkpb::Member { id: id.0, name, peer_urls, client_urls, is_learner }
+}
+
+fn decode_member(member: lodemarkpb::Member) -> Member {
+    let lodemarkpb::Member { id, name, peer_urls, client_urls, is_learner } = member;
+    Member { id: MemberId(id), name, peer_urls, client_urls, is_learner }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::{decode_commands, encode_commands};
+
+    fn member() -> Member {
+        Member {
+            id: MemberId(7),
+            name: "n".into(),
+            peer_urls: vec!["p".into(), "q".into()],
+            client_urls: vec!["c".into()],
+            is_learner: true,
+        }
+    }
+
+    fn bytes_of(command: &Command) -> Vec<u8> {
+        encode_commands([Proposal::from(command)].iter()).to_vec()
+    }
+
+    #[test]
+    fn commands_about_members_and_leases_read_back_and_keep_their_bytes() {
+        // Logs hold them: a change of these bytes is a change of the format. After kind and length come the tag of the
+        // field, as a varint of (number << 3 | 2), the length of the message, and the message.
+        const ROW: &[u8] = b"\x08\x07\x12\x01n\x1a\x01p\x1a\x01q\x22\x01c\x28\x01";
+        let add = MemberAdd { member: member(), learners_max: 1 };
+        let update = MemberUpdate { id: MemberId(7), peer_urls: vec!["p".into()] };
+        let attributes = MemberAttributes { id: MemberId(7), name: "n".into(), client_urls: vec!["c".into()] };
+        let checkpoint = LeaseCheckpoint { remaining: vec![(LeaseId(4), 300), (LeaseId(5), 0)], term: 3 };
+        let cases: [(Command, u32, Vec<u8>); 9] = [
+            (Command::MemberSet(member()), 2001, ROW.into()),
+            (Command::MembersFound(vec![member(), Member::default()]), 2002, [b"\x0a\x10", ROW, b"\x0a\x00"].concat()),
+            (Command::MemberAdd(add), 2003, [b"\x0a\x10", ROW, b"\x10\x01"].concat()),
+            (Command::MemberRemove(MemberId(7)), 2004, b"\x08\x07".into()),
+            (Command::MemberUpdate(update), 2005, b"\x08\x07\x12\x01p".into()),
+            (Command::MemberPromote(MemberId(7)), 2006, b"\x08\x07".into()),
+            (Command::MembersReduce(MemberId(7)), 2009, b"\x08\x07".into()),
+            (Command::MemberAttributes(attributes), 2007, b"\x08\x07\x12\x01n\x1a\x01c".into()),
+            (
+                Command::LeaseCheckpoint(checkpoint),
+                2008,
+                b"\x0a\x05\x08\x04\x10\xac\x02\x0a\x02\x08\x05\x10\x03".into(),
+            ),
+        ];
+        for (command, field, message) in cases {
+            let mut request = bytes::BytesMut::new();
+            crate::raft::batch::put_field(field, &message, &mut request);
+            let bytes = bytes_of(&command);
+            assert_eq!(bytes[2..], request[..], "{command:?}");
+            assert_eq!(decode_commands(bytes.into()).unwrap(), [command]);
+        }
+    }
 }

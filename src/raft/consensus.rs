@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError};
-use openraft::metrics::RaftServerMetrics;
+use openraft::metrics::{RaftDataMetrics, RaftServerMetrics};
 use openraft::type_config::alias::WatchReceiverOf;
-use openraft::{Config, EmptyNode, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{Config, EmptyNode, Instant as _, ReadPolicy, ServerState, SnapshotPolicy};
 
+use super::inbound::Incoming;
 use super::log_store::LogStore;
-use super::no_peers::NoPeers;
+use super::network::Network;
 use super::state_machine::StateMachine;
-use super::types::{Answers, OnComplete, Tc, ours};
-use super::{Checkpoints, Observer, Proposal, StateFiles, batch};
+use super::types::{Answers, Batch, OnComplete, Tc, ours};
+use super::{Checkpoints, DecodeError, Observer, Proposal, StateFiles, batch};
+use crate::env::{Clock, Tick};
 use crate::machine::{Rejection, Shared};
 use crate::model::{LogId, MemberId, Reply};
 use crate::storage;
@@ -37,14 +40,65 @@ pub struct ConsensusOptions {
     pub snapshot_entries: u64,
     /// Entries kept behind a snapshot, for followers that are a little late.
     pub catchup_entries: u64,
+    /// Ask whether an election can be won before it is begun.
+    pub pre_vote: bool,
 }
 
 /// One member's part in the group.
 #[derive(Clone)]
 pub struct Consensus {
-    raft: openraft::Raft<Tc, StateMachine>,
+    pub(super) raft: openraft::Raft<Tc, StateMachine>,
     /// Kept because each look at a fresh one costs a registration.
-    server_metrics: WatchReceiverOf<Tc, RaftServerMetrics<Tc>>,
+    pub(super) server_metrics: WatchReceiverOf<Tc, RaftServerMetrics<Tc>>,
+    pub(super) data_metrics: WatchReceiverOf<Tc, RaftDataMetrics<Tc>>,
+    pub(super) incoming: Arc<Incoming>,
+    pub(super) leader_contact: Arc<LeaderContact>,
+}
+
+/// When this member last took something from a leader.
+#[derive(Debug)]
+pub(super) struct LeaderContact {
+    clock: Arc<dyn Clock>,
+    /// Nanoseconds on the clock; 0 is never.
+    at: AtomicU64,
+}
+
+impl LeaderContact {
+    pub(super) fn renew(&self) {
+        let now = u64::try_from(self.clock.now().0.as_nanos()).unwrap_or(u64::MAX);
+        // Relaxed: it orders nothing but itself.
+        self.at.store(now.max(1), Ordering::Relaxed);
+    }
+
+    /// How long ago that was; `None` if it never was.
+    fn age(&self) -> Option<Duration> {
+        // Relaxed: as above.
+        let at = self.at.load(Ordering::Relaxed);
+        (at > 0).then(|| self.clock.now().since(Tick(Duration::from_nanos(at))))
+    }
+}
+
+/// A batch that a follower has sent, checked: every member will be able to read it.
+#[derive(Debug)]
+pub struct Forwarded(Batch);
+
+impl Forwarded {
+    /// Writes the batch that is sent to the leader. The follower knows it again by `number`.
+    pub fn encode<'a>(number: u64, proposals: impl Iterator<Item = &'a Proposal> + Clone) -> bytes::Bytes {
+        batch::encode(Some(number), proposals).0
+    }
+
+    /// Checks what a follower has sent.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if it is no such batch.
+    pub fn decode(batch: bytes::Bytes) -> Result<Forwarded, DecodeError> {
+        let batch = Batch(batch);
+        match batch::decode(&batch)? {
+            (Some(_), _) => Ok(Forwarded(batch)),
+            (None, _) => Err(DecodeError::Kind),
+        }
+    }
 }
 
 /// What became of a batch: one result for each command, in order, and the entry that held it.
@@ -131,16 +185,20 @@ impl Consensus {
         state: (Arc<Shared>, &storage::Meta, StateFiles),
         checkpoints: Arc<Checkpoints>,
         observer: Arc<dyn Observer>,
+        (network, clock): (Network, Arc<dyn Clock>),
     ) -> Result<Consensus, StartError> {
         let (shared, meta, files) = state;
+        let incoming = Arc::new(Incoming::new(files.disk.clone(), &files.dir)?);
         let config = Arc::new(config(options).validate()?);
         let log_store = LogStore::new(log.0, log.1)?;
         let state_machine = StateMachine::new(shared, checkpoints, observer, files, meta)?;
-        let raft = openraft::Raft::new(options.member.0, config, NoPeers, log_store, state_machine)
+        let raft = openraft::Raft::new(options.member.0, config, network, log_store, state_machine)
             .await
             .map_err(|error| StartError::Fatal(error.to_string().into()))?;
         let server_metrics = raft.server_metrics();
-        Ok(Consensus { raft, server_metrics })
+        let leader_contact = Arc::new(LeaderContact { clock, at: AtomicU64::new(0) });
+        let data_metrics = raft.data_metrics();
+        Ok(Consensus { raft, server_metrics, data_metrics, incoming, leader_contact })
     }
 
     /// Makes a new group of these voters; does nothing if this member is in a group already.
@@ -163,6 +221,19 @@ impl Consensus {
         proposals: impl Iterator<Item = &'a Proposal> + Clone,
         done: impl FnOnce(Result<Answer, ProposeError>) + Send + 'static,
     ) {
+        self.propose_batch(batch::encode(None, proposals), done).await;
+    }
+
+    /// Proposes what a follower has sent, as it is; else as [`Consensus::propose`].
+    pub async fn propose_forwarded(
+        &self,
+        batch: Forwarded,
+        done: impl FnOnce(Result<Answer, ProposeError>) + Send + 'static,
+    ) {
+        self.propose_batch(batch.0, done).await;
+    }
+
+    async fn propose_batch(&self, batch: Batch, done: impl FnOnce(Result<Answer, ProposeError>) + Send + 'static) {
         // If the core is gone it drops the responder without a word: then `Dropped` speaks.
         let done = Dropped(Some(done));
         let responder = OnComplete::new(move |result: openraft::raft::ClientWriteResult<Tc>| {
@@ -175,23 +246,23 @@ impl Consensus {
             });
         });
         // The error is the core's end; the responder was dropped with it.
-        let _ = self.raft.client_write_ff(batch::encode(proposals), Some(responder)).await;
+        let _ = self.raft.client_write_ff(batch, Some(responder)).await;
     }
 
-    /// Waits until this member has applied everything that was committed when this was called, confirmed by a quorum.
+    /// Has a quorum confirm that this member leads; gives the index up to which whoever reads must have applied.
     ///
     /// # Errors
     /// [`ReadError`]; the read must not be answered then.
-    pub async fn read_barrier(&self) -> Result<(), ReadError> {
-        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(|error| match error {
+    pub async fn read_index(&self) -> Result<u64, ReadError> {
+        let confirmed = self.raft.get_read_log_id(ReadPolicy::ReadIndex).await;
+        let (read, _) = confirmed.map_err(|error| match error {
             RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)) => {
                 ReadError::NotLeader(forward.leader_id.map(MemberId))
             }
             RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => ReadError::NoQuorum,
             RaftError::Fatal(fatal) => ReadError::Stopped(fatal.to_string().into()),
         })?;
-        linearizer.await_ready(&self.raft).await.map_err(|fatal| ReadError::Stopped(fatal.to_string().into()))?;
-        Ok(())
+        Ok(ours(read.log_id()).index)
     }
 
     /// The present term and whether this member leads it; cheap enough for each request.
@@ -224,6 +295,22 @@ impl Consensus {
             snapshot: index(&metrics.snapshot),
             is_learner: metrics.state == ServerState::Learner,
         }
+    }
+
+    /// Who leads, as far as this member knows, though it may have been cut off since.
+    pub fn leader(&self) -> Option<MemberId> {
+        self.server_metrics.borrow_watched().current_leader.map(MemberId)
+    }
+
+    /// How long ago it was certain that there is a leader: a quorum answered this member, or a leader spoke to it.
+    /// `None` if that never was.
+    pub fn leader_age(&self) -> Option<Duration> {
+        let (_, leads) = self.leadership();
+        if !leads {
+            return self.leader_contact.age();
+        }
+        let acked = self.data_metrics.borrow_watched().last_quorum_acked;
+        acked.map(|at| at.into_inner().elapsed())
     }
 
     /// Waits until the term or the leader changes from `seen`; gives what they are now.
@@ -328,7 +415,7 @@ fn config(options: &ConsensusOptions) -> Config {
         max_in_snapshot_log_to_keep: options.catchup_entries,
         replication_lag_threshold: options.catchup_entries,
         max_payload_entries: APPEND_ENTRIES_MAX,
-        enable_pre_vote: Some(true),
+        enable_pre_vote: Some(options.pre_vote),
         enable_leader_restore: Some(false),
         ..Config::default()
     }

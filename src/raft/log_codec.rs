@@ -6,7 +6,7 @@
 //! vote        term u64, member u64, committed u8
 //! log id      term u64, index u64
 //! membership  log id (0-0: none), count u32, { count u32, member u64 * }, count u32, member u64 *
-//! payload     kind u8: 0 blank | 1 commands, batch | 2 membership
+//! payload     kind u8: 0 blank | 1 or 3 commands, batch | 2 membership
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::io;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use openraft::{EmptyNode, EntryPayload};
 
-use super::batch::KIND_COMMANDS;
+use super::batch::{KIND_COMMANDS, KIND_FORWARDED};
 use super::types::{Batch, Entry, Membership, Payload, StoredMembership, Vote, ours, theirs};
 use crate::model::LogId;
 use crate::wal::LogEntry;
@@ -90,7 +90,7 @@ fn decode_payload(bytes: Bytes) -> io::Result<Payload> {
     match bytes.first() {
         None => Err(bad("an empty log entry")),
         Some(&KIND_BLANK) => Ok(EntryPayload::Blank),
-        Some(&KIND_COMMANDS) => Ok(EntryPayload::Normal(Batch(bytes))),
+        Some(&(KIND_COMMANDS | KIND_FORWARDED)) => Ok(EntryPayload::Normal(Batch(bytes))),
         Some(&KIND_MEMBERSHIP) => Ok(EntryPayload::Membership(membership_of(&mut &bytes[1..])?)),
         Some(_) => Err(bad("a log entry of a kind that this version does not know")),
     }

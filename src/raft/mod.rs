@@ -11,25 +11,36 @@
 //!
 //! What may never leave this folder: openraft's types. Its log ids are ours minus one (see `types`).
 //!
-//! A cluster of one needs no network (`no_peers`); nothing else here assumes a single member.
+//! To the other members: `network` (what openraft sends) and `inbound` (what it is sent) over the transport of
+//! [`crate::peer`], in the bytes of `wire`.
 
+mod alone;
 mod batch;
 mod checkpoint;
 mod command;
 mod consensus;
+mod inbound;
 mod log_codec;
 mod log_store;
-mod no_peers;
+mod membership;
+mod network;
+mod progress;
 mod proposal;
+mod runtime;
 mod snapshot;
 mod state_machine;
 #[cfg(test)]
 mod suite;
 mod types;
+mod wire;
 
+pub use alone::force_alone;
 pub use batch::{decode_commands, encode_commands};
 pub use checkpoint::{Checkpointer, Checkpoints};
 pub use command::DecodeError;
-pub use consensus::{Answer, Consensus, ConsensusOptions, ProposeError, RaftStatus, ReadError, StartError};
+pub use consensus::{Answer, Consensus, ConsensusOptions, Forwarded, ProposeError, RaftStatus, ReadError, StartError};
+pub use membership::{Voters, VotersChange};
+pub use network::{Network, Permission};
 pub use proposal::Proposal;
+pub use runtime::seed_thread;
 pub use state_machine::{Observer, Run, StateFiles};

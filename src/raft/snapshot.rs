@@ -1,22 +1,93 @@
 //! Snapshots of the whole state.
 //!
 //! The checkpoint is the snapshot: redb holds the state as of its applied entry D, so "building" one means asking for a
-//! checkpoint and pinning it. Only sending it, or installing one that was received, moves bytes.
+//! checkpoint and pinning it. Only sending it, or installing one that was received, moves bytes. What was received is a
+//! checkpoint too, built aside and ready to take the place of the present one.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use openraft::RaftSnapshotBuilder;
-use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 
 use super::checkpoint::Checkpoints;
 use super::log_codec::decode_stored_membership;
-use super::types::{Tc, theirs};
+use super::types::{SnapshotMeta, Tc, theirs};
+use crate::env::{Disk, File};
 use crate::storage::{self, Frozen};
 
-/// One consistent state of the whole member, pinned in its storage until dropped.
+pub(super) type SnapshotOf = openraft::alias::SnapshotOf<Tc, SnapshotData>;
+
+/// One consistent state of a whole member.
 #[derive(Debug, Clone)]
-pub struct SnapshotData(pub(super) Arc<Frozen>);
+pub enum SnapshotData {
+    /// Pinned in this member's storage until dropped.
+    Frozen(Arc<Frozen>),
+    /// Received from another member: a checkpoint of its state in a file of its own.
+    Received(PathBuf),
+}
+
+impl SnapshotData {
+    /// Writes the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// Those of the state and of `out`; a snapshot that was received is not sent on.
+    pub(super) fn write_to(&self, offset: u64, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            SnapshotData::Frozen(frozen) => frozen.export(&mut Skip { left: offset, out }).map_err(io::Error::other),
+            SnapshotData::Received(path) => {
+                Err(io::Error::other(format!("the snapshot {} was only received", path.display())))
+            }
+        }
+    }
+}
+
+/// Drops the first bytes.
+struct Skip<'a> {
+    left: u64,
+    out: &'a mut dyn Write,
+}
+
+impl Write for Skip<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let skipped = usize::try_from(self.left).map_or(data.len(), |left| left.min(data.len()));
+        self.left -= skipped as u64;
+        if skipped == data.len() && !data.is_empty() {
+            return Ok(skipped);
+        }
+        Ok(skipped + self.out.write(&data[skipped..])?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Reads a file from its beginning.
+#[derive(Debug)]
+pub(super) struct FileReader {
+    file: Box<dyn File>,
+    at: u64,
+    len: u64,
+}
+
+impl FileReader {
+    pub(super) fn open(disk: &dyn Disk, path: &std::path::Path) -> io::Result<FileReader> {
+        let file = disk.open(path)?;
+        let len = file.len()?;
+        Ok(FileReader { file, at: 0, len })
+    }
+}
+
+impl Read for FileReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.len - self.at).unwrap_or(usize::MAX);
+        let count = out.len().min(left);
+        self.file.read_exact_at(self.at, &mut out[..count])?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
 
 /// Builds snapshots by checkpointing.
 #[derive(Debug, Clone)]
@@ -27,7 +98,7 @@ pub struct SnapshotBuilder {
 impl RaftSnapshotBuilder<Tc> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
-    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Tc, SnapshotData>> {
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf> {
         self.checkpoints.flush().await.map_err(|why| io::Error::other(why.to_string()))?;
         let frozen = self.checkpoints.storage().freeze().map_err(io::Error::other)?;
         snapshot_of(frozen)
@@ -35,15 +106,12 @@ impl RaftSnapshotBuilder<Tc> for SnapshotBuilder {
 }
 
 /// Describes a pinned state to openraft.
-pub(super) fn snapshot_of(frozen: Frozen) -> io::Result<SnapshotOf<Tc, SnapshotData>> {
+pub(super) fn snapshot_of(frozen: Frozen) -> io::Result<SnapshotOf> {
     let meta = meta_of(frozen.meta())?;
-    Ok(SnapshotOf::<Tc, _> { meta, snapshot: SnapshotData(Arc::new(frozen)) })
+    Ok(SnapshotOf { meta, snapshot: SnapshotData::Frozen(Arc::new(frozen)) })
 }
 
 /// What a checkpoint means to openraft.
-pub(super) fn meta_of(meta: &storage::Meta) -> io::Result<SnapshotMetaOf<Tc>> {
-    Ok(SnapshotMetaOf::<Tc> {
-        last_log_id: theirs(meta.applied),
-        last_membership: decode_stored_membership(&meta.membership)?,
-    })
+pub(super) fn meta_of(meta: &storage::Meta) -> io::Result<SnapshotMeta> {
+    Ok(SnapshotMeta { last_log_id: theirs(meta.applied), last_membership: decode_stored_membership(&meta.membership)? })
 }

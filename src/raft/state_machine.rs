@@ -5,22 +5,21 @@
 //! proposers; tell the observer that the run is over, so that it wakes each connection once.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
-use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 
 use super::batch;
 use super::checkpoint::Checkpoints;
 use super::log_codec::{decode_stored_membership, encode_stored_membership};
-use super::snapshot::{SnapshotBuilder, SnapshotData, snapshot_of};
-use super::types::{Answers, Entry, StoredMembership, Tc, TheirLogId, ours, theirs};
+use super::snapshot::{SnapshotBuilder, SnapshotData, SnapshotOf, snapshot_of};
+use super::types::{Answers, Entry, SnapshotMeta, StoredMembership, Tc, TheirLogId, ours, theirs};
 use crate::env::{Disk, SyncSite};
-use crate::machine::{Effects, LeaseChange, Machine, Shared};
-use crate::model::{Command, Event, LogId, Revision};
+use crate::machine::{Effects, LeaseChange, Machine, Rejection, Shared};
+use crate::model::{Command, Event, LogId, Reply, Revision};
 use crate::storage::{self, Storage};
 
 /// How many entries are applied under one hold of the machine.
@@ -30,6 +29,8 @@ const RUN_ENTRIES_MAX: usize = 64;
 pub trait Observer: Send + Sync + 'static {
     /// A run is applied and visible; nobody was answered yet.
     fn applied(&self, run: Run);
+    /// A batch that a follower passed on was applied; it is known again by its number.
+    fn forwarded(&self, number: u64, results: Vec<Result<Reply, Rejection>>);
     /// The proposers of the run were answered.
     fn answered(&self);
     /// The whole state was replaced by a snapshot.
@@ -49,6 +50,8 @@ pub struct Run {
     pub leases: Vec<LeaseChange>,
     /// The newest compaction.
     pub compacted: Option<Revision>,
+    /// A member was added, removed or changed.
+    pub members_changed: bool,
     /// The term whose leader's first (blank) entry was in the run.
     pub led: Option<u64>,
 }
@@ -62,8 +65,6 @@ pub struct StateFiles {
     pub dir: PathBuf,
     /// The checkpoint's path.
     pub state: PathBuf,
-    /// Where a received snapshot is built.
-    pub incoming: PathBuf,
     /// How much redb may cache.
     pub cache_bytes: usize,
 }
@@ -113,7 +114,7 @@ impl StateMachine {
                 match content {
                     Content::Blank => led = Some(at.term),
                     Content::Membership(membership) => self.membership = membership.clone(),
-                    Content::Commands(commands) => {
+                    Content::Commands(_, commands) => {
                         replies.reserve_exact(commands.len());
                         for command in commands {
                             let reply = machine.apply(command, &storage, &mut effects).map_err(io::Error::other)?;
@@ -121,18 +122,20 @@ impl StateMachine {
                         }
                     }
                 }
-                answers.push(Answers(replies));
+                answers.push((content.number(), Answers(replies)));
             }
             let meta = machine.meta(encode_stored_membership(&self.membership));
             self.checkpoints.add(&mut effects.writes, meta);
             (machine.applied(), machine.kv.revision())
         };
 
-        let Effects { events, leases, compacted, writes: _ } = effects;
-        self.observer.applied(Run { applied, revision, events, leases, compacted, led });
-        for (responder, answers) in responders.into_iter().zip(answers) {
-            if let Some(responder) = responder {
-                responder.send(answers);
+        let Effects { events, leases, compacted, members_changed, writes: _ } = effects;
+        self.observer.applied(Run { applied, revision, events, leases, compacted, members_changed, led });
+        for (responder, (number, answers)) in responders.into_iter().zip(answers) {
+            match (responder, number) {
+                (Some(responder), _) => responder.send(answers),
+                (None, Some(number)) => self.observer.forwarded(number, answers.0),
+                (None, None) => {}
             }
         }
         self.observer.answered();
@@ -146,29 +149,29 @@ impl StateMachine {
             EntryPayload::Membership(membership) => {
                 Content::Membership(StoredMembership::new(Some(entry.log_id), membership))
             }
-            EntryPayload::Normal(batch) => Content::Commands(
-                batch::decode(&batch).map_err(|error| io::Error::other(format!("log entry {at}: {error}")))?,
-            ),
+            EntryPayload::Normal(batch) => {
+                let decoded = batch::decode(&batch);
+                let (number, commands) =
+                    decoded.map_err(|error| io::Error::other(format!("log entry {at}: {error}")))?;
+                Content::Commands(number, commands)
+            }
         };
         Ok((at, content))
     }
 
-    /// Builds the received state aside and puts it in the place of the present one, whole.
-    fn install(&self, snapshot: &SnapshotData) -> io::Result<StoredMembership> {
-        let StateFiles { disk, dir, state, incoming, cache_bytes } = &self.files;
-        if disk.exists(incoming)? {
-            disk.remove(incoming)?;
+    /// Puts a state that was received and built aside in the place of the present one, whole.
+    fn install(&self, built: &Path) -> io::Result<StoredMembership> {
+        let StateFiles { disk, dir, state, cache_bytes } = &self.files;
+        {
+            // A snapshot belongs to nobody: the file has the owner of the one it replaces before it can be found in its place.
+            let storage = Storage::open(disk.clone(), built, *cache_bytes).map_err(io::Error::other)?;
+            storage.succeed(&self.shared.storage.load()).map_err(io::Error::other)?;
         }
-        copy(snapshot, disk, incoming)?;
         let mut membership = StoredMembership::default();
         self.checkpoints.replace(|| {
-            disk.rename(incoming, state)?;
+            disk.rename(built, state)?;
             disk.sync_dir(dir, SyncSite::DataFolder)?;
             let storage = Storage::open(disk.clone(), state, *cache_bytes).map_err(io::Error::other)?;
-            // A snapshot belongs to nobody: the file keeps the identity of the one it replaces.
-            if let Some(identity) = self.shared.storage.load().identity().map_err(io::Error::other)? {
-                storage.set_identity(identity).map_err(io::Error::other)?;
-            }
             let meta = storage.meta().map_err(io::Error::other)?;
             membership = decode_stored_membership(&meta.membership)?;
             let machine = Machine::load(&storage).map_err(io::Error::other)?;
@@ -186,21 +189,17 @@ impl StateMachine {
 enum Content {
     Blank,
     Membership(StoredMembership),
-    Commands(Vec<Command>),
+    /// With a number if a follower passed them on.
+    Commands(Option<u64>, Vec<Command>),
 }
 
-/// Streams a pinned state into a new file, through a pipe of the system's size.
-fn copy(snapshot: &SnapshotData, disk: &Arc<dyn Disk>, to: &std::path::Path) -> io::Result<()> {
-    let (mut reader, mut writer) = io::pipe()?;
-    std::thread::scope(|scope| {
-        let sender = scope.spawn(move || snapshot.0.export(&mut writer));
-        let imported = storage::import(disk.clone(), to, &mut reader);
-        // The sender must see the end of the pipe before it is waited for.
-        drop(reader);
-        let sent = sender.join().map_err(|_| io::Error::other("the snapshot could not be read"))?;
-        imported.map_err(io::Error::other)?;
-        sent.map_err(io::Error::other)
-    })
+impl Content {
+    fn number(&self) -> Option<u64> {
+        match self {
+            Content::Blank | Content::Membership(_) => None,
+            Content::Commands(number, _) => *number,
+        }
+    }
 }
 
 impl RaftStateMachine<Tc> for StateMachine {
@@ -229,13 +228,17 @@ impl RaftStateMachine<Tc> for StateMachine {
         SnapshotBuilder { checkpoints: self.checkpoints.clone() }
     }
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMetaOf<Tc>, snapshot: SnapshotData) -> io::Result<()> {
+    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+        let SnapshotData::Received(built) = &snapshot else {
+            // openraft finds the present checkpoint newer than what is applied only if it was received.
+            return Err(io::Error::other("a snapshot of this member itself cannot be installed"));
+        };
         // Blocks the worker of the state machine for as long as it takes: nothing can be applied meanwhile anyway.
-        self.membership = self.install(&snapshot)?;
+        self.membership = self.install(built)?;
         Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<Tc, SnapshotData>>> {
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf>> {
         let frozen = self.checkpoints.storage().freeze().map_err(io::Error::other)?;
         if frozen.meta().applied == LogId::default() {
             return Ok(None);

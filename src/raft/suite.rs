@@ -10,27 +10,27 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::{Stream, StreamExt, stream};
-use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{EntryPayload, OptionalSend, StorageError};
 use parking_lot::RwLock;
 
 use super::log_store::LogStore;
-use super::snapshot::{SnapshotBuilder, SnapshotData};
+use super::snapshot::{SnapshotBuilder, SnapshotData, SnapshotOf};
 use super::state_machine::StateMachine;
-use super::types::{Entry, StoredMembership, Tc, TheirLogId, ours, theirs};
+use super::types::{Entry, SnapshotMeta, StoredMembership, Tc, TheirLogId, ours, theirs};
 use super::{Checkpointer, Checkpoints, Observer, Run, StateFiles};
 use crate::env::{RealDisk, SystemRandom};
-use crate::machine::{Machine, Shared};
-use crate::model::LogId;
-use crate::storage::Storage;
+use crate::machine::{Machine, Rejection, Shared};
+use crate::model::{LogId, Reply};
+use crate::storage::{self, Storage};
 use crate::wal::{self, LogEntry, Recovered, Wal};
 
 struct Deaf;
 
 impl Observer for Deaf {
     fn applied(&self, _run: Run) {}
+    fn forwarded(&self, _number: u64, _results: Vec<Result<Reply, Rejection>>) {}
     fn answered(&self) {}
     fn replaced(&self) {}
 }
@@ -57,6 +57,7 @@ impl Drop for Guard {
 struct Filled {
     inner: StateMachine,
     shared: Arc<Shared>,
+    disk: Arc<RealDisk>,
     /// Holds what was applied, as a member's log would.
     applied_log: Wal,
 }
@@ -103,12 +104,17 @@ impl RaftStateMachine<Tc> for Filled {
         self.inner.get_snapshot_builder().await
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMetaOf<Tc>, snapshot: SnapshotData) -> std::io::Result<()> {
-        self.inner.install_snapshot(meta, snapshot).await?;
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> std::io::Result<()> {
+        // The suite hands over what another store has built; from another member it would have come as a file.
+        let mut bytes = Vec::new();
+        snapshot.write_to(0, &mut bytes)?;
+        let built = PathBuf::from("snapshot.redb");
+        storage::import(self.disk.clone(), &built, &mut bytes.as_slice()).map_err(std::io::Error::other)?;
+        self.inner.install_snapshot(meta, SnapshotData::Received(built)).await?;
         self.applied_log.purge(self.shared.machine.read().applied().index, bytes::Bytes::new())
     }
 
-    async fn get_current_snapshot(&mut self) -> std::io::Result<Option<SnapshotOf<Tc, SnapshotData>>> {
+    async fn get_current_snapshot(&mut self) -> std::io::Result<Option<SnapshotOf>> {
         self.inner.get_current_snapshot().await
     }
 }
@@ -121,12 +127,11 @@ impl StoreBuilder<Tc, LogStore, Filled, Guard> for Stores {
             disk: disk.clone(),
             dir: PathBuf::from("."),
             state: PathBuf::from("state.redb"),
-            incoming: PathBuf::from("state.redb.incoming"),
             cache_bytes: 1 << 20,
         };
         let (wal, recovered) = new_log(&disk, Path::new("log"));
         let (applied_log, _) = new_log(&disk, Path::new("applied"));
-        let storage = Storage::open(disk, &files.state, files.cache_bytes).expect("a new checkpoint opens");
+        let storage = Storage::open(disk.clone(), &files.state, files.cache_bytes).expect("a new checkpoint opens");
         let meta = storage.meta().expect("it has meta");
         let machine = Machine::load(&storage).expect("it is empty");
         let shared = Arc::new(Shared { machine: RwLock::new(machine), storage: ArcSwap::from_pointee(storage) });
@@ -136,7 +141,7 @@ impl StoreBuilder<Tc, LogStore, Filled, Guard> for Stores {
         let log_store = LogStore::new(wal.clone(), &recovered).expect("a new log has no marks");
         let state_machine =
             StateMachine::new(shared.clone(), checkpoints.clone(), Arc::new(Deaf), files, &meta).expect("a new state");
-        let filled = Filled { inner: state_machine, shared, applied_log: applied_log.clone() };
+        let filled = Filled { inner: state_machine, shared, disk, applied_log: applied_log.clone() };
         Ok((Guard { wal, applied_log, checkpoints, _dir: dir }, log_store, filled))
     }
 }

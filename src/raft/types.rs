@@ -9,6 +9,7 @@ use bytes::Bytes;
 use openraft::vote::leader_id_std;
 use openraft::{EmptyNode, EntryPayload, OptionalSend, RaftTypeConfig};
 
+use super::runtime::Runtime;
 use crate::machine::Rejection;
 use crate::model::{LogId, Reply};
 
@@ -26,7 +27,7 @@ impl RaftTypeConfig for Tc {
     type Vote = openraft::impls::Vote<Self::LeaderId>;
     type Payload = EntryPayload<Batch, u64, EmptyNode>;
     type Entry = openraft::impls::Entry<CommittedLeaderId, Self::Payload>;
-    type AsyncRuntime = openraft_rt_tokio::TokioRuntime;
+    type AsyncRuntime = Runtime;
     type Responder<T>
         = OnComplete<T>
     where
@@ -44,6 +45,7 @@ pub(super) type Entry = openraft::alias::EntryOf<Tc>;
 pub(super) type Payload = openraft::alias::PayloadOf<Tc>;
 pub(super) type Vote = openraft::alias::VoteOf<Tc>;
 pub(super) type Membership = openraft::Membership<u64, EmptyNode>;
+pub(super) type SnapshotMeta = openraft::alias::SnapshotMetaOf<Tc>;
 pub(super) type StoredMembership = openraft::alias::StoredMembershipOf<Tc>;
 
 /// What one log entry carries: the commands that waited when it was proposed, encoded one after another

@@ -4,6 +4,7 @@
 //! <data-dir>/member/lock        held by the process that runs
 //! <data-dir>/member/wal/        the log
 //! <data-dir>/member/state.redb  the checkpoint
+//! <data-dir>/fixtures/peer/     the certificate that the member made, if it was to
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};

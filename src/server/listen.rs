@@ -1,30 +1,55 @@
-//! Binding sockets.
+//! Binding sockets, and listening on them.
+//!
+//! Binding keeps the address for this process. Whoever connects before it listens is refused at once; from then on they
+//! wait in the system's queue until they are accepted.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use tokio::net::{TcpSocket, UnixListener};
+use tokio::net::{TcpSocket, UnixSocket};
 
 use super::Error;
-use crate::api::Listener;
 use crate::config::Url;
+use crate::net::Listener;
 
 /// Connections that the system keeps for a listener until they are accepted; it may allow fewer.
 const BACKLOG: u32 = 4096;
 
-/// A bound socket.
+/// A socket that has its address.
+#[derive(Debug)]
+pub(super) struct Bound {
+    place: Place,
+    is_secure: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Of the network.
+    Tcp(TcpSocket, SocketAddr),
+    /// In the file system.
+    Unix(UnixSocket, String),
+}
+
+/// A socket that others can connect to.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) listener: Listener,
     /// Where it really is: with the port that the system chose.
     pub(super) address: String,
+    /// Whether TLS is spoken there.
+    pub(super) is_secure: bool,
 }
 
 /// Binds all of `urls`.
-pub(super) fn bind_all(urls: &[Url]) -> Result<Vec<Socket>, Error> {
+pub(super) fn bind_all(urls: &[Url]) -> Result<Vec<Bound>, Error> {
     urls.iter().map(bind).collect()
+}
+
+/// Listens on all of `sockets`.
+pub(super) fn listen_all(sockets: Vec<Bound>) -> Result<Vec<Socket>, Error> {
+    sockets.into_iter().map(Bound::listen).collect()
 }
 
 /// Removes the names of sockets in the file system, after their listeners are closed.
@@ -35,13 +60,31 @@ pub(super) fn unlink_all(urls: &[Url]) {
     }
 }
 
-fn bind(url: &Url) -> Result<Socket, Error> {
-    if url.is_tcp() {
-        let address = SocketAddr::new(ip(url.host()), url.port());
-        bind_tcp(address).map_err(|source| refused("tcp", address.to_string(), source))
-    } else {
-        bind_unix(url.host()).map_err(|source| refused("unix", url.host().to_owned(), source))
+impl Bound {
+    fn listen(self) -> Result<Socket, Error> {
+        let (listener, address) = match self.place {
+            Place::Tcp(socket, address) => {
+                listen_tcp(socket).map_err(|source| refused("tcp", address.to_string(), source))?
+            }
+            Place::Unix(socket, path) => match socket.listen(BACKLOG) {
+                Ok(listener) => (Listener::Unix(listener), path),
+                Err(source) => return Err(refused("unix", path, source)),
+            },
+        };
+        Ok(Socket { listener, address, is_secure: self.is_secure })
     }
+}
+
+fn bind(url: &Url) -> Result<Bound, Error> {
+    let place = if url.is_tcp() {
+        let address = SocketAddr::new(ip(url.host()), url.port());
+        let bound = bind_tcp(address).map_err(|source| refused("tcp", address.to_string(), source));
+        Place::Tcp(bound?, address)
+    } else {
+        let bound = bind_unix(url.host()).map_err(|source| refused("unix", url.host().to_owned(), source));
+        Place::Unix(bound?, url.host().to_owned())
+    };
+    Ok(Bound { place, is_secure: url.is_secure() })
 }
 
 /// `localhost` is the IPv4 address alone, as for etcd.
@@ -49,21 +92,27 @@ fn ip(host: &str) -> IpAddr {
     host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Connections of the last run that are still closing do not keep the port.
     socket.set_reuseaddr(true)?;
     // Accepted sockets inherit it: small answers leave at once.
     socket.set_nodelay(true)?;
     socket.bind(address)?;
-    let listener = socket.listen(BACKLOG)?;
-    let address = listener.local_addr()?.to_string();
-    Ok(Socket { listener: Listener::Tcp(listener), address })
+    Ok(socket)
 }
 
-fn bind_unix(path: &str) -> io::Result<Socket> {
+fn listen_tcp(socket: TcpSocket) -> io::Result<(Listener, String)> {
+    let listener = socket.listen(BACKLOG)?;
+    let address = listener.local_addr()?.to_string();
+    Ok((Listener::Tcp(listener), address))
+}
+
+fn bind_unix(path: &str) -> io::Result<UnixSocket> {
     remove_stale(Path::new(path))?;
-    Ok(Socket { listener: Listener::Unix(UnixListener::bind(path)?), address: path.to_owned() })
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    Ok(socket)
 }
 
 /// Removes the socket of a program that has ended. One that somebody still listens on stays, and so does any other file.

@@ -1,37 +1,61 @@
 //! Assembly: from a [`Config`] to a member that serves, and back in order.
 //!
 //! ```text
-//! bind sockets ─ lock the data folder ─ whose is it? ─ node ─ peers ─ ready ─ clients ... stop ─ clients ─ node ─ peers
+//! bind sockets ─ lock the data folder ─ whose is it? ─ node ─ peers ─ ready ─ clients ... stop ─ lead ─ clients ─ node ─ peers
+//!                                        └ new: bootstrap
 //! ```
 //!
-//! Sockets are bound first, so that clients which come early wait in the system's queue instead of being refused, and
-//! two servers with the same flags do not both open the folder. The lines that are logged on the way are etcd's:
-//! launchers wait for them.
+//! Sockets are bound first, so that two servers with the same flags do not both open the folder. Clients that come early
+//! wait in the system's queue instead of being refused. Other members are refused until it is known whose the folder is:
+//! founders that start together ask each other, and would all wait for an answer otherwise. The lines that are logged on
+//! the way are etcd's: launchers wait for them.
 
+mod bootstrap;
 mod data_dir;
+mod inquiry;
 mod listen;
+mod look_up;
+mod peers;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::bootstrap::Beginning;
+pub use self::bootstrap::BootstrapError;
 use self::data_dir::DataDir;
 pub use self::data_dir::DataDirError;
 use self::listen::Socket;
+use self::peers::Peers;
 use crate::api::{self, ETCD_VERSION, Limits};
-use crate::config::{Config, FoundingError, Url};
+use crate::config::{ClusterState, Config, Url};
 use crate::env::{RealDisk, SystemClock, SystemRandom};
-use crate::node::{Identity, Node, NodeError, NodeOptions, StartError};
+use crate::net::TlsError;
+use crate::node::{Founding, Node, NodeError, NodeOptions, StartError};
 use crate::telemetry::json;
 
 /// Size of one segment of the log: small enough to be made in no time, large enough to be made ahead.
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// Between two attempts to make this member known to a cluster that has no leader yet.
+const PUBLISH_PAUSE: Duration = Duration::from_millis(100);
+/// How often a member that waits for a leader says so.
+const PUBLISH_REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// How long calls of clients may take once the server stops. With a leader they take a moment, and without one they need not
+/// be waited for. Source: tests of etcd's users expect the end within 1.5 s.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// What the reason says for which a node of a removed member stops.
+const REMOVED: &str = "permanently removed from the cluster";
 
 /// Why a server did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The system has no threads or no signals for the process.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(#[source] io::Error),
     /// A socket cannot be bound.
     #[error("listen {network} {address}: bind: {source}; {advice}")]
     Listen {
@@ -48,9 +72,12 @@ pub enum Error {
     /// The data folder cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// A new member cannot found its cluster.
+    /// A file that TLS between members needs is missing, or is no such file.
+    #[error("cannot speak TLS with other members: {0}; look at the flags that begin with --peer-")]
+    PeerTls(#[from] TlsError),
+    /// A new member can neither found a cluster nor join one.
     #[error(transparent)]
-    Founding(#[from] FoundingError),
+    Bootstrap(#[from] BootstrapError),
     /// What is in the data folder cannot be used.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -60,6 +87,24 @@ pub enum Error {
     /// The member stopped by itself.
     #[error("the member stopped: {0}")]
     Failed(Arc<str>),
+    /// The cluster has removed this member, for ever.
+    #[error("the member has been permanently removed from the cluster")]
+    Removed,
+}
+
+impl Error {
+    /// Why a node stopped by itself.
+    fn of_stopped(why: Option<Arc<str>>) -> Error {
+        match why {
+            Some(why) if why.contains(REMOVED) => Error::Removed,
+            why => Error::Failed(why.unwrap_or_else(|| "without a reason".into())),
+        }
+    }
+
+    /// Why a node did not start.
+    fn of_start(error: StartError) -> Error {
+        if error.to_string().contains(REMOVED) { Error::Removed } else { Error::Start(error) }
+    }
 }
 
 /// Runs a member until `stop`, or until it cannot go on.
@@ -72,14 +117,21 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         "listen-client-urls.json" = url_list(&config.listen_client_urls),
         "configuring listeners"
     );
-    let peers = listen::bind_all(&config.listen_peer_urls)?;
-    let clients = listen::bind_all(&config.listen_client_urls)?;
+    let peer_sockets = listen::bind_all(&config.listen_peer_urls)?;
+    let clients = listen::listen_all(listen::bind_all(&config.listen_client_urls)?)?;
     // Its lock is held until the end.
     let data_dir = DataDir::open(&config.data_dir)?;
-    let (node, options) = start_node(&config, &data_dir).await?;
+    let peers = Peers::new(&config)?;
+    let options = tokio::select! {
+        options = node_options(&config, &data_dir, &peers) => options?,
+        // Others are asked, which takes time. Nothing has begun that would have to be ended.
+        () = stop.cancelled() => return Ok(()),
+    };
+    let peer_sockets = listen::listen_all(peer_sockets)?;
+    let node = Node::start(options.clone()).await.map_err(Error::of_start).inspect_err(tell_of_removal)?;
 
-    let serving = Serving { node: &node, config: &config, peers_stop: CancellationToken::new() };
-    let outcome = serving.run(&options, peers, clients, stop).await;
+    let serving = Serving { node: &node, config: &config, peers: &peers, peers_stop: CancellationToken::new() };
+    let outcome = serving.run(&options, peer_sockets, clients, stop).await;
     listen::unlink_all(&config.listen_peer_urls);
     listen::unlink_all(&config.listen_client_urls);
     tracing::info!(
@@ -91,17 +143,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     outcome
 }
 
-/// Opens the data folder: as whom it says, or as the founder of a cluster if it is new.
-async fn start_node(config: &Config, data_dir: &DataDir) -> Result<(Node, NodeOptions), Error> {
+/// Finds out whose the data folder is: whose it says, or whose it becomes if it is new.
+async fn node_options(config: &Config, data_dir: &DataDir, peers: &Peers) -> Result<NodeOptions, Error> {
     let disk = Arc::new(RealDisk::new(data_dir.member()));
     let stored = Node::identity(disk.clone()).await?;
     log_start(config, data_dir.member(), stored.is_some());
-    let identity = match stored {
-        Some(identity) => identity,
-        None => {
-            let founding = config.founding()?;
-            Identity { cluster: founding.cluster, member: founding.member }
-        }
+    let Beginning { identity, founding } = match stored {
+        // The folder knows how it began.
+        Some(identity) => Beginning { identity, founding: Founding::New(Vec::new()) },
+        None => bootstrap::begin(config, &peers.connector()).await?,
     };
     tracing::info!(
         "local-member-id" = %identity.member,
@@ -109,24 +159,26 @@ async fn start_node(config: &Config, data_dir: &DataDir) -> Result<(Node, NodeOp
         "starting local member"
     );
     let texts = |urls: &[Url]| urls.iter().map(Url::to_string).collect();
-    let options = NodeOptions {
-        disk,
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SystemRandom),
-        cluster: identity.cluster,
-        member: identity.member,
+    Ok(NodeOptions {
         name: config.name.clone(),
         peer_urls: texts(&config.advertise_peer_urls),
         client_urls: texts(&config.advertise_client_urls),
+        founding,
+        force_new_cluster: config.force_new_cluster,
+        transport: peers.transport(),
+        threading: peers.threading(),
         heartbeat: config.heartbeat,
         election_timeout: config.election_timeout,
+        pre_vote: config.pre_vote,
         snapshot_entries: config.snapshot_entries,
         catchup_entries: config.catchup_entries,
+        strict_reconfig: config.strict_reconfig,
+        learners_max: config.learners_max,
         request_bytes_max: config.request_bytes_max,
         watch_progress_interval: config.watch_progress_interval,
         segment_bytes: SEGMENT_BYTES,
-    };
-    Ok((Node::start(options.clone()).await?, options))
+        ..NodeOptions::new(disk, Arc::new(SystemClock::new()), Arc::new(SystemRandom), identity)
+    })
 }
 
 fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool) {
@@ -137,6 +189,7 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         name = config.name,
         "data-dir" = %config.data_dir.display(),
         "member-dir" = %member_dir.display(),
+        "force-new-cluster" = config.force_new_cluster,
         "heartbeat-interval" = ?config.heartbeat,
         "election-timeout" = ?config.election_timeout,
         "snapshot-count" = config.snapshot_entries,
@@ -146,7 +199,14 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "advertise-client-urls.json" = url_list(&config.advertise_client_urls),
         "listen-client-urls.json" = url_list(&config.listen_client_urls),
         "initial-cluster" = config.initial_cluster,
+        "initial-cluster-state" = match config.initial_cluster_state {
+            ClusterState::New => "new",
+            ClusterState::Existing => "existing",
+        },
         "initial-cluster-token" = config.initial_cluster_token,
+        "pre-vote" = config.pre_vote,
+        "strict-reconfig-check" = config.strict_reconfig,
+        "max-learners" = config.learners_max,
         "max-request-bytes" = config.request_bytes_max,
         "max-concurrent-streams" = config.streams_max,
         "starting an etcd server"
@@ -157,6 +217,7 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
 struct Serving<'a> {
     node: &'a Node,
     config: &'a Config,
+    peers: &'a Peers,
     peers_stop: CancellationToken,
 }
 
@@ -165,20 +226,16 @@ impl Serving<'_> {
     async fn run(
         &self,
         options: &NodeOptions,
-        peers: Vec<Socket>,
+        peer_sockets: Vec<Socket>,
         clients: Vec<Socket>,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        let mut peer_tasks = JoinSet::new();
-        for socket in peers {
-            tracing::info!(address = socket.address, "serving peer traffic");
-            peer_tasks.spawn(api::http::serve_peers(socket.listener, self.node.clone(), self.peers_stop.clone()));
-        }
+        let peer_tasks = self.peers.serve(peer_sockets, self.node, &self.peers_stop);
         let (clients_stop, mut client_tasks) = (CancellationToken::new(), JoinSet::new());
 
         let outcome = tokio::select! {
             () = stop.cancelled() => Ok(()),
-            why = self.node.stopped() => Err(Error::Failed(why.unwrap_or_else(|| "without a reason".into()))),
+            why = self.node.stopped() => Err(Error::of_stopped(why)),
             ready = self.ready(options) => match ready {
                 Ok(()) => {
                     self.serve_clients(clients, &clients_stop, &mut client_tasks);
@@ -188,7 +245,13 @@ impl Serving<'_> {
             },
         };
 
+        let outcome = outcome.inspect_err(tell_of_removal);
         tracing::info!(name = self.config.name, "data-dir" = %self.config.data_dir.display(), "closing etcd server");
+        // The lead first: no client anywhere should wait for what this member still has to end. Then its own clients, whose
+        // calls at hand go to the new leader; so the node comes after them. It needs its peers to the end.
+        if outcome.is_ok() {
+            self.node.hand_over().await;
+        }
         clients_stop.cancel();
         join(client_tasks).await;
         self.node.stop().await;
@@ -200,18 +263,32 @@ impl Serving<'_> {
     async fn until_end(&self, stop: &CancellationToken) -> Result<(), Error> {
         tokio::select! {
             () = stop.cancelled() => Ok(()),
-            why = self.node.stopped() => Err(Error::Failed(why.unwrap_or_else(|| "without a reason".into()))),
+            why = self.node.stopped() => Err(Error::of_stopped(why)),
         }
     }
 
     /// Waits until this member has a leader and is known to its cluster, for as long as that takes.
     async fn ready(&self, options: &NodeOptions) -> Result<(), Error> {
+        let mut told: Option<Instant> = None;
         loop {
             match self.node.ready(options).await {
                 Ok(()) => break,
-                Err(error @ (NodeError::NoLeader | NodeError::LeaderChanged | NodeError::Timeout)) => {
-                    tracing::warn!(%error, "failed to publish local member to cluster through raft; trying again");
-                    tokio::time::sleep(self.config.heartbeat).await;
+                // The last one: the cluster does not know this member yet. If it never will again, the node stops.
+                Err(
+                    error @ (NodeError::NoLeader
+                    | NodeError::LeaderChanged
+                    | NodeError::Timeout
+                    | NodeError::TooManyRequests
+                    | NodeError::Rejected(_)),
+                ) => {
+                    if told.is_none_or(|told| told.elapsed() >= PUBLISH_REPORT_INTERVAL) {
+                        tracing::warn!(
+                            %error,
+                            "failed to publish local member to cluster through raft; trying again until there is a leader"
+                        );
+                        told = Some(Instant::now());
+                    }
+                    tokio::time::sleep(PUBLISH_PAUSE).await;
                 }
                 Err(error) => return Err(Error::Publish(error)),
             }
@@ -231,8 +308,7 @@ impl Serving<'_> {
             streams_max: self.config.streams_max,
         };
         for socket in clients {
-            let drain = self.config.request_timeout();
-            tasks.spawn(api::serve(socket.listener, self.node.clone(), limits, stop.clone(), drain));
+            tasks.spawn(api::serve(socket.listener, self.node.clone(), limits, stop.clone(), DRAIN_TIME));
             tracing::info!("ready to serve client requests");
             tracing::info!(
                 traffic = "grpc+http",
@@ -240,6 +316,14 @@ impl Serving<'_> {
                 "serving client traffic insecurely; this is strongly discouraged!"
             );
         }
+    }
+}
+
+/// Says what is to be done about the data of a member that the cluster has removed. Source: etcd, `EtcdServer.run`.
+fn tell_of_removal(error: &Error) {
+    if let Error::Removed = error {
+        tracing::error!(%error, "server error");
+        tracing::warn!("data-dir used by this member must be removed");
     }
 }
 

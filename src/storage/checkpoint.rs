@@ -14,8 +14,8 @@ use super::backend::Backend;
 use super::error::{self, Damage, Error, Fault, guarded};
 use super::meta::Sums;
 use super::read::visit;
-use super::tables::{IdKey, LEASES, MEMBERS, RECORDS, RecordKey, Table};
-use super::{FORMAT, Identity, Meta, TableSum, TableWrite, codec, meta};
+use super::tables::{IdKey, LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
+use super::{Founding, Identity, Meta, TableSum, TableWrite, codec, meta};
 use crate::env::{Disk, File, SyncSite};
 
 /// The checkpoint: one redb file. All methods may be called from several threads; one commit runs at a time.
@@ -79,17 +79,37 @@ impl Storage {
         })
     }
 
-    /// Writes whom the file belongs to, durably. Saying the same again does nothing.
+    /// Writes whom the file belongs to, and the cluster that its folder begins with, in one durable transaction. Claiming
+    /// it as the same again does nothing: a folder begins once.
     ///
     /// # Errors
     /// - [`Error::Identity`] if it belongs to another.
     /// - As [`Storage::commit`].
-    pub fn set_identity(&self, identity: Identity) -> Result<(), Error> {
+    pub fn claim(&self, identity: Identity, founding: &Founding) -> Result<(), Error> {
         match self.identity()? {
             Some(found) if found == identity => Ok(()),
             Some(found) => Err(Error::Identity { file: self.path.clone(), found, given: identity }),
-            None => self.transact(|transaction| meta::put_identity(transaction, identity)),
+            None => self.transact(|transaction| {
+                meta::put_identity(transaction, identity)?;
+                meta::put_founding(transaction, founding)
+            }),
         }
+    }
+
+    /// Makes a file that was received the successor of `earlier`, in one durable transaction: it belongs to the same
+    /// member, whose folder began in the same way. To be done before it takes the place of the other: under the name of the
+    /// checkpoint a file without an owner would be taken for a new one after a crash. It also gets the entry as of
+    /// which it was received, see [`Storage::installed`].
+    ///
+    /// # Errors
+    /// As [`Storage::commit`].
+    pub fn succeed(&self, earlier: &Storage) -> Result<(), Error> {
+        let (identity, founding, received) = (earlier.identity()?, earlier.founding()?, self.meta()?.applied);
+        self.transact(|transaction| {
+            identity.map_or(Ok(()), |identity| meta::put_identity(transaction, identity))?;
+            founding.map_or(Ok(()), |founding| meta::put_founding(transaction, &founding))?;
+            meta::put_installed(transaction, received)
+        })
     }
 
     /// Applies `writes` in order and replaces the meta, in one durable transaction: all of it or nothing.
@@ -201,9 +221,8 @@ fn make(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
     let at = |error| error::disk(path, error);
 
     let database = create_database(disk, &unfinished, SyncSite::Checkpoint, 0)?;
-    let filled = guarded(path, || {
-        transact(&database, |transaction| finish(transaction, &Meta::default(), &Sums::default(), FORMAT))
-    });
+    let filled =
+        guarded(path, || transact(&database, |transaction| finish(transaction, &Meta::default(), &Sums::default())));
     let closed = guarded(path, || Ok(database.close()?));
     filled.and(closed)?;
     disk.rename(&unfinished, path).map_err(at)?;
@@ -283,13 +302,13 @@ pub(super) fn transact(
     Ok(transaction.commit()?)
 }
 
-/// Writes what makes a file whole: every table, the meta, and the format number.
-pub(super) fn finish(transaction: &WriteTransaction, meta: &Meta, sums: &Sums, format: u32) -> Result<(), Fault> {
+/// Writes what makes a file whole: the tables that every format has, the meta, and the format number.
+pub(super) fn finish(transaction: &WriteTransaction, meta: &Meta, sums: &Sums) -> Result<(), Fault> {
     transaction.open_table(RECORDS)?;
     transaction.open_table(LEASES)?;
     transaction.open_table(MEMBERS)?;
     meta::write(transaction, meta, sums)?;
-    meta::put_format(transaction, format)
+    meta::put_format(transaction, meta::format_for(sums))
 }
 
 /// Changes by table. A value of `None` removes; of several changes of a key the last one counts.
@@ -298,6 +317,7 @@ pub(super) struct Changes<'a> {
     pub(super) records: Vec<Change<RecordKey, &'a [u8]>>,
     pub(super) leases: Vec<Change<IdKey, Vec<u8>>>,
     pub(super) members: Vec<Change<IdKey, Vec<u8>>>,
+    pub(super) removed: Vec<Change<IdKey, Vec<u8>>>,
 }
 
 /// A key and its new payload.
@@ -321,6 +341,7 @@ impl<'a> Changes<'a> {
                     changes.members.push((member.id.0.to_be_bytes(), Some(codec::encode_member(member))));
                 }
                 TableWrite::RemoveMember(id) => changes.members.push((id.0.to_be_bytes(), None)),
+                TableWrite::Removed(id) => changes.removed.push((id.0.to_be_bytes(), Some(Vec::new()))),
             }
         }
         changes
@@ -329,10 +350,11 @@ impl<'a> Changes<'a> {
 
 /// Applies changes to the tables and to their sums.
 pub(super) fn write_tables(transaction: &WriteTransaction, changes: Changes<'_>, sums: &mut Sums) -> Result<(), Fault> {
-    let [records, leases, members] = sums;
+    let [records, leases, members, removed] = sums;
     write_table(transaction, Table::Records, RECORDS, changes.records, records)?;
     write_table(transaction, Table::Leases, LEASES, changes.leases, leases)?;
-    write_table(transaction, Table::Members, MEMBERS, changes.members, members)
+    write_table(transaction, Table::Members, MEMBERS, changes.members, members)?;
+    write_table(transaction, Table::Removed, REMOVED, changes.removed, removed)
 }
 
 fn write_table<const N: usize, P: AsRef<[u8]>>(

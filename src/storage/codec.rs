@@ -7,10 +7,12 @@ use bytes::Bytes;
 
 use super::error::Damage;
 use super::tables::RecordKey;
-use super::{Identity, TableSum};
+use super::{Founding, Identity, TableSum};
 use crate::model::{ClusterId, LogId, Member, MemberId, Revision, SubRevision};
 
 const CRC_LEN: usize = 4;
+const FOUNDING_NEW: u8 = 1;
+const FOUNDING_JOIN: u8 = 2;
 
 /// The key of a record. Revisions in the store are never negative; a negative bound stands before all of them.
 pub(super) fn record_key(at: SubRevision) -> RecordKey {
@@ -93,6 +95,11 @@ pub(super) fn decode_member(id: MemberId, payload: &[u8]) -> Result<Member, Dama
     })
 }
 
+/// A removed member: its key says all.
+pub(super) fn decode_removed(payload: &[u8]) -> Result<(), Damage> {
+    Cursor(payload).whole(|_| Ok(()))
+}
+
 /// Term and index of a log entry.
 pub(super) fn encode_log_id(at: LogId) -> Vec<u8> {
     [at.term.to_le_bytes(), at.index.to_le_bytes()].concat()
@@ -111,6 +118,35 @@ pub(super) fn encode_identity(identity: Identity) -> Vec<u8> {
 /// Reads what [`encode_identity`] wrote.
 pub(super) fn decode_identity(payload: &[u8]) -> Result<Identity, Damage> {
     Cursor(payload).whole(|from| Ok(Identity { cluster: ClusterId(from.u64()?), member: MemberId(from.u64()?) }))
+}
+
+/// How the folder began, and the members of the cluster then: each its id, then its payload in the members table.
+pub(super) fn encode_founding(founding: &Founding) -> Vec<u8> {
+    let (kind, members) = match founding {
+        Founding::New(members) => (FOUNDING_NEW, members),
+        Founding::Join(members) => (FOUNDING_JOIN, members),
+    };
+    let mut out = vec![kind];
+    put_len(&mut out, members.len());
+    for member in members {
+        out.extend_from_slice(&member.id.0.to_le_bytes());
+        put_bytes(&mut out, &encode_member(member));
+    }
+    out
+}
+
+/// Reads what [`encode_founding`] wrote.
+pub(super) fn decode_founding(payload: &[u8]) -> Result<Founding, Damage> {
+    Cursor(payload).whole(|from| {
+        let (kind, count) = (from.u8()?, from.u32()?);
+        let member = |_| decode_member(MemberId(from.u64()?), from.bytes()?);
+        let members = (0..count).map(member).collect::<Result<_, _>>()?;
+        match kind {
+            FOUNDING_NEW => Ok(Founding::New(members)),
+            FOUNDING_JOIN => Ok(Founding::Join(members)),
+            _ => Err(Damage::Undecodable("a way to begin is unknown")),
+        }
+    })
 }
 
 /// Count and hash of a table.

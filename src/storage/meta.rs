@@ -6,11 +6,16 @@ use redb::{ReadTransaction, ReadableTable, TableError, WriteTransaction};
 
 use super::error::{Damage, Fault};
 use super::tables::{META, Table};
-use super::{FORMAT, Identity, Meta, TableSum, codec};
-use crate::model::Revision;
+use super::{FORMAT, Founding, Identity, Meta, TableSum, codec};
+use crate::model::{LogId, Revision};
+
+/// The format of a file that needs no other.
+const FIRST_FORMAT: u32 = 1;
 
 const FORMAT_KEY: &str = "format";
 const IDENTITY: &str = "identity";
+const INSTALLED: &str = "installed";
+const FOUNDING: &str = "founding";
 const APPLIED: &str = "applied";
 const MEMBERSHIP: &str = "membership";
 const REVISION: &str = "revision";
@@ -27,8 +32,7 @@ pub(super) fn check_format(transaction: &ReadTransaction) -> Result<(), Fault> {
         Err(TableError::TableDoesNotExist(_)) => return Err(Fault::Foreign("it has no table meta".to_owned())),
         Err(error) => return Err(error.into()),
     };
-    let format = find(&meta, FORMAT_KEY, |payload| codec::Cursor(payload).whole(codec::Cursor::u32))?;
-    match format {
+    match format(&meta)? {
         None => Err(Fault::Foreign("it has no format number, so its making was cut short".to_owned())),
         Some(0) => Err(Fault::meta(FORMAT_KEY, Damage::Undecodable("there is no format 0"))),
         Some(found) if found > FORMAT => Err(Fault::Newer(found)),
@@ -51,6 +55,26 @@ pub(super) fn put_identity(transaction: &WriteTransaction, identity: Identity) -
     put(transaction, &[(IDENTITY, &codec::encode_identity(identity))])
 }
 
+/// The entry as of which the file was received; the default if it was not.
+pub(super) fn installed(transaction: &ReadTransaction) -> Result<LogId, Fault> {
+    Ok(find(&transaction.open_table(META)?, INSTALLED, codec::decode_log_id)?.unwrap_or_default())
+}
+
+/// Writes the entry as of which the file was received.
+pub(super) fn put_installed(transaction: &WriteTransaction, at: LogId) -> Result<(), Fault> {
+    put(transaction, &[(INSTALLED, &codec::encode_log_id(at))])
+}
+
+/// The cluster that the folder began with; `None` until it was said, and in files of version 0.1.
+pub(super) fn founding(transaction: &ReadTransaction) -> Result<Option<Founding>, Fault> {
+    find(&transaction.open_table(META)?, FOUNDING, codec::decode_founding)
+}
+
+/// Writes the cluster that the folder began with.
+pub(super) fn put_founding(transaction: &WriteTransaction, founding: &Founding) -> Result<(), Fault> {
+    put(transaction, &[(FOUNDING, &codec::encode_founding(founding))])
+}
+
 /// The state as of which the tables are.
 pub(super) fn read(transaction: &ReadTransaction) -> Result<Meta, Fault> {
     let meta = transaction.open_table(META)?;
@@ -66,7 +90,7 @@ pub(super) fn read(transaction: &ReadTransaction) -> Result<Meta, Fault> {
 
 /// The sum of one table.
 pub(super) fn sum(transaction: &ReadTransaction, table: Table) -> Result<TableSum, Fault> {
-    get(&transaction.open_table(META)?, table.sum_key(), codec::decode_sum)
+    sum_in(&transaction.open_table(META)?, table)
 }
 
 /// The sums of all tables, within a write transaction.
@@ -74,12 +98,19 @@ pub(super) fn sums(transaction: &WriteTransaction) -> Result<Sums, Fault> {
     let meta = transaction.open_table(META)?;
     let mut sums = Sums::default();
     for table in Table::ALL {
-        sums[table.index()] = get(&meta, table.sum_key(), codec::decode_sum)?;
+        sums[table.index()] = sum_in(&meta, table)?;
     }
     Ok(sums)
 }
 
-/// Writes all that a commit says: the state, and the sums of the tables.
+/// The lowest format that has every table that is not empty.
+pub(super) fn format_for(sums: &Sums) -> u32 {
+    let filled = Table::ALL.into_iter().filter(|table| sums[table.index()] != TableSum::default());
+    filled.map(Table::since).fold(FIRST_FORMAT, u32::max)
+}
+
+/// Writes all that a commit says: the state, and the sums of the tables. Raises the format of a file that begins to
+/// need a newer one.
 pub(super) fn write(transaction: &WriteTransaction, meta: &Meta, sums: &Sums) -> Result<(), Fault> {
     put(
         transaction,
@@ -91,10 +122,11 @@ pub(super) fn write(transaction: &WriteTransaction, meta: &Meta, sums: &Sums) ->
             (CHAIN, &meta.chain.to_le_bytes()),
         ],
     )?;
-    for table in Table::ALL {
+    let format = format_for(sums);
+    for table in Table::of_format(format) {
         put(transaction, &[(table.sum_key(), &codec::encode_sum(sums[table.index()]))])?;
     }
-    Ok(())
+    if format > FIRST_FORMAT { put_format(transaction, format) } else { Ok(()) }
 }
 
 fn put(transaction: &WriteTransaction, values: &[(&str, &[u8])]) -> Result<(), Fault> {
@@ -105,6 +137,19 @@ fn put(transaction: &WriteTransaction, values: &[(&str, &[u8])]) -> Result<(), F
         meta.insert(*key, sealed.as_slice())?;
     }
     Ok(())
+}
+
+fn format(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<u32>, Fault> {
+    find(meta, FORMAT_KEY, |payload| codec::Cursor(payload).whole(codec::Cursor::u32))
+}
+
+/// A table that the file's format does not have is empty.
+fn sum_in(meta: &impl ReadableTable<&'static str, &'static [u8]>, table: Table) -> Result<TableSum, Fault> {
+    match find(meta, table.sum_key(), codec::decode_sum)? {
+        Some(sum) => Ok(sum),
+        None if format(meta)?.is_some_and(|format| format < table.since()) => Ok(TableSum::default()),
+        None => Err(Fault::meta(table.sum_key(), Damage::Missing)),
+    }
 }
 
 fn get<R>(

@@ -58,8 +58,9 @@ use bytes::Bytes;
 
 use crate::model::{ClusterId, LeaseId, LogId, Member, MemberId, Record, Revision, SubRevision};
 
-/// The format of files and streams that this version writes, and the newest that it reads. First is 1.
-pub const FORMAT: u32 = 1;
+/// The newest format of files and streams that this version reads and writes. First is 1; each is written in the lowest
+/// that can say what it holds.
+pub const FORMAT: u32 = 2;
 
 /// What a checkpoint says of itself; written in the same transaction as the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +99,19 @@ pub struct Identity {
     pub member: MemberId,
 }
 
+/// The cluster that a new data folder begins with.
+///
+/// The members table is replicated, so it is empty until this member has heard from a leader, after a restart too. Until
+/// then the members are reached where this says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Founding {
+    /// A new cluster of these voters, this member among them; each of them is started with the same list. Empty: this
+    /// member alone.
+    New(Vec<Member>),
+    /// A cluster that is there and has these members, this one, which was added to it, among them.
+    Join(Vec<Member>),
+}
+
 /// One change of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableWrite {
@@ -131,6 +145,8 @@ pub enum TableWrite {
     Member(Member),
     /// Removes a member.
     RemoveMember(MemberId),
+    /// Remembers that the id was a member's and can never be again.
+    Removed(MemberId),
 }
 
 /// The tables that are small enough to be read at once.
@@ -140,4 +156,6 @@ pub struct SmallTables {
     pub leases: Vec<(LeaseId, i64, i64)>,
     /// The members, by id.
     pub members: Vec<Member>,
+    /// The ids that were removed for ever, in order.
+    pub removed: Vec<MemberId>,
 }

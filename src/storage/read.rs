@@ -3,12 +3,12 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
 use super::error::{Damage, Error, Fault, guarded};
-use super::tables::{LEASES, MEMBERS, RECORDS, RecordKey, Table};
-use super::{Frozen, Identity, Meta, SmallTables, Storage, TableSum, codec, meta};
-use crate::model::{LeaseId, MemberId, Record, Revision, SubRevision};
+use super::tables::{LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
+use super::{Founding, Frozen, Identity, Meta, SmallTables, Storage, TableSum, codec, meta};
+use crate::model::{LeaseId, LogId, MemberId, Record, Revision, SubRevision};
 
 /// Room that is made for records before they are seen: a damaged count must not ask for all memory.
 const EXPECTED_RECORDS_MAX: usize = 1 << 24;
@@ -34,12 +34,30 @@ impl Collect for Vec<(SubRevision, Record)> {
 }
 
 impl Storage {
-    /// Whom the file belongs to; `None` until [`Storage::set_identity`], and after an import.
+    /// The entry as of which the file was received from another member; the default if it was not. A log that ends
+    /// before it is not damaged: it was to be purged up to there when the process ended.
+    ///
+    /// # Errors
+    /// As [`Storage::meta`].
+    pub fn installed(&self) -> Result<LogId, Error> {
+        self.read(meta::installed)
+    }
+
+    /// Whom the file belongs to; `None` until [`Storage::claim`], and after an import.
     ///
     /// # Errors
     /// As every read: [`Error::Corrupt`], [`Error::Io`], or [`Error::Closed`] after an error that closed the file.
     pub fn identity(&self) -> Result<Option<Identity>, Error> {
         self.read(meta::identity)
+    }
+
+    /// The cluster that the folder began with; `None` until [`Storage::claim`], after an import, and if version 0.1 made
+    /// the folder: then its member was alone.
+    ///
+    /// # Errors
+    /// As every read.
+    pub fn founding(&self) -> Result<Option<Founding>, Error> {
+        self.read(meta::founding)
     }
 
     /// The state that the newest commit left; that of a fresh store if there was none.
@@ -50,7 +68,7 @@ impl Storage {
         self.read(meta::read)
     }
 
-    /// All leases and members, each by id, checked against the sums of their tables.
+    /// All leases, members and removed ids, each by id, checked against the sums of their tables.
     ///
     /// # Errors
     /// As every read.
@@ -77,6 +95,17 @@ impl Storage {
                 Ok(ControlFlow::Continue(()))
             })?;
             check_sum(Table::Members, meta::sum(transaction, Table::Members)?, found)?;
+
+            let mut found = TableSum::default();
+            if let Some(open) = open_if_there(transaction, REMOVED)? {
+                visit(&open, Table::Removed, None, |key, payload| {
+                    codec::decode_removed(payload).map_err(|why| Fault::entry(Table::Removed, key, why))?;
+                    small.removed.push(MemberId(u64::from_be_bytes(*key)));
+                    found.add(Table::Removed.number(), key, payload);
+                    Ok(ControlFlow::Continue(()))
+                })?;
+            }
+            check_sum(Table::Removed, meta::sum(transaction, Table::Removed)?, found)?;
 
             // Keys order ids as unsigned numbers.
             small.leases.sort_unstable_by_key(|(id, ..)| *id);
@@ -257,6 +286,21 @@ impl Drop for Pin {
             drop(transaction);
             Ok(())
         });
+    }
+}
+
+/// An open table of data with keys of `N` bytes.
+type Open<const N: usize> = ReadOnlyTable<&'static [u8; N], &'static [u8]>;
+
+/// Opens a table that is made when it is first written to.
+pub(super) fn open_if_there<const N: usize>(
+    transaction: &ReadTransaction,
+    definition: TableDefinition<'_, &'static [u8; N], &'static [u8]>,
+) -> Result<Option<Open<N>>, Fault> {
+    match transaction.open_table(definition) {
+        Ok(open) => Ok(Some(open)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A whole state as one stream that checks itself.
 //!
 //! ```text
-//! "LODESNAP" format   chunk: meta   chunks: entries of records, leases, members   chunk: footer
+//! "LODESNAP" format   chunk: meta   chunks: entries of records, leases, members, removed   chunk: footer
 //! ```
 //!
 //! A chunk is its kind, the length of its body, the body, and the CRC32C over all of that. Entries come by table
@@ -19,8 +19,8 @@ use super::checkpoint::{self, Changes};
 use super::codec::{self, Cursor};
 use super::error::{Damage, Error, Fault, StreamDamage, guarded};
 use super::meta::{self, Sums};
-use super::read::{Pin, check_sum, visit};
-use super::tables::{IdKey, LEASES, MEMBERS, RECORDS, RecordKey, Table};
+use super::read::{Pin, check_sum, open_if_there, visit};
+use super::tables::{IdKey, LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
 use super::{FORMAT, Meta, TableSum};
 use crate::env::{Disk, SyncSite};
 use crate::model::{MemberId, Record, Revision};
@@ -61,18 +61,26 @@ impl Frozen {
     /// - [`Error::Corrupt`] if the tables are damaged; the stream then has no footer and cannot be imported.
     /// - [`Error::Closed`] if the storage ran out of space meanwhile and reopened its file.
     pub fn export(&self, out: &mut dyn Write) -> Result<(), Error> {
+        let format = self.pin.look(|transaction| {
+            let mut sums = Sums::default();
+            for table in Table::ALL {
+                sums[table.index()] = meta::sum(transaction, table)?;
+            }
+            Ok(meta::format_for(&sums))
+        })?;
         let mut stream = Outgoing { out, chunks: 0 };
         stream.write(&MAGIC)?;
-        stream.write(&FORMAT.to_le_bytes())?;
+        stream.write(&format.to_le_bytes())?;
         stream.chunk(KIND_META, encode_meta(&self.meta))?;
 
         let mut sums = Sums::default();
-        let [records, leases, members] = &mut sums;
+        let [records, leases, members, removed] = &mut sums;
         self.export_table(Table::Records, RECORDS, records, &mut stream)?;
         self.export_table(Table::Leases, LEASES, leases, &mut stream)?;
         self.export_table(Table::Members, MEMBERS, members, &mut stream)?;
+        self.export_table(Table::Removed, REMOVED, removed, &mut stream)?;
 
-        let footer = encode_footer(stream.chunks, &sums);
+        let footer = encode_footer(format, stream.chunks, &sums);
         stream.chunk(KIND_FOOTER, footer)?;
         stream.out.flush().map_err(Error::Pipe)
     }
@@ -91,7 +99,8 @@ impl Frozen {
             let empty = body.len();
             from = self.pin.look(|transaction| {
                 let mut next = None;
-                visit(&transaction.open_table(definition)?, table, Some(key), |key, payload| {
+                let Some(open) = open_if_there(transaction, definition)? else { return Ok(None) };
+                visit(&open, table, Some(key), |key, payload| {
                     codec::put_bytes(&mut body, key);
                     codec::put_bytes(&mut body, payload);
                     sum.add(table.number(), key, payload);
@@ -139,7 +148,7 @@ fn build(disk: &dyn Disk, path: &Path, stream: &mut Incoming<'_>) -> Result<Meta
 
 /// Writes what comes into the file, and last of all what makes it one that opens.
 fn fill(database: &Database, path: &Path, stream: &mut Incoming<'_>) -> Result<Meta, Error> {
-    stream.preamble(path)?;
+    let format = stream.preamble(path)?;
     let (KIND_META, body) = stream.chunk()? else {
         return Err(stream.damaged(StreamDamage::Malformed("it does not begin with its meta")));
     };
@@ -169,8 +178,8 @@ fn fill(database: &Database, path: &Path, stream: &mut Incoming<'_>) -> Result<M
                 return guarded(path, || {
                     checkpoint::transact(database, |transaction| {
                         checkpoint::write_tables(transaction, arrived.changes().map_err(fault)?, &mut sums)?;
-                        check_footer(&body, chunks, &sums).map_err(fault)?;
-                        checkpoint::finish(transaction, &meta, &sums, FORMAT)
+                        check_footer(format, &body, chunks, &sums).map_err(fault)?;
+                        checkpoint::finish(transaction, &meta, &sums)
                     })?;
                     Ok(meta)
                 });
@@ -219,14 +228,15 @@ struct Incoming<'a> {
 }
 
 impl Incoming<'_> {
-    fn preamble(&mut self, path: &Path) -> Result<(), Error> {
+    /// Gives the format of the stream.
+    fn preamble(&mut self, path: &Path) -> Result<u32, Error> {
         if self.array()? != MAGIC {
             return Err(self.damaged(StreamDamage::Magic));
         }
         match u32::from_le_bytes(self.array()?) {
             0 => Err(self.damaged(StreamDamage::Malformed("there is no format 0"))),
             found if found > FORMAT => Err(Error::Newer { file: path.to_path_buf(), found }),
-            _ => Ok(()),
+            format => Ok(format),
         }
     }
 
@@ -330,6 +340,11 @@ fn put<'a>(changes: &mut Changes<'a>, table: Table, key: &[u8], payload: &'a [u8
             codec::decode_member(MemberId(u64::from_be_bytes(key)), payload)?;
             changes.members.push((key, Some(payload.to_vec())));
         }
+        Table::Removed => {
+            let key: IdKey = key.try_into().map_err(short)?;
+            codec::decode_removed(payload)?;
+            changes.removed.push((key, Some(Vec::new())));
+        }
     }
     Ok(())
 }
@@ -356,18 +371,18 @@ fn decode_meta(body: &[u8]) -> Result<Meta, Damage> {
     })
 }
 
-fn encode_footer(chunks: u64, sums: &Sums) -> Vec<u8> {
+fn encode_footer(format: u32, chunks: u64, sums: &Sums) -> Vec<u8> {
     let mut body = chunk_body();
     body.extend_from_slice(&chunks.to_le_bytes());
-    for table in Table::ALL {
+    for table in Table::of_format(format) {
         body.push(table.number());
         body.extend_from_slice(&codec::encode_sum(sums[table.index()]));
     }
     body
 }
 
-fn check_footer(body: &[u8], chunks: u64, came: &Sums) -> Result<(), StreamDamage> {
-    let (chunks_sent, sent) = decode_footer(body).map_err(malformed)?;
+fn check_footer(format: u32, body: &[u8], chunks: u64, came: &Sums) -> Result<(), StreamDamage> {
+    let (chunks_sent, sent) = decode_footer(format, body).map_err(malformed)?;
     if chunks_sent != chunks {
         return Err(StreamDamage::Malformed("chunks are missing"));
     }
@@ -380,11 +395,11 @@ fn check_footer(body: &[u8], chunks: u64, came: &Sums) -> Result<(), StreamDamag
     Ok(())
 }
 
-fn decode_footer(body: &[u8]) -> Result<(u64, Sums), Damage> {
+fn decode_footer(format: u32, body: &[u8]) -> Result<(u64, Sums), Damage> {
     Cursor(body).whole(|from| {
         let chunks = from.u64()?;
         let mut sums = Sums::default();
-        for table in Table::ALL {
+        for table in Table::of_format(format) {
             if from.u8()? != table.number() {
                 return Err(Damage::Undecodable("the footer names another table"));
             }

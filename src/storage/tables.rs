@@ -5,9 +5,13 @@
 //! | `records` | 1 | revision, sub-revision: 8 + 4 bytes, big-endian | the record's bytes |
 //! | `leases` | 2 | lease id: 8 bytes, big-endian | ttl and remaining seconds |
 //! | `members` | 3 | member id: 8 bytes, big-endian | names and addresses |
+//! | `removed` | 4 | member id: 8 bytes, big-endian | nothing: the key says that it was removed |
 //!
 //! The number stands for the table in hashes and snapshot streams and is never used again for another. The `meta` table
 //! has text keys and no sum: each value is known by name, and a missing one is noticed.
+//!
+//! `removed` came with format 2. A file or stream in which it is empty has neither the table nor its sum and is of
+//! format 1, as if there were no such table.
 
 use std::fmt;
 
@@ -22,6 +26,7 @@ pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("
 pub(super) const RECORDS: TableDefinition<'_, &RecordKey, &[u8]> = TableDefinition::new("records");
 pub(super) const LEASES: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("leases");
 pub(super) const MEMBERS: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("members");
+pub(super) const REMOVED: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("removed");
 
 /// A table of data, as opposed to `meta`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,11 +37,13 @@ pub enum Table {
     Leases,
     /// What members tell of themselves.
     Members,
+    /// The ids that were members' and can never be again.
+    Removed,
 }
 
 impl Table {
     /// All tables, by number, which is also their order in a snapshot stream.
-    pub(super) const ALL: [Table; 3] = [Table::Records, Table::Leases, Table::Members];
+    pub(super) const ALL: [Table; 4] = [Table::Records, Table::Leases, Table::Members, Table::Removed];
 
     /// Its number in hashes and streams.
     pub(super) fn number(self) -> u8 {
@@ -44,7 +51,21 @@ impl Table {
             Table::Records => 1,
             Table::Leases => 2,
             Table::Members => 3,
+            Table::Removed => 4,
         }
+    }
+
+    /// The first format that has it.
+    pub(super) fn since(self) -> u32 {
+        match self {
+            Table::Records | Table::Leases | Table::Members => 1,
+            Table::Removed => 2,
+        }
+    }
+
+    /// The tables that a file or stream of `format` has, by number.
+    pub(super) fn of_format(format: u32) -> impl Iterator<Item = Table> {
+        Table::ALL.into_iter().filter(move |table| table.since() <= format)
     }
 
     /// The table of a number.
@@ -59,6 +80,7 @@ impl Table {
             Table::Records => "records",
             Table::Leases => "leases",
             Table::Members => "members",
+            Table::Removed => "removed",
         }
     }
 
@@ -68,6 +90,7 @@ impl Table {
             Table::Records => "sum.records",
             Table::Leases => "sum.leases",
             Table::Members => "sum.members",
+            Table::Removed => "sum.removed",
         }
     }
 
@@ -80,7 +103,7 @@ impl Table {
     pub(super) fn name_key(self, key: &[u8]) -> String {
         match (self, key.try_into(), key.try_into()) {
             (Table::Records, Ok(key), _) => codec::sub_revision(key).to_string(),
-            (Table::Leases | Table::Members, _, Ok(key)) => format!("{:x}", u64::from_be_bytes(key)),
+            (Table::Leases | Table::Members | Table::Removed, _, Ok(key)) => format!("{:x}", u64::from_be_bytes(key)),
             _ => key.escape_ascii().to_string(),
         }
     }

@@ -263,6 +263,7 @@ pub(super) fn filled(disk: &Arc<MemoryDisk>) -> Storage {
     writes.extend((10..30).map(|main| TableWrite::RemoveRecord { at: at(main, 1) }));
     writes.push(TableWrite::RemoveLease { id: LeaseId(2) });
     writes.push(TableWrite::RemoveMember(MemberId(2)));
+    writes.push(TableWrite::Removed(MemberId(2)));
     storage.commit(&writes, &meta(120)).unwrap();
     storage
 }

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::testing::*;
 use super::*;
 use crate::env::Disk;
+use crate::model::Member;
 
 #[test]
 fn a_fresh_file_holds_the_state_before_any_entry() {
@@ -35,6 +36,7 @@ fn what_was_committed_is_there_after_opening_again() {
     let leases: Vec<i64> = before.small.leases.iter().map(|(id, ..)| id.0).collect();
     assert_eq!(leases, [-2, -1, 0, 1]);
     assert_eq!(before.small.members, [member(1), member(3)]);
+    assert_eq!(before.small.removed, [MemberId(2)]);
     assert_eq!(storage.file_bytes().unwrap(), disk.live(PATH).len() as u64);
 
     drop(storage);
@@ -107,17 +109,59 @@ fn a_scan_gives_whole_revisions_within_its_bounds() {
 }
 
 #[test]
-fn an_identity_is_written_once() {
+fn an_owner_is_written_once_with_the_cluster_that_it_began_with() {
     let disk = MemoryDisk::new();
     let storage = open(&disk).unwrap();
+    assert_eq!((storage.identity().unwrap(), storage.founding().unwrap()), (None, None));
     let ours = Identity { cluster: ClusterId(0xabc), member: MemberId(0xdef) };
-    storage.set_identity(ours).unwrap();
-    storage.set_identity(ours).unwrap();
-    let error = storage.set_identity(Identity { member: MemberId(1), ..ours }).unwrap_err();
+    let founding = Founding::New(vec![member(0xdef), Member { is_learner: true, ..member(1) }]);
+    storage.claim(ours, &founding).unwrap();
+    storage.claim(ours, &Founding::Join(vec![member(7)])).unwrap();
+    let error = storage.claim(Identity { member: MemberId(1), ..ours }, &founding).unwrap_err();
     assert_eq!(error.to_string(), "checkpoint belongs to member def of cluster abc, not to member 1 of cluster abc");
     storage.commit(&[], &meta(2)).unwrap();
     drop(storage);
-    assert_eq!(open(&disk).unwrap().identity().unwrap(), Some(ours));
+    let storage = open(&disk).unwrap();
+    assert_eq!((storage.identity().unwrap(), storage.founding().unwrap()), (Some(ours), Some(founding)));
+}
+
+#[test]
+fn both_ways_to_begin_read_back_and_others_are_damage() {
+    for founding in [
+        Founding::New(Vec::new()),
+        Founding::New(vec![member(1)]),
+        Founding::Join((1..=5).map(member).collect()),
+        Founding::Join(Vec::new()),
+    ] {
+        let bytes = codec::encode_founding(&founding);
+        assert_eq!(codec::decode_founding(&bytes).unwrap(), founding);
+        for len in 0..bytes.len() {
+            assert!(codec::decode_founding(&bytes[..len]).is_err(), "{founding:?} cut to {len}");
+        }
+    }
+    assert!(codec::decode_founding(&[3, 0, 0, 0, 0]).is_err());
+    // A count that lies asks for no memory.
+    assert!(codec::decode_founding(&[1, 255, 255, 255, 255]).is_err());
+}
+
+#[test]
+fn an_imported_file_takes_over_its_owner_before_it_takes_a_place() {
+    let disk = MemoryDisk::new();
+    let storage = open(&disk).unwrap();
+    let ours = Identity { cluster: ClusterId(1), member: MemberId(2) };
+    let founding = Founding::Join(vec![member(2), member(3)]);
+    storage.claim(ours, &founding).unwrap();
+    storage.commit(&[], &meta(9)).unwrap();
+    let mut stream = Vec::new();
+    storage.freeze().unwrap().export(&mut stream).unwrap();
+    let incoming = Path::new("incoming");
+    import(disk.clone(), incoming, &mut stream.as_slice()).unwrap();
+    assert_eq!(Storage::identity_of(disk.as_ref(), incoming).unwrap(), None);
+    Storage::open(disk.clone(), incoming, 0).unwrap().succeed(&storage).unwrap();
+    let imported = Storage::open(disk, incoming, 0).unwrap();
+    assert_eq!((imported.identity().unwrap(), imported.founding().unwrap()), (Some(ours), Some(founding)));
+    assert_eq!(imported.meta().unwrap(), meta(9));
+    assert_eq!((storage.installed().unwrap(), imported.installed().unwrap()), (LogId::default(), meta(9).applied));
 }
 
 #[test]
@@ -129,7 +173,7 @@ fn a_newer_format_is_refused() {
         .unwrap();
     drop(storage);
     let error = open(&disk).unwrap_err();
-    let text = "checkpoint was written by a newer version: it has format 7, this version reads up to 1";
+    let text = "checkpoint was written by a newer version: it has format 7, this version reads up to 2";
     assert_eq!(error.to_string(), text);
 }
 
@@ -296,6 +340,41 @@ fn an_export_imports_as_the_same_state() {
     let mut rest = Vec::new();
     io::Read::read_to_end(&mut reader, &mut rest).unwrap();
     assert_eq!(rest, b"and more");
+}
+
+#[test]
+fn a_state_without_removed_members_is_written_as_the_first_version_did() {
+    let disk = MemoryDisk::new();
+    let storage = open(&disk).unwrap();
+    storage.commit(&[TableWrite::Member(member(1)), TableWrite::Member(member(2))], &meta(5)).unwrap();
+    let tables = |storage: &Storage| {
+        let names = |database: &redb::Database| {
+            let transaction = redb::ReadableDatabase::begin_read(database)?;
+            let tables = transaction.list_tables()?;
+            Ok(tables.map(|table| redb::TableHandle::name(&table).to_owned()).collect::<Vec<_>>())
+        };
+        storage.with_database(names).unwrap()
+    };
+    let stream = exported(&storage.freeze().unwrap());
+    assert_eq!(tables(&storage), ["leases", "members", "meta", "records"]);
+    assert_eq!(stream[8..12], 1u32.to_le_bytes());
+    assert_eq!(imported(&stream).unwrap(), content(&storage).unwrap());
+
+    // The first removal makes it a file that the first version refuses.
+    storage.commit(&[TableWrite::RemoveMember(MemberId(2)), TableWrite::Removed(MemberId(2))], &meta(6)).unwrap();
+    drop(storage);
+    let storage = open(&disk).unwrap();
+    let stream = exported(&storage.freeze().unwrap());
+    assert_eq!(tables(&storage), ["leases", "members", "meta", "records", "removed"]);
+    assert_eq!(stream[8..12], 2u32.to_le_bytes());
+    let whole = content(&storage).unwrap();
+    assert_eq!(
+        (whole.small.members.as_slice(), whole.small.removed.as_slice()),
+        (&[member(1)][..], &[MemberId(2)][..])
+    );
+    assert_eq!(imported(&stream).unwrap(), whole);
+    storage.commit(&[], &meta(7)).unwrap();
+    assert_eq!(content(&storage).unwrap().small, whole.small);
 }
 
 #[test]

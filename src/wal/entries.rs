@@ -190,6 +190,12 @@ impl Entries {
         state.synced >= index
     }
 
+    /// Whether [`Entries::wait_synced`] would return at once.
+    pub(super) fn is_settled(&self, index: u64) -> bool {
+        let state = self.state.lock();
+        state.synced >= index || state.has_ended
+    }
+
     /// Nothing will be synced any more.
     pub(super) fn end(&self) {
         self.state.lock().has_ended = true;

@@ -221,6 +221,12 @@ impl Wal {
         self.entries.wait_synced(index)
     }
 
+    /// Whether [`Wal::wait_synced`] would return at once.
+    #[must_use]
+    pub fn is_settled(&self, index: u64) -> bool {
+        self.entries.is_settled(index)
+    }
+
     /// Bytes that wait to be written.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {

@@ -52,6 +52,16 @@ pub(super) enum Work {
     Closed(Option<Bytes>),
 }
 
+impl Waiting {
+    fn take(&mut self) -> Option<Work> {
+        if !self.operations.is_empty() {
+            let operations = std::mem::take(&mut self.operations);
+            return Some(Work::Operations(operations, self.committed.take()));
+        }
+        self.is_closed.then(|| Work::Closed(self.committed.take()))
+    }
+}
+
 impl Queue {
     /// # Errors
     /// If the log has failed or was closed.
@@ -107,12 +117,8 @@ impl Queue {
     pub(super) fn wait(&self, patience: Option<Duration>) -> Work {
         let mut waiting = self.waiting.lock();
         loop {
-            if !waiting.operations.is_empty() {
-                let operations = std::mem::take(&mut waiting.operations);
-                return Work::Operations(operations, waiting.committed.take());
-            }
-            if waiting.is_closed {
-                return Work::Closed(waiting.committed.take());
+            if let Some(work) = waiting.take() {
+                return work;
             }
             match patience {
                 None => self.changed.wait(&mut waiting),
@@ -124,6 +130,11 @@ impl Queue {
                 }
             }
         }
+    }
+
+    /// What there is to do now.
+    pub(super) fn take(&self) -> Work {
+        self.waiting.lock().take().unwrap_or(Work::Idle)
     }
 
     pub(super) fn has_failed(&self) -> bool {

@@ -107,7 +107,23 @@ impl Writer {
             return false;
         }
         let patience = self.has_leftovers().then_some(IDLE);
-        match self.queue.wait(patience) {
+        let work = self.queue.wait(patience);
+        self.act(work)
+    }
+
+    /// Does what there is to do now, without waiting for work; else as [`Writer::step`].
+    pub fn step_now(&mut self) -> bool {
+        if !self.is_running() {
+            return false;
+        }
+        match self.queue.take() {
+            Work::Idle if !self.has_leftovers() => true,
+            work => self.act(work),
+        }
+    }
+
+    fn act(&mut self, work: Work) -> bool {
+        match work {
             Work::Operations(mut operations, committed) => {
                 let written = self.write(&operations, committed).and_then(|()| self.sync());
                 let bytes = operations.iter().map(|operation| operation.bytes).sum();

@@ -16,7 +16,7 @@ use lodemark::env::{Disk, Image, ManualClock, SeededRandom, SimDisk, SyncSite};
 use lodemark::model::{
     ClusterId, Command, Compact, DeleteRange, EventKind, KeyRange, LeaseId, MemberId, Put, Range, Reply, Revision,
 };
-use lodemark::node::{Node, NodeOptions, Proposal, WatchSpec, WatchUpdate};
+use lodemark::node::{Identity, Node, NodeOptions, Proposal, WatchSpec, WatchUpdate};
 use parking_lot::Mutex;
 
 /// Each site that the load syncs at is crashed at this often.
@@ -87,22 +87,12 @@ fn crash_and_recover(runtime: &tokio::runtime::Runtime, site: SyncSite, nth: u64
 }
 
 fn options(disk: Arc<dyn Disk>, seed: u64) -> NodeOptions {
+    let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
     NodeOptions {
-        disk,
-        clock: Arc::new(ManualClock::default()),
-        random: Arc::new(SeededRandom::new(seed)),
-        cluster: ClusterId(1),
-        member: MemberId(1),
-        name: "crash".into(),
-        peer_urls: vec!["http://localhost:2380".into()],
-        client_urls: vec!["http://localhost:2379".into()],
-        heartbeat: Duration::from_millis(20),
-        election_timeout: Duration::from_millis(200),
         snapshot_entries: 40,
         catchup_entries: 10,
-        request_bytes_max: 1_572_864,
-        watch_progress_interval: Duration::from_secs(600),
         segment_bytes: 32 * 1024,
+        ..NodeOptions::new(disk, Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(seed)), identity)
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use lodemark::env::{Clock, Disk, SeededRandom, SimDisk, SystemClock};
 use lodemark::model::{
-    Command, Compact, DeleteRange, KeyRange, KeyValue, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, LogId, Member,
-    MemberId, Put, Record, Revision, SubRevision,
+    Command, Compact, DeleteRange, KeyRange, KeyValue, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke,
+    LogId, Member, MemberAdd, MemberAttributes, MemberId, MemberUpdate, Put, Record, Revision, SubRevision,
 };
 use lodemark::raft::{Proposal, encode_commands};
 use lodemark::storage::{Meta, Storage, TableWrite};
@@ -120,7 +120,19 @@ fn all_commands() -> Vec<Command> {
         Command::LeaseGrant(LeaseGrant { id: LeaseId(4), ttl: 60 }),
         Command::LeaseRevoke(LeaseRevoke { id: LeaseId(4) }),
         Command::LeaseExpire(LeaseExpire { ids: vec![LeaseId(4), LeaseId(-4)], term: 3 }),
+        Command::LeaseCheckpoint(LeaseCheckpoint { remaining: vec![(LeaseId(4), 600), (LeaseId(-4), 0)], term: 3 }),
         Command::MemberSet(member()),
+        Command::MembersFound(vec![member(), Member { id: MemberId(10), is_learner: false, ..member() }]),
+        Command::MemberAdd(MemberAdd { member: member(), learners_max: 1 }),
+        Command::MemberRemove(MemberId(u64::MAX)),
+        Command::MemberUpdate(MemberUpdate { id: MemberId(9), peer_urls: vec!["http://a:1".into(), "b".into()] }),
+        Command::MemberPromote(MemberId(9)),
+        Command::MembersReduce(MemberId(9)),
+        Command::MemberAttributes(MemberAttributes {
+            id: MemberId(9),
+            name: "name".into(),
+            client_urls: vec!["http://localhost:2379".into()],
+        }),
     ]
 }
 

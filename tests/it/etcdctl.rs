@@ -1,4 +1,5 @@
-//! A real etcdctl sees the same from Lodemark as from a real etcd: `tests/etcdctl.sh` has the steps.
+//! A real etcdctl sees the same from Lodemark as from a real etcd: `tests/etcdctl.sh` has the steps for one member,
+//! `tests/cluster.sh` those for three.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,6 +16,17 @@ async fn etcdctl_sees_the_same_from_both_servers() {
     let mut script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/etcdctl.sh"));
     script.arg(folder.join("etcdctl")).args([expected.endpoint(), actual.endpoint()]);
     // Each step has a deadline of its own.
+    let output = script.output().expect("the script runs");
+    let [said, complained] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{said}\n{complained}");
+}
+
+#[test]
+#[ignore = "takes a minute: two clusters, one after the other"]
+fn etcdctl_sees_the_same_from_both_clusters() {
+    let Some(folder) = reference() else { return };
+    let mut script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster.sh"));
+    script.arg(folder.join("etcdctl")).arg(folder.join("etcd")).arg(env!("CARGO_BIN_EXE_lodemark"));
     let output = script.output().expect("the script runs");
     let [said, complained] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     assert!(output.status.success(), "{said}\n{complained}");

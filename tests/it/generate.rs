@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use lodemark::model::{
-    Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, LeaseExpire, LeaseGrant, LeaseId,
-    LeaseRevoke, Member, MemberId, Put, Range, RangeEnd, Revision, SortOrder, SortTarget, Txn, TxnOp,
+    Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, LeaseCheckpoint, LeaseExpire,
+    LeaseGrant, LeaseId, LeaseRevoke, Member, MemberId, Put, Range, RangeEnd, Revision, SortOrder, SortTarget, Txn,
+    TxnOp,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -156,6 +157,8 @@ pub fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(id, ttl)| Command::LeaseGrant(LeaseGrant { id, ttl })),
         1 => lease().prop_map(|id| Command::LeaseRevoke(LeaseRevoke { id })),
         1 => (ids, 1..3u64).prop_map(|(ids, term)| Command::LeaseExpire(LeaseExpire { ids, term })),
+        1 => (vec((lease(), 0..3600i64), 0..4), 1..3u64)
+            .prop_map(|(remaining, term)| Command::LeaseCheckpoint(LeaseCheckpoint { remaining, term })),
         1 => Just(Command::MemberSet(Member { id: MemberId(1), name: "m".into(), ..Member::default() })),
     ]
 }

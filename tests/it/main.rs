@@ -2,20 +2,26 @@
 
 #![allow(clippy::unwrap_used, reason = "what helps a test may fail as the test itself may")]
 
+mod cluster;
 mod crash;
 mod decoders;
 mod differential;
 mod etcd_client;
 mod etcdctl;
 mod generate;
+#[path = "../harness/mod.rs"]
 mod harness;
 mod kill;
 mod ledger;
 mod machine;
+#[path = "../model/mod.rs"]
+#[allow(dead_code, reason = "the simulation uses the rest")]
 mod model;
+mod peer_tls;
 mod powercut;
 mod process;
 mod protoc_stand_in;
+mod readme;
 mod reference;
 mod strace;
 mod tidy;

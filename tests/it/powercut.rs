@@ -4,12 +4,9 @@
 //! without writing its own journal first; then it is mounted again, which replays the journal. `LODEMARK_CUTS=20` for
 //! the long run. Needs root, `mkfs.ext4` and `perl` (for the ioctl).
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use lodemark::env::{Random, SeededRandom};
 
-use crate::harness::{Member, Program, Site, has_program, number, seed, skip};
+use crate::harness::{Cut, Ext4, Member, Program, Site, has_program, number, seed, skip};
 use crate::ledger::Load;
 
 /// By default.
@@ -44,7 +41,7 @@ async fn cuts(program: &Program, cuts: u64) {
     let seed = seed();
     let random = SeededRandom::new(seed);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let Some(mut disk) = Ext4::make(folder.path()) else {
+    let Some(mut disk) = Ext4::make(folder.path(), IMAGE_BYTES) else {
         return skip("loop devices that can be mounted");
     };
     let mut site = Site::new(&disk.mounted);
@@ -68,68 +65,4 @@ async fn cuts(program: &Program, cuts: u64) {
     load.check(&server.endpoint(), &context).await;
     drop(server);
     println!("{cuts} power cuts, {} writes acknowledged, seed {seed}", load.count());
-}
-
-/// What happens to metadata that is in memory. Data that is in memory is gone either way.
-#[derive(Debug, Clone, Copy)]
-enum Cut {
-    WritesJournal = 1,
-    DropsJournal = 2,
-}
-
-/// A file system in a file, unmounted when dropped.
-#[derive(Debug)]
-struct Ext4 {
-    image: PathBuf,
-    mounted: PathBuf,
-    is_mounted: bool,
-}
-
-impl Ext4 {
-    /// Makes and mounts it; `None` where that is not allowed.
-    fn make(folder: &Path) -> Option<Ext4> {
-        let mut disk = Ext4 { image: folder.join("image"), mounted: folder.join("disk"), is_mounted: false };
-        let image = std::fs::File::create(&disk.image).expect("an image file");
-        image.set_len(IMAGE_BYTES).expect("room for holes");
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk.image)).expect("mkfs.ext4 works on a file");
-        std::fs::create_dir(&disk.mounted).expect("a folder to mount it on");
-        disk.mount().inspect_err(|error| eprintln!("{error}")).ok()?;
-        Some(disk)
-    }
-
-    fn mount(&mut self) -> Result<(), String> {
-        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.mounted))?;
-        self.is_mounted = true;
-        Ok(())
-    }
-
-    fn unmount(&mut self) {
-        run(Command::new("umount").arg(&self.mounted)).expect("nobody has a file open on it");
-        self.is_mounted = false;
-    }
-
-    fn cut(&self, how: Cut) {
-        // _IOR('X', 125, __u32) of ext4.h.
-        let program = r#"open(my $disk, "<", $ARGV[0]) or die $!;
-            ioctl($disk, 0x8004587d, pack("L", $ARGV[1])) or die $!;"#;
-        let flags = (how as u32).to_string();
-        run(Command::new("perl").args(["-e", program]).arg(&self.mounted).arg(flags)).expect("ext4 can be shut down");
-    }
-}
-
-impl Drop for Ext4 {
-    fn drop(&mut self) {
-        if self.is_mounted {
-            // Lazily: a failing test may still have its server.
-            let _ = run(Command::new("umount").arg("-l").arg(&self.mounted));
-        }
-    }
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr)))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lodemark::env::{Random, SeededRandom};
 
-use crate::harness::{Etcd, Options, Server, reference};
+use crate::harness::{Etcd, Options, Process, Server, reference};
 
 /// How long an answer over HTTP may take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
@@ -90,7 +90,10 @@ fn arguments_that_do_not_fit_end_with_status_1_and_a_log_line() {
         (&["stray"][..], r#"\"stray\" is not a valid flag"#),
         (&["--listen-client-urls=http://127.0.0.1:0"], "--advertise-client-urls is required"),
         (&["--listen-peer-urls=http://example.com:0"], "expected IP in URL for binding"),
-        (&["--listen-peer-urls=https://127.0.0.1:0"], "needs TLS"),
+        (&["--listen-client-urls=https://127.0.0.1:0", "--advertise-client-urls=https://127.0.0.1:0"], "needs TLS"),
+        (&["--listen-peer-urls=https://127.0.0.1:0"], "KeyFile and CertFile are not presented"),
+        (&["--peer-cert-file=cert.pem"], "KeyFile and CertFile must both be present[key: , cert: cert.pem]"),
+        (&["--election-timeout=400"], "should be at least as 5 times as --heartbeat-interval[100ms]"),
     ] {
         let arguments: Vec<String> = arguments.iter().copied().map(String::from).collect();
         let said = refused(&arguments);
@@ -98,13 +101,116 @@ fn arguments_that_do_not_fit_end_with_status_1_and_a_log_line() {
     }
 }
 
+/// The field `error` of the line that ended the program, with its status.
+fn last_words((status, _, stderr): (Option<i32>, String, String)) -> (Option<i32>, String) {
+    let mut lines = stderr.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let last = lines.rfind(|line| line["level"] == "fatal").unwrap_or_else(|| panic!("no last words: {stderr}"));
+    assert_eq!(last["msg"], "discovery failed", "{last}");
+    (status, last["error"].as_str().unwrap().to_owned())
+}
+
+/// Runs this program, and etcd if there is one, with flags of a new member that cannot begin; both must say the same, and
+/// ours may add what to do.
+fn refused_like_etcd(flags: &[&str], text: &str) {
+    let temp = tempfile::tempdir().unwrap();
+    let all: Vec<String> =
+        anywhere(Path::new("data")).into_iter().chain(flags.iter().copied().map(String::from)).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let (status, ours) = last_words(run_in(temp.path(), &all));
+    assert_eq!(status, Some(1));
+    assert!(ours.contains(text), "{flags:?}: {ours}");
+    let Some(reference) = reference() else { return };
+    let temp = tempfile::tempdir().unwrap();
+    let arguments: Vec<OsString> = all.iter().map(OsString::from).collect();
+    let (status, theirs) = last_words(Process::start(&reference.join("etcd"), &arguments, temp.path()).output());
+    assert_eq!(status, Some(1));
+    assert!(theirs.contains(text), "{flags:?}: {theirs}");
+}
+
 #[test]
-fn a_cluster_of_several_is_refused() {
+fn flags_that_found_no_cluster_are_refused_in_the_words_of_etcd() {
+    for (flags, text) in [
+        (
+            &["--name=c", "--initial-cluster=a=http://127.0.0.1:1,b=http://127.0.0.1:2"][..],
+            "couldn't find local name \"c\" in the initial cluster configuration",
+        ),
+        (
+            &["--name=a", "--initial-cluster=a=http://127.0.0.1:1,b=http://127.0.0.1:2"],
+            "--initial-cluster has a=http://127.0.0.1:1 but missing from --initial-advertise-peer-urls=http://localhost:2380",
+        ),
+        (
+            &["--initial-cluster=default=http://localhost:2380,b=http://localhost:2380"],
+            "initial cluster b=http://localhost:2380,default=http://localhost:2380 has duplicate url",
+        ),
+        (
+            &["--initial-cluster-state=existing", "--initial-cluster=default=http://127.0.0.1:1,b=http://127.0.0.1:2"],
+            "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs",
+        ),
+        (
+            &["--initial-cluster-state=existing"],
+            "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs",
+        ),
+    ] {
+        refused_like_etcd(flags, text);
+    }
+}
+
+/// Starts a new member that asks `other`, which is a cluster of its own, and must refuse to begin.
+fn refused_beside(other: &Server, name: &str, cluster: &str, flags: &[&str]) -> String {
+    let temp = tempfile::tempdir().unwrap();
+    let mut all = anywhere(&temp.path().join("data"));
+    all.push(format!("--name={name}"));
+    all.push(format!("--initial-cluster={}", cluster.replace("OTHER", other.peer_address())));
+    all.extend(flags.iter().copied().map(String::from));
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let (status, error) = last_words(run(&all));
+    assert_eq!(status, Some(1));
+    // It may try again, as the same or as another.
+    assert!(!temp.path().join("data/member/state.redb").exists());
+    error
+}
+
+#[test]
+fn a_member_that_was_started_before_does_not_found_its_cluster_again() {
+    let server = Server::start(&Options::default());
+    let error = refused_beside(&server, "default", "default=http://localhost:2380,other=http://OTHER", &[]);
+    assert!(error.starts_with("member 8e9e05c52164694d has already been bootstrapped"), "{error}");
+}
+
+#[test]
+fn a_member_does_not_join_a_cluster_that_does_not_know_it() {
+    let server = Server::start(&Options::default());
+    let join = &["--initial-cluster-state=existing"];
+    let error = refused_beside(&server, "b", "a=http://OTHER,b=http://127.0.0.1:1", join);
+    assert!(error.starts_with("error validating peerURLs ") && error.ends_with(": member count is unequal"), "{error}");
+}
+
+#[test]
+fn a_member_of_lodemark_does_not_join_a_cluster_of_etcd() {
+    let Some(reference) = reference() else { return };
+    let mut etcd = Etcd::start(&reference, &[]);
+    let peers = crate::harness::address(&etcd.process().wait_for_line("serving peer traffic", 0));
     let temp = tempfile::tempdir().unwrap();
     let mut flags = anywhere(&temp.path().join("data"));
-    flags.push("--initial-cluster=default=http://localhost:2380,b=http://localhost:2381".into());
+    flags.push(format!("--initial-cluster=default=http://localhost:2380,other=http://{peers}"));
+    flags.push("--initial-cluster-state=existing".into());
     let said = refused(&flags);
-    assert!(said.contains("this version of Lodemark runs clusters of one"), "{said}");
+    assert!(said.contains("run etcd: Lodemark cannot be a member of their cluster"), "{said}");
+}
+
+#[test]
+fn a_member_that_waits_for_answers_ends_at_sigterm() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let temp = tempfile::tempdir().unwrap();
+    let mut flags = anywhere(&temp.path().join("data"));
+    flags.push(format!("--initial-cluster=default=http://localhost:2380,b=http://{}", silent.local_addr().unwrap()));
+    flags.push("--initial-cluster-state=existing".into());
+    let arguments: Vec<OsString> = flags.iter().map(OsString::from).collect();
+    let mut process = Server::run(&arguments, temp.path());
+    process.wait_for_line("starting an etcd server", 0);
+    let _asked = silent.accept().unwrap();
+    process.terminate();
+    assert_eq!(process.wait().code(), Some(0));
 }
 
 #[test]
@@ -130,7 +236,26 @@ fn help_explains_every_flag() {
         "initial-cluster",
         "initial-cluster-state",
         "initial-cluster-token",
+        "strict-reconfig-check",
+        "max-learners",
+        "force-new-cluster",
+        "peer-cert-file",
+        "peer-key-file",
+        "peer-client-cert-file",
+        "peer-client-key-file",
+        "peer-trusted-ca-file",
+        "peer-client-cert-auth",
+        "peer-cert-allowed-cn",
+        "peer-cert-allowed-hostname",
+        "peer-crl-file",
+        "peer-skip-client-san-verification",
+        "peer-auto-tls",
+        "self-signed-cert-validity",
+        "heartbeat-interval",
+        "election-timeout",
+        "pre-vote",
         "snapshot-count",
+        "snapshot-catchup-entries",
         "log-level",
         "version",
         "help",

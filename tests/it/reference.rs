@@ -238,7 +238,16 @@ fn command_json(command: &Command) -> Option<(&'static str, Value)> {
             ("lease/grant", json!({ "ID": grant.id.0.to_string(), "TTL": grant.ttl.to_string() }))
         }
         Command::LeaseRevoke(revoke) => ("lease/revoke", json!({ "ID": revoke.id.0.to_string() })),
-        Command::LeaseExpire(_) | Command::MemberSet(_) => return None,
+        Command::LeaseExpire(_)
+        | Command::LeaseCheckpoint(_)
+        | Command::MemberSet(_)
+        | Command::MembersFound(_)
+        | Command::MemberAdd(_)
+        | Command::MemberRemove(_)
+        | Command::MemberUpdate(_)
+        | Command::MemberPromote(_)
+        | Command::MembersReduce(_)
+        | Command::MemberAttributes(_) => return None,
     })
 }
 
@@ -344,7 +353,16 @@ fn reply_of(command: &Command, json: &Value) -> Reply {
             Reply::LeaseGrant(GrantReply { revision, id: LeaseId(number(&json["ID"])), ttl: number(&json["TTL"]) })
         }
         Command::LeaseRevoke(_) => Reply::LeaseRevoke { revision },
-        Command::LeaseExpire(_) | Command::MemberSet(_) => Reply::Done { revision },
+        Command::LeaseExpire(_)
+        | Command::LeaseCheckpoint(_)
+        | Command::MemberSet(_)
+        | Command::MembersFound(_)
+        | Command::MemberAdd(_)
+        | Command::MemberRemove(_)
+        | Command::MemberUpdate(_)
+        | Command::MemberPromote(_)
+        | Command::MembersReduce(_)
+        | Command::MemberAttributes(_) => Reply::Done { revision },
     }
 }
 
@@ -411,6 +429,12 @@ fn text(rejection: &Rejection) -> &'static str {
         Rejection::LeaseTtlTooLarge => "etcdserver: too large lease TTL",
         Rejection::Compacted { .. } => "etcdserver: mvcc: required revision has been compacted",
         Rejection::FutureRevision { .. } => "etcdserver: mvcc: required revision is a future revision",
+        Rejection::MemberNotFound
+        | Rejection::MemberRemoved
+        | Rejection::MemberExists
+        | Rejection::PeerUrlExists
+        | Rejection::MemberNotLearner
+        | Rejection::TooManyLearners => unreachable!("no command about members is sent"),
     }
 }
 

@@ -4,11 +4,10 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use lodemark::env::{Random, SeededRandom};
 
-use crate::harness::{Member, Program, Site, has_program, number, seed, skip};
+use crate::harness::{Member, Program, Site, can_trace, number, seed, skip};
 use crate::ledger::Load;
 
 /// Puts whose calls are looked at, one at a time.
@@ -37,12 +36,6 @@ async fn a_real_etcd_passes_the_same_checks() {
     let Some(etcd) = Program::etcd() else { return };
     sync_comes_first(etcd.clone()).await;
     failed_syncs(&etcd, number("LODEMARK_SYNC_FAILURES", FAILURES)).await;
-}
-
-fn can_trace() -> bool {
-    let mut strace = Command::new("strace");
-    strace.args(["-o", "/dev/null", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
-    has_program("strace") && strace.status().is_ok_and(|status| status.success())
 }
 
 /// The tracer runs beside the server, which keeps its own process id.

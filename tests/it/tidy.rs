@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("env", &["model"]),
+    ("net", &["env", "model"]),
     ("wal", &["env", "model"]),
     ("storage", &["env", "model"]),
     ("mvcc", &["storage", "wal", "env", "model"]),
@@ -14,12 +15,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("watch", &["mvcc", "storage", "wal", "env", "model"]),
     ("machine", &["mvcc", "lease", "watch", "storage", "wal", "env", "model"]),
     ("proto", &["model"]),
-    ("raft", &["proto", "machine", "mvcc", "lease", "watch", "storage", "wal", "env", "model"]),
-    ("node", &["raft", "machine", "mvcc", "lease", "watch", "storage", "wal", "env", "model"]),
+    ("peer", &["proto", "net", "env", "model"]),
+    ("raft", &["peer", "proto", "machine", "mvcc", "lease", "watch", "storage", "wal", "env", "model"]),
+    ("node", &["peer", "raft", "machine", "mvcc", "lease", "watch", "storage", "wal", "env", "model"]),
     ("api/grpc", &["api", "proto", "node", "model", "env"]),
-    ("api", &["node", "model", "env"]),
+    ("api", &["node", "net", "model", "env"]),
     ("config", &["env", "model"]),
-    ("server", &["api", "config", "telemetry", "node", "model", "env"]),
+    ("server", &["api", "peer", "config", "telemetry", "node", "net", "model", "env"]),
 ];
 
 /// Crates that only some folders may name.
@@ -27,12 +29,17 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("openraft", &["raft"]),
     ("openraft_rt_tokio", &["raft"]),
     ("redb", &["storage"]),
-    ("tonic", &["api", "proto"]),
-    ("tokio", &["raft", "node", "api", "server", "main.rs"]),
-    ("h2", &["api"]),
-    ("hyper", &["api"]),
-    ("axum", &["api"]),
-    ("prost", &["proto", "raft", "api/grpc"]),
+    ("tonic", &["api", "peer", "proto"]),
+    ("tokio", &["net", "peer", "raft", "node", "api", "server", "main.rs"]),
+    ("h2", &["api", "peer"]),
+    ("hyper", &["api", "peer", "server"]),
+    ("axum", &["api", "peer"]),
+    ("rustls", &["net"]),
+    ("tokio_rustls", &["net"]),
+    ("rcgen", &["net"]),
+    ("x509_parser", &["net"]),
+    ("dns_lookup", &["net"]),
+    ("prost", &["proto", "peer", "raft", "api/grpc"]),
 ];
 
 #[test]

@@ -5,21 +5,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tower::Service;
 
 use super::Shared;
 use super::body::{Incoming, SendError, ok_trailers, send_body, send_data};
-use crate::api::grpc::status;
+use crate::api::grpc::{guard, status};
 
 /// What a call may still take when the server stops.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
 /// Answers one call by the service that it names, within its deadline.
 pub(super) async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, shared: Shared) {
-    let deadline = deadline(request.headers());
+    let deadline = guard::deadline(request.headers());
     let answer = answer(request, &mut respond, shared);
     let sent = match deadline {
         None => answer.await,
@@ -107,47 +107,4 @@ pub(super) fn head() -> Response<()> {
     let grpc = http::HeaderValue::from_static("application/grpc");
     head.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
     head
-}
-
-/// How long the client waits, if it says so. A value that is no timeout counts as none.
-///
-/// Source: gRPC over HTTP/2, `grpc-timeout`: at most eight digits and a unit.
-fn deadline(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 {
-        return None;
-    }
-    let count: u64 = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(count * 3600)),
-        "M" => Some(Duration::from_secs(count * 60)),
-        "S" => Some(Duration::from_secs(count)),
-        "m" => Some(Duration::from_millis(count)),
-        "u" => Some(Duration::from_micros(count)),
-        "n" => Some(Duration::from_nanos(count)),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn deadline_of(value: &'static str) -> Option<Duration> {
-        let mut headers = HeaderMap::new();
-        headers.insert("grpc-timeout", http::HeaderValue::from_static(value));
-        deadline(&headers)
-    }
-
-    #[test]
-    fn timeouts_have_digits_and_a_unit() {
-        assert_eq!(deadline_of("5S"), Some(Duration::from_secs(5)));
-        assert_eq!(deadline_of("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
-        assert_eq!(deadline_of("250m"), Some(Duration::from_millis(250)));
-        for odd in ["", "S", "5", "123456789S", "-1S", "5x", "five S"] {
-            assert_eq!(deadline_of(odd), None, "{odd:?}");
-        }
-        assert_eq!(deadline(&HeaderMap::new()), None);
-    }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 
-use super::{Ended, Io, Shared};
+use super::{Ended, Shared};
+use crate::net::Io;
 
 /// How long a request's head may take to come.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);

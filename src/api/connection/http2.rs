@@ -18,10 +18,11 @@ use tonic::Status;
 use super::body::ok_trailers;
 use super::coalesced::Coalesced;
 use super::keepalive::Keepalive;
-use super::{Ended, Io, Shared, call};
+use super::{Ended, Shared, call};
 use crate::api::MESSAGE_BYTES_SPARE;
 use crate::api::grpc::hot::{self, Answer, Hot};
 use crate::api::grpc::{PREFIX_BYTES, guard, status};
+use crate::net::Io;
 use crate::node::{Completions, Outcome};
 
 /// Streams of one connection at a time, whatever the flag says.

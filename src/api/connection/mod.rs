@@ -19,29 +19,20 @@ mod coalesced;
 mod http1;
 mod http2;
 mod keepalive;
-mod rewound;
 
-use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::rewound::Rewound;
 use super::grpc::{self, Api};
-use super::{Listener, http};
+use super::http;
+use crate::net::{Io, Listener, Protocol, first_bytes};
 
 /// How long a connection may take to show what it speaks.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long accepting pauses when the system is out of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What an HTTP/2 connection begins with; four bytes tell it from every method of HTTP/1.1.
-const PREFACE_START: &[u8] = b"PRI ";
-
-/// A socket of any kind.
-trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for T {}
 
 /// What all connections of a listener share.
 #[derive(Clone)]
@@ -60,9 +51,8 @@ pub(super) async fn serve(listener: Listener, api: Api, stop: CancellationToken,
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = accept(&listener) => match accepted {
-                Ok(Accepted::Tcp(socket)) => drop(connections.spawn(connect(socket, shared.clone()))),
-                Ok(Accepted::Unix(socket)) => drop(connections.spawn(connect(socket, shared.clone()))),
+            accepted = listener.accept() => match accepted {
+                Ok(socket) => drop(connections.spawn(connect(socket, shared.clone()))),
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -77,23 +67,6 @@ pub(super) async fn serve(listener: Listener, api: Api, stop: CancellationToken,
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(drain, drained).await.is_err() {
         connections.shutdown().await;
-    }
-}
-
-enum Accepted {
-    Tcp(tokio::net::TcpStream),
-    Unix(tokio::net::UnixStream),
-}
-
-async fn accept(listener: &Listener) -> io::Result<Accepted> {
-    match listener {
-        Listener::Tcp(listener) => {
-            let (socket, _) = listener.accept().await?;
-            // Small answers must not wait for company; an error only means that they may.
-            let _ = socket.set_nodelay(true);
-            Ok(Accepted::Tcp(socket))
-        }
-        Listener::Unix(listener) => listener.accept().await.map(|(socket, _)| Accepted::Unix(socket)),
     }
 }
 
@@ -112,21 +85,3 @@ async fn connect(socket: impl Io, shared: Shared) {
 
 /// Why a connection ended, if not in order.
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
-
-enum Protocol {
-    Http1,
-    Http2,
-}
-
-/// Reads until the bytes tell what the client speaks; gives them back with the socket.
-async fn first_bytes<T: Io>(mut io: T) -> io::Result<(Protocol, Rewound<T>)> {
-    let mut read = Vec::with_capacity(PREFACE_START.len());
-    while read.len() < PREFACE_START.len() && PREFACE_START.starts_with(&read) {
-        let mut rest = (&mut io).take((PREFACE_START.len() - read.len()) as u64);
-        if rest.read_buf(&mut read).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    let protocol = if read == PREFACE_START { Protocol::Http2 } else { Protocol::Http1 };
-    Ok((protocol, Rewound::new(read, io)))
-}

@@ -21,9 +21,8 @@ const RANGE: &str = "/etcdserverpb.KV/Range";
 const ANSWERED_BY_LEARNERS: [&str; 3] =
     [RANGE, "/etcdserverpb.Maintenance/Status", "/etcdserverpb.Maintenance/Snapshot"];
 
-/// How often a stream that needs a leader looks for one; etcd's default election timeout.
-const LEADER_LOOK_PERIOD: Duration = Duration::from_secs(1);
-/// Looks in a row without a leader that end such a stream. Source: etcd, `maxNoLeaderCnt`.
+/// Looks in a row without a leader that end a stream which needs one; there is one in each election timeout. Source: etcd,
+/// `maxNoLeaderCnt`.
 const LEADERLESS_LOOKS_MAX: u32 = 3;
 
 /// Lets a call in, or refuses it: first what a member without a vote does not answer, then metadata that is no text, then
@@ -70,8 +69,29 @@ pub(crate) async fn stream_end(node: Node, headers: &HeaderMap) -> Status {
 async fn leader_loss(node: &Node) {
     let mut leaderless_looks = 0;
     while leaderless_looks < LEADERLESS_LOOKS_MAX {
-        tokio::time::sleep(LEADER_LOOK_PERIOD).await;
+        tokio::time::sleep(node.election_timeout()).await;
         leaderless_looks = if node.has_leader() { 0 } else { leaderless_looks + 1 };
+    }
+}
+
+/// How long the client waits, if it says so. A value that is no timeout counts as none.
+///
+/// Source: gRPC over HTTP/2, `grpc-timeout`: at most eight digits and a unit.
+pub(crate) fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
     }
 }
 
@@ -111,5 +131,22 @@ mod tests {
         node.stop().await;
         let end = end.await.unwrap();
         assert_eq!((end.code(), end.message()), (Code::Unavailable, "etcdserver: server stopped"));
+    }
+
+    fn deadline_of(value: &'static str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", http::HeaderValue::from_static(value));
+        deadline(&headers)
+    }
+
+    #[test]
+    fn timeouts_have_digits_and_a_unit() {
+        assert_eq!(deadline_of("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(deadline_of("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(deadline_of("250m"), Some(Duration::from_millis(250)));
+        for odd in ["", "S", "5", "123456789S", "-1S", "5x", "five S"] {
+            assert_eq!(deadline_of(odd), None, "{odd:?}");
+        }
+        assert_eq!(deadline(&HeaderMap::new()), None);
     }
 }

@@ -1,16 +1,21 @@
 //! Maintenance: how this member does.
 
+use std::time::Duration;
+
 use futures_util::stream;
 use tonic::{Request, Response, Status};
 
-use super::{Api, encode, status};
+use super::{Api, encode, guard, status};
 use crate::api::{ETCD_VERSION, STORAGE_VERSION};
+use crate::model::{MemberId, Revision};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 use crate::proto::etcdserverpb::maintenance_server::Maintenance;
 
 /// What a member without a setting of its own says its space is, in bytes: etcd's default.
 const QUOTA_BYTES: i64 = 2 * 1024 * 1024 * 1024;
+/// How long before the client gives up it is told that the lead was not handed over: a little later nobody would listen.
+const ANSWER_AHEAD: Duration = Duration::from_millis(10);
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -62,11 +67,21 @@ impl Maintenance for MaintenanceService {
     }
 
     async fn hash(&self, _: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
-        Err(status::not_yet("Hash"))
+        let node = &self.0.node;
+        let (hash, revision) = node.hash().await.map_err(|error| status::of(&error))?;
+        Ok(Response::new(pb::HashResponse { header: Some(encode::header(node.header(), revision)), hash }))
     }
 
-    async fn hash_kv(&self, _: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
-        Err(status::not_yet("HashKV"))
+    async fn hash_kv(&self, request: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
+        let node = &self.0.node;
+        let at = Revision(request.into_inner().revision);
+        let found = node.hash_kv(at).await.map_err(|error| status::of(&error))?;
+        Ok(Response::new(pb::HashKvResponse {
+            header: Some(encode::header(node.header(), found.revision)),
+            hash: found.hash,
+            compact_revision: found.compacted.0,
+            hash_revision: found.at.0,
+        }))
     }
 
     type SnapshotStream = stream::Empty<Result<pb::SnapshotResponse, Status>>;
@@ -75,8 +90,21 @@ impl Maintenance for MaintenanceService {
         Err(status::not_yet("Snapshot"))
     }
 
-    async fn move_leader(&self, _: Request<pb::MoveLeaderRequest>) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        Err(status::not_yet("MoveLeader"))
+    /// Waits as long as the client does; a client that sets no limit waits until the member leads.
+    async fn move_leader(
+        &self,
+        request: Request<pb::MoveLeaderRequest>,
+    ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        let deadline = guard::deadline(&request.metadata().clone().into_headers());
+        let moving = self.0.node.move_leader(MemberId(request.into_inner().target_id));
+        let moved = match deadline {
+            None => moving.await,
+            Some(deadline) => tokio::time::timeout(deadline.saturating_sub(ANSWER_AHEAD), moving)
+                .await
+                .map_err(|_| status::TRANSFER_TIMEOUT)?,
+        };
+        moved.map_err(|error| status::of(&error))?;
+        Ok(Response::new(pb::MoveLeaderResponse { header: None }))
     }
 
     async fn downgrade(&self, _: Request<pb::DowngradeRequest>) -> Result<Response<pb::DowngradeResponse>, Status> {
@@ -90,6 +118,8 @@ mod tests {
 
     use super::*;
     use crate::api::grpc::testing::started;
+    use crate::model::{Command, Compact, LeaseId, Put};
+    use crate::node::Proposal;
 
     #[tokio::test]
     async fn status_is_complete() {
@@ -103,6 +133,58 @@ mod tests {
         assert_eq!(found.downgrade_info, Some(pb::DowngradeInfo::default()));
         assert!(found.raft_applied_index > 0 && found.raft_applied_index <= found.raft_index);
         assert!(found.db_size > 0);
+        maintenance.0.node.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_key_space_is_hashed_at_a_revision() {
+        let maintenance = MaintenanceService(started().await);
+        let hash_kv = |revision| maintenance.hash_kv(Request::new(pb::HashKvRequest { revision }));
+        let put = Put { key: "a".into(), value: "1".into(), ..Put::default() };
+        maintenance.0.node.propose(Proposal::from(&Command::Put(put))).await.unwrap();
+        // As etcd 3.7.1 has it.
+        for (asked, hashed, hash) in [(0, 2, 2_587_454_935), (2, 2, 2_587_454_935), (1, 1, 1_084_519_789)] {
+            let found = hash_kv(asked).await.unwrap().into_inner();
+            assert_eq!((found.hash, found.hash_revision, found.compact_revision), (hash, hashed, -1));
+            assert_eq!(found.header.unwrap().revision, 2);
+        }
+        let future = hash_kv(3).await.unwrap_err();
+        assert_eq!(future.message(), "etcdserver: mvcc: required revision is a future revision");
+        maintenance.0.node.compact(Compact { revision: Revision(2), physical: true }).await.unwrap();
+        assert_eq!(hash_kv(0).await.unwrap().into_inner().compact_revision, 2);
+        let compacted = hash_kv(1).await.unwrap_err();
+        assert_eq!(compacted.code(), Code::OutOfRange);
+        assert_eq!(compacted.message(), "etcdserver: mvcc: required revision has been compacted");
+
+        let hash = async || maintenance.hash(Request::new(pb::HashRequest {})).await.unwrap().into_inner();
+        let before = hash().await;
+        assert_eq!((before.hash, before.header.unwrap().revision), (hash().await.hash, 2));
+        maintenance.0.node.lease_grant(LeaseId(1), 60).await.unwrap();
+        assert_ne!(hash().await.hash, before.hash);
+        maintenance.0.node.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_lead_goes_only_to_a_voter() {
+        let maintenance = MaintenanceService(started().await);
+        let move_to = |target_id, timeout: &'static str| {
+            let mut request = Request::new(pb::MoveLeaderRequest { target_id });
+            request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
+            maintenance.move_leader(request)
+        };
+        assert_eq!(move_to(2, "5S").await.unwrap().into_inner(), pb::MoveLeaderResponse { header: None });
+        let (learner, _) = maintenance.0.node.member_add(vec!["http://a:1".into()], true).await.unwrap();
+        for target in [5, learner.id.0] {
+            let status = move_to(target, "5S").await.unwrap_err();
+            assert_eq!(status.code(), Code::FailedPrecondition);
+            assert_eq!(status.message(), "etcdserver: bad leader transferee");
+        }
+        // A voter that has not started cannot take over. Until it can, this member leads on.
+        let (voter, _) = maintenance.0.node.member_add(vec!["http://b:1".into()], false).await.unwrap();
+        let status = move_to(voter.id.0, "100m").await.unwrap_err();
+        assert_eq!(status.code(), Code::Unknown);
+        assert_eq!(status.message(), "etcdserver: request timed out, leader transfer took too long");
+        maintenance.0.node.lease_grant(LeaseId(1), 60).await.unwrap();
         maintenance.0.node.stop().await;
     }
 

@@ -18,6 +18,7 @@ mod lease;
 mod lock;
 mod maintenance;
 mod message_limit;
+mod peer_urls;
 mod routes;
 pub(crate) mod status;
 #[cfg(test)]

@@ -49,6 +49,11 @@ pub(crate) const NOT_SUPPORTED_FOR_LEARNER: Row =
 pub(crate) const AUTH_NOT_ENABLED: Row = row(Code::FailedPrecondition, "etcdserver: authentication is not enabled");
 /// An action that has no meaning.
 pub(crate) const UNKNOWN_ACTION: Row = row(Code::Unknown, "etcdserver: unknown method");
+/// A new member cannot be reached at such URLs.
+pub(crate) const MEMBER_BAD_URLS: Row = row(Code::InvalidArgument, "etcdserver: given member URLs are invalid");
+/// The client's time was over before the other member led.
+pub(crate) const TRANSFER_TIMEOUT: Row =
+    row(Code::Unknown, "etcdserver: request timed out, leader transfer took too long");
 /// The health of a service that is not there.
 pub(crate) const UNKNOWN_SERVICE: Row = row(Code::NotFound, "unknown service");
 
@@ -63,8 +68,27 @@ const FUTURE_REVISION: Row = row(Code::OutOfRange, "etcdserver: mvcc: required r
 const LEASE_NOT_FOUND: Row = row(Code::NotFound, "etcdserver: requested lease not found");
 const LEASE_EXISTS: Row = row(Code::FailedPrecondition, "etcdserver: lease already exists");
 const LEASE_TTL_TOO_LARGE: Row = row(Code::OutOfRange, "etcdserver: too large lease TTL");
+const MEMBER_NOT_FOUND: Row = row(Code::NotFound, "etcdserver: member not found");
+const MEMBER_EXISTS: Row = row(Code::FailedPrecondition, "etcdserver: member ID already exist");
+const PEER_URL_EXISTS: Row = row(Code::FailedPrecondition, "etcdserver: Peer URLs already exists");
+const MEMBER_NOT_LEARNER: Row = row(Code::FailedPrecondition, "etcdserver: can only promote a learner member");
+const LEARNER_NOT_READY: Row =
+    row(Code::FailedPrecondition, "etcdserver: can only promote a learner member which is in sync with leader");
+const TOO_MANY_LEARNERS: Row = row(Code::FailedPrecondition, "etcdserver: too many learner members in cluster");
+/// Documented as `FailedPrecondition`.
+const NOT_ENOUGH_STARTED: Row =
+    row(Code::Unknown, "etcdserver: re-configuration failed due to not enough started members");
+const UNHEALTHY: Row = row(Code::Unavailable, "etcdserver: unhealthy cluster");
+const NOT_LEADER: Row = row(Code::FailedPrecondition, "etcdserver: not leader");
+const BAD_TRANSFEREE: Row = row(Code::FailedPrecondition, "etcdserver: bad leader transferee");
 const LEADER_CHANGED: Row = row(Code::Unavailable, "etcdserver: leader changed");
 const TIMEOUT: Row = row(Code::Unavailable, "etcdserver: request timed out");
+const TIMEOUT_LEADER_FAILED: Row =
+    row(Code::Unavailable, "etcdserver: request timed out, possibly due to previous leader failure");
+const TIMEOUT_CONNECTION_LOST: Row =
+    row(Code::Unavailable, "etcdserver: request timed out, possibly due to connection lost");
+/// etcd waits with its own deadline for Raft to take the command, and sends what that says.
+const NOT_PROPOSED: Row = row(Code::DeadlineExceeded, "context deadline exceeded");
 const REQUEST_TOO_LARGE: Row = row(Code::InvalidArgument, "etcdserver: request is too large");
 /// Documented as `ResourceExhausted`.
 pub(crate) const TOO_MANY_REQUESTS: Row = row(Code::Unknown, "etcdserver: too many requests");
@@ -77,9 +101,17 @@ pub(crate) fn of(error: &NodeError) -> Status {
         NodeError::Rejected(rejection) => of_rejection(rejection),
         NodeError::Compacted { .. } => COMPACTED,
         NodeError::FutureRevision { .. } => FUTURE_REVISION,
+        NodeError::NotEnoughStarted => NOT_ENOUGH_STARTED,
+        NodeError::Unhealthy => UNHEALTHY,
+        NodeError::LearnerNotReady => LEARNER_NOT_READY,
+        NodeError::NotLeader => NOT_LEADER,
+        NodeError::BadTransferee => BAD_TRANSFEREE,
         NodeError::NoLeader => NO_LEADER,
         NodeError::LeaderChanged => LEADER_CHANGED,
         NodeError::Timeout => TIMEOUT,
+        NodeError::TimeoutLeaderFailed => TIMEOUT_LEADER_FAILED,
+        NodeError::TimeoutConnectionLost => TIMEOUT_CONNECTION_LOST,
+        NodeError::NotProposed => NOT_PROPOSED,
         NodeError::RequestTooLarge => REQUEST_TOO_LARGE,
         NodeError::TooManyRequests => TOO_MANY_REQUESTS,
         NodeError::Stopped => STOPPED,
@@ -97,6 +129,12 @@ fn of_rejection(rejection: &Rejection) -> Row {
         Rejection::LeaseTtlTooLarge => LEASE_TTL_TOO_LARGE,
         Rejection::Compacted { .. } => COMPACTED,
         Rejection::FutureRevision { .. } => FUTURE_REVISION,
+        // What was removed is as if it had never been.
+        Rejection::MemberNotFound | Rejection::MemberRemoved => MEMBER_NOT_FOUND,
+        Rejection::MemberExists => MEMBER_EXISTS,
+        Rejection::PeerUrlExists => PEER_URL_EXISTS,
+        Rejection::MemberNotLearner => MEMBER_NOT_LEARNER,
+        Rejection::TooManyLearners => TOO_MANY_LEARNERS,
     }
 }
 
@@ -187,6 +225,41 @@ mod tests {
                 Code::OutOfRange,
                 "etcdserver: mvcc: required revision is a future revision",
             ),
+            (NodeError::Rejected(Rejection::MemberNotFound), Code::NotFound, "etcdserver: member not found"),
+            (NodeError::Rejected(Rejection::MemberRemoved), Code::NotFound, "etcdserver: member not found"),
+            (
+                NodeError::Rejected(Rejection::MemberExists),
+                Code::FailedPrecondition,
+                "etcdserver: member ID already exist",
+            ),
+            (
+                NodeError::Rejected(Rejection::PeerUrlExists),
+                Code::FailedPrecondition,
+                "etcdserver: Peer URLs already exists",
+            ),
+            (
+                NodeError::Rejected(Rejection::MemberNotLearner),
+                Code::FailedPrecondition,
+                "etcdserver: can only promote a learner member",
+            ),
+            (
+                NodeError::Rejected(Rejection::TooManyLearners),
+                Code::FailedPrecondition,
+                "etcdserver: too many learner members in cluster",
+            ),
+            (
+                NodeError::LearnerNotReady,
+                Code::FailedPrecondition,
+                "etcdserver: can only promote a learner member which is in sync with leader",
+            ),
+            (
+                NodeError::NotEnoughStarted,
+                Code::Unknown,
+                "etcdserver: re-configuration failed due to not enough started members",
+            ),
+            (NodeError::Unhealthy, Code::Unavailable, "etcdserver: unhealthy cluster"),
+            (NodeError::NotLeader, Code::FailedPrecondition, "etcdserver: not leader"),
+            (NodeError::BadTransferee, Code::FailedPrecondition, "etcdserver: bad leader transferee"),
             (NodeError::NoLeader, Code::Unavailable, "etcdserver: no leader"),
             (NodeError::LeaderChanged, Code::Unavailable, "etcdserver: leader changed"),
             (NodeError::Timeout, Code::Unavailable, "etcdserver: request timed out"),
@@ -216,6 +289,8 @@ mod tests {
             (NO_LEADER, Code::Unavailable, "etcdserver: no leader"),
             (STOPPED, Code::Unavailable, "etcdserver: server stopped"),
             (UNKNOWN_ACTION, Code::Unknown, "etcdserver: unknown method"),
+            (MEMBER_BAD_URLS, Code::InvalidArgument, "etcdserver: given member URLs are invalid"),
+            (TRANSFER_TIMEOUT, Code::Unknown, "etcdserver: request timed out, leader transfer took too long"),
             (UNKNOWN_SERVICE, Code::NotFound, "unknown service"),
         ];
         for (row, code, text) in table {

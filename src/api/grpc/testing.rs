@@ -7,7 +7,7 @@ use super::Api;
 use crate::api::Limits;
 use crate::env::{Clock, ManualClock, SeededRandom, SimDisk, SystemClock};
 use crate::model::{ClusterId, MemberId};
-use crate::node::{Node, NodeOptions};
+use crate::node::{Identity, Node, NodeOptions};
 
 /// Longer than anything in a test takes that does not hang.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,22 +29,13 @@ pub(super) async fn started() -> Api {
 }
 
 async fn start(clock: Arc<dyn Clock>, cluster: ClusterId, member: MemberId) -> Api {
+    let identity = Identity { cluster, member };
+    let (disk, random) = (Arc::new(SimDisk::new()), Arc::new(SeededRandom::new(1)));
     let options = NodeOptions {
-        disk: Arc::new(SimDisk::new()),
-        clock,
-        random: Arc::new(SeededRandom::new(1)),
-        cluster,
-        member,
         name: "test".into(),
-        peer_urls: vec!["http://localhost:2380".into()],
-        client_urls: vec!["http://localhost:2379".into()],
-        heartbeat: Duration::from_millis(100),
-        election_timeout: Duration::from_secs(1),
-        snapshot_entries: 10_000,
-        catchup_entries: 5_000,
         request_bytes_max: LIMITS.request_bytes_max,
-        watch_progress_interval: Duration::from_secs(600),
         segment_bytes: 1024 * 1024,
+        ..NodeOptions::new(disk, clock, random, identity)
     };
     let node = Node::start(options.clone()).await.expect("the node starts");
     node.ready(&options).await.expect("the node leads");

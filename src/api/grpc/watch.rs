@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::encode::header;
-use super::{Api, status};
+use super::{Api, guard, status};
 use crate::api::MESSAGE_BYTES_SPARE;
 use crate::model::{KeyRange, Revision, WatchId};
 use crate::node::{Node, NodeError, WatchRefusal, WatchSpec, WatchStream, WatchUpdate};
@@ -49,13 +49,19 @@ impl Watch for WatchService {
     type WatchStream = Responses;
 
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Responses>, Status> {
-        Ok(Response::new(serve(&self.0, request.into_inner())))
+        let (node, headers) = (self.0.node.clone(), request.metadata().clone().into_headers());
+        let end = async move { guard::stream_end(node, &headers).await };
+        Ok(Response::new(serve(&self.0, request.into_inner(), end)))
     }
 }
 
-/// Answers one call. Dropping the responses ends the call and all its watchers.
-fn serve(api: &Api, requests: impl Stream<Item = Result<WatchRequest, Status>> + Send + 'static) -> Responses {
-    let session = Session::start(api, requests);
+/// Answers one call, until `end` says why not to any more. Dropping the responses ends the call and all its watchers.
+fn serve(
+    api: &Api,
+    requests: impl Stream<Item = Result<WatchRequest, Status>> + Send + 'static,
+    end: impl Future<Output = Status> + Send + 'static,
+) -> Responses {
+    let session = Session::start(api, requests, end);
     // The session is gone after an error: that is the last thing the client hears.
     Box::pin(stream::unfold(Some(session), |session| async {
         let mut session = session?;
@@ -82,12 +88,13 @@ struct Asked {
 }
 
 /// One client's call: makes messages of what its watchers are told.
-#[derive(Debug)]
 struct Session {
     node: Node,
     call: Arc<Call>,
     /// The task that reads requests, until the client sends no more; ends with the session.
     reader: JoinSet<Result<(), Status>>,
+    /// What ends the call from outside.
+    end: Pin<Box<dyn Future<Output = Status> + Send>>,
     /// Watchers that asked for something.
     asked: HashMap<WatchId, Asked>,
     /// From how many bytes on a message is large.
@@ -97,7 +104,11 @@ struct Session {
 }
 
 impl Session {
-    fn start(api: &Api, requests: impl Stream<Item = Result<WatchRequest, Status>> + Send + 'static) -> Session {
+    fn start(
+        api: &Api,
+        requests: impl Stream<Item = Result<WatchRequest, Status>> + Send + 'static,
+        end: impl Future<Output = Status> + Send + 'static,
+    ) -> Session {
         let call = Arc::new(Call { stream: api.node.watch(), creating: Mutex::default() });
         let mut reader = JoinSet::new();
         reader.spawn(read(requests, call.clone()));
@@ -105,6 +116,7 @@ impl Session {
             node: api.node.clone(),
             call,
             reader,
+            end: Box::pin(end),
             asked: HashMap::new(),
             fragment_bytes: api.limits.request_bytes_max + MESSAGE_BYTES_SPARE,
             parts: VecDeque::new(),
@@ -114,7 +126,8 @@ impl Session {
     /// The next message.
     ///
     /// # Errors
-    /// Why the call ends: the node stops, or the client's requests cannot be read any more.
+    /// Why the call ends: the node stops, the leader that the client asked for is lost, or the client's requests cannot
+    /// be read any more.
     async fn next(&mut self) -> Result<WatchResponse, Status> {
         loop {
             if let Some(part) = self.parts.pop_front() {
@@ -131,6 +144,7 @@ impl Session {
                 Some(read) = self.reader.join_next() => {
                     read.map_err(|error| Status::internal(error.to_string()))??;
                 }
+                end = &mut self.end => return Err(end),
             }
         }
     }
@@ -288,7 +302,7 @@ mod tests {
 
         fn of(api: Api) -> Client {
             let (requests, rx) = mpsc::channel(16);
-            let responses = serve(&api, ReceiverStream::new(rx));
+            let responses = serve(&api, ReceiverStream::new(rx), std::future::pending());
             Client { api, requests: Some(requests), responses }
         }
 

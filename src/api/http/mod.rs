@@ -9,12 +9,13 @@
 //! Everything is a GET; anything else is 405 with `Allow`, an unknown path 404. OPTIONS is answered before that, and
 //! every answer allows all origins, as etcd does while `--cors` is left alone.
 //!
-//! Other members have a small set of paths of their own: [`serve_peers`].
+//! Other members have a small set of paths of their own: [`peer_router`].
 //!
 //! Source: etcd, `server/etcdserver/api/etcdhttp`.
 
 mod checks;
 mod health;
+mod member_list;
 mod peer;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,8 @@ use axum::routing::{MethodRouter, any, get};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-pub use self::peer::serve_peers;
+pub use self::member_list::{MemberList, MemberListError};
+pub use self::peer::peer_router;
 use super::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};
 use crate::model::{KeyRange, Range};
 use crate::node::{Node, NodeError};
@@ -125,11 +127,19 @@ fn reason(error: &NodeError) -> String {
         NodeError::NoLeader
         | NodeError::LeaderChanged
         | NodeError::Timeout
+        | NodeError::TimeoutLeaderFailed
+        | NodeError::TimeoutConnectionLost
         | NodeError::TooManyRequests
         | NodeError::Stopped => format!("etcdserver: {error}"),
         NodeError::Rejected(_)
         | NodeError::Compacted { .. }
         | NodeError::FutureRevision { .. }
+        | NodeError::NotEnoughStarted
+        | NodeError::Unhealthy
+        | NodeError::LearnerNotReady
+        | NodeError::NotLeader
+        | NodeError::BadTransferee
+        | NodeError::NotProposed
         | NodeError::RequestTooLarge
         | NodeError::Fault(_) => error.to_string(),
     }

@@ -1,7 +1,6 @@
 //! Statuses, headers and bodies, as curl sees them from etcd 3.7.1.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -9,25 +8,18 @@ use tower::ServiceExt;
 use super::*;
 use crate::env::{ManualClock, SeededRandom, SimDisk};
 use crate::model::{ClusterId, MemberId};
-use crate::node::NodeOptions;
+use crate::node::{Identity, NodeOptions};
 
 async fn node() -> Node {
+    let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
+    let (disk, clock, random) =
+        (Arc::new(SimDisk::new()), Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(1)));
     let options = NodeOptions {
-        disk: Arc::new(SimDisk::new()),
-        clock: Arc::new(ManualClock::default()),
-        random: Arc::new(SeededRandom::new(1)),
-        cluster: ClusterId(1),
-        member: MemberId(1),
         name: "http".into(),
         peer_urls: vec![],
         client_urls: vec![],
-        heartbeat: Duration::from_millis(20),
-        election_timeout: Duration::from_millis(200),
-        snapshot_entries: 1000,
-        catchup_entries: 10,
-        request_bytes_max: 1000,
-        watch_progress_interval: Duration::from_secs(600),
         segment_bytes: 32 * 1024,
+        ..NodeOptions::new(disk, clock, random, identity)
     };
     let node = Node::start(options.clone()).await.unwrap();
     node.ready(&options).await.unwrap();

@@ -14,6 +14,7 @@ use crate::env::Random;
 use crate::machine::Shared;
 use crate::model::{Event, Revision, WatchId};
 use crate::mvcc::Source;
+use crate::node::threads::Threading;
 use crate::storage::Storage;
 use crate::watch::{self, History, Outlet, WatchSpec, Watchers};
 
@@ -35,11 +36,16 @@ const WAKES_LATER_MAX: usize = 1 << 16;
 pub(in crate::node) struct HubOptions {
     progress_interval: Duration,
     random: Arc<dyn Random>,
+    threading: Threading,
 }
 
 impl HubOptions {
-    pub(in crate::node) fn new(progress_interval: Duration, random: Arc<dyn Random>) -> HubOptions {
-        HubOptions { progress_interval: progress_interval.max(PROGRESS_INTERVAL_MIN), random }
+    pub(in crate::node) fn new(
+        progress_interval: Duration,
+        random: Arc<dyn Random>,
+        threading: Threading,
+    ) -> HubOptions {
+        HubOptions { progress_interval: progress_interval.max(PROGRESS_INTERVAL_MIN), random, threading }
     }
 
     /// The interval of one stream.
@@ -139,7 +145,7 @@ impl WatchHub {
             }
             // It may read the disk: not on an async worker.
             let hub = self.clone();
-            let round = tokio::task::spawn_blocking(move || hub.round());
+            let round = self.options.threading.blocking(move || hub.round());
             if round.await.is_err() {
                 tracing::error!("a round of watchers that are behind panicked; all watch streams end");
                 self.close();

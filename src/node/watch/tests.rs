@@ -15,6 +15,7 @@ use super::{HubOptions, WatchHub, WatchSpec, WatchStream, WatchUpdate};
 use crate::env::{Random, SeededRandom, SimDisk};
 use crate::machine::{Effects, Machine, Shared};
 use crate::model::{Command, Compact, Event, KeyRange, LogId, Put, Revision, WatchId};
+use crate::node::threads::Threading;
 use crate::storage::Storage;
 use crate::watch::QUEUE_UPDATES_MAX;
 
@@ -32,7 +33,10 @@ impl World {
     fn new(progress_interval: Duration) -> World {
         let storage = Storage::open(Arc::new(SimDisk::new()), Path::new("state"), 1 << 20).unwrap();
         let shared = Arc::new(Shared { machine: RwLock::new(Machine::new()), storage: ArcSwap::from_pointee(storage) });
-        let hub = WatchHub::new(shared.clone(), HubOptions::new(progress_interval, Arc::new(SeededRandom::new(1))));
+        let hub = WatchHub::new(
+            shared.clone(),
+            HubOptions::new(progress_interval, Arc::new(SeededRandom::new(1)), Threading::Threads),
+        );
         let stop = CancellationToken::new();
         tokio::spawn(hub.clone().run(stop.clone()));
         World { shared, hub, stop }

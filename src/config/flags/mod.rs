@@ -1,0 +1,143 @@
+//! Flags: what there is (`table`), what it means, and where its value goes.
+
+mod still_to_come;
+mod table;
+
+use std::collections::BTreeSet;
+
+pub(super) use self::still_to_come::{is_of_etcd, present_name};
+pub(super) use self::table::ALL;
+use super::peer_tls::PeerTlsSettings;
+use super::url::Url;
+use super::value::SignedDuration;
+use super::{ClusterState, LogLevel};
+
+/// One flag.
+#[derive(Debug)]
+pub(super) struct Flag {
+    /// Without dashes.
+    pub(super) name: &'static str,
+    pub(super) group: Group,
+    /// As it would be written on the command line; read through `kind` like any other value.
+    pub(super) default: &'static str,
+    /// For people who have not used it before: sentences, one a line.
+    pub(super) about: &'static str,
+    pub(super) kind: Kind,
+}
+
+/// Where a flag stands in the help text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    Member,
+    Cluster,
+    Membership,
+    PeerTls,
+    Limits,
+    Timing,
+    Logging,
+    General,
+}
+
+impl Group {
+    /// In the order of the help text, with their headings.
+    pub(super) const ALL: [(Group, &'static str); 8] = [
+        (Group::Member, "Member"),
+        (Group::Cluster, "Cluster (read only when the data folder is new)"),
+        (Group::Membership, "Members"),
+        (Group::PeerTls, "TLS between members"),
+        (Group::Limits, "Limits"),
+        (Group::Timing, "Raft timing and log"),
+        (Group::Logging, "Logging"),
+        (Group::General, "General"),
+    ];
+}
+
+/// What a flag does.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// Takes a value. The error is the reason after `invalid value "x" for flag -y:`.
+    Value(fn(&mut Settings, &str) -> Result<(), String>),
+    /// Is true or false; its name alone means true.
+    Switch(fn(&mut Settings, bool)),
+    /// A switch: tell the version.
+    Version,
+    /// Explain the flags.
+    Help,
+}
+
+/// What was said: the values of all flags, each fine by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// The flags that were on the command line.
+    pub(super) given: BTreeSet<&'static str>,
+    /// The flags that were called by a name that etcd has given up.
+    pub(super) called_formerly: BTreeSet<&'static str>,
+    pub(super) name: String,
+    pub(super) data_dir: String,
+    pub(super) listen_client_urls: Vec<Url>,
+    pub(super) advertise_client_urls: Vec<Url>,
+    pub(super) listen_peer_urls: Vec<Url>,
+    pub(super) advertise_peer_urls: Vec<Url>,
+    pub(super) initial_cluster: String,
+    pub(super) initial_cluster_state: ClusterState,
+    pub(super) initial_cluster_token: String,
+    pub(super) strict_reconfig: bool,
+    pub(super) learners_max: u64,
+    pub(super) force_new_cluster: bool,
+    pub(super) peer_tls: PeerTlsSettings,
+    pub(super) pre_vote: bool,
+    pub(super) snapshot_count: u64,
+    pub(super) snapshot_catchup_entries: u64,
+    pub(super) heartbeat_ms: u64,
+    pub(super) election_ms: u64,
+    pub(super) request_bytes_max: u64,
+    pub(super) txn_ops_max: u64,
+    pub(super) streams_max: u32,
+    pub(super) watch_progress_interval: SignedDuration,
+    pub(super) log_level: LogLevel,
+}
+
+/// The flag of that name.
+pub(super) fn find(name: &str) -> Option<&'static Flag> {
+    ALL.iter().find(|flag| flag.name == name)
+}
+
+pub(super) const NAME: &str = "name";
+pub(super) const DATA_DIR: &str = "data-dir";
+pub(super) const LISTEN_CLIENT_URLS: &str = "listen-client-urls";
+pub(super) const ADVERTISE_CLIENT_URLS: &str = "advertise-client-urls";
+pub(super) const LISTEN_PEER_URLS: &str = "listen-peer-urls";
+pub(super) const ADVERTISE_PEER_URLS: &str = "initial-advertise-peer-urls";
+pub(super) const HEARTBEAT: &str = "heartbeat-interval";
+pub(super) const ELECTION: &str = "election-timeout";
+pub(super) const SELF_SIGNED_VALIDITY: &str = "self-signed-cert-validity";
+pub(super) const WATCH_PROGRESS: &str = "watch-progress-notify-interval";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::value;
+
+    #[test]
+    fn every_default_can_be_read() {
+        let mut settings = Settings::default();
+        for flag in ALL {
+            match flag.kind {
+                Kind::Value(set) => assert_eq!(set(&mut settings, flag.default), Ok(()), "{}", flag.name),
+                Kind::Switch(_) | Kind::Version | Kind::Help => {
+                    assert!(value::switch(flag.default).is_some(), "{}", flag.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_flag_is_here_or_still_to_come_not_both() {
+        let to_come = still_to_come::ALL.iter().copied();
+        let mut names: Vec<&str> = ALL.iter().map(|flag| flag.name).chain(to_come).collect();
+        names.sort_unstable();
+        let before = names.len();
+        names.dedup();
+        assert_eq!(names.len(), before);
+    }
+}

@@ -1,0 +1,101 @@
+//! Flags of etcd that are not there yet: they are told apart from those that nobody knows.
+
+/// What names that etcd has given up began with; the rest is the name of today.
+const FORMER_PREFIX: &str = "experimental-";
+
+/// Takes a name that etcd 3.5 gave to a flag, and gives that of today.
+pub(in crate::config) fn present_name(former: &str) -> Option<&str> {
+    former.strip_prefix(FORMER_PREFIX)
+}
+
+/// Tells whether etcd has a flag that this version does not, under its name of today or the former one.
+pub(in crate::config) fn is_of_etcd(name: &str) -> bool {
+    let today = present_name(name);
+    ALL.contains(&today.unwrap_or(name)) || today.is_some_and(|name| NOW_GATES.contains(&name))
+}
+
+/// Flags of etcd 3.5 which are feature gates today.
+const NOW_GATES: &[&str] =
+    &["compact-hash-check-enabled", "enable-lease-checkpoint", "initial-corrupt-check", "stop-grpc-service-on-defrag"];
+
+/// The flags of etcd 3.7 that are not in the table.
+pub(super) const ALL: &[&str] = &[
+    "auth-token",
+    "auth-token-ttl",
+    "auto-compaction-mode",
+    "auto-compaction-retention",
+    "auto-tls",
+    "backend-batch-interval",
+    "backend-batch-limit",
+    "backend-bbolt-freelist-type",
+    "bcrypt-cost",
+    "bootstrap-defrag-threshold-megabytes",
+    "cert-file",
+    "cipher-suites",
+    "client-cert-allowed-hostname",
+    "client-cert-auth",
+    "client-cert-file",
+    "client-crl-file",
+    "client-key-file",
+    "compact-hash-check-time",
+    "compaction-batch-limit",
+    "compaction-sleep-interval",
+    "config-file",
+    "corrupt-check-time",
+    "cors",
+    "discovery-cacert",
+    "discovery-cert",
+    "discovery-dial-timeout",
+    "discovery-endpoints",
+    "discovery-fallback",
+    "discovery-insecure-skip-tls-verify",
+    "discovery-insecure-transport",
+    "discovery-keepalive-time",
+    "discovery-keepalive-timeout",
+    "discovery-key",
+    "discovery-password",
+    "discovery-request-timeout",
+    "discovery-srv",
+    "discovery-srv-name",
+    "discovery-token",
+    "discovery-user",
+    "distributed-tracing-address",
+    "distributed-tracing-instance-id",
+    "distributed-tracing-sampling-rate",
+    "distributed-tracing-service-name",
+    "downgrade-check-time",
+    "enable-distributed-tracing",
+    "enable-grpc-gateway",
+    "enable-log-rotation",
+    "enable-pprof",
+    "feature-gates",
+    "grpc-keepalive-interval",
+    "grpc-keepalive-min-time",
+    "grpc-keepalive-timeout",
+    "host-whitelist",
+    "initial-election-tick-advance",
+    "key-file",
+    "listen-client-http-urls",
+    "listen-metrics-urls",
+    "log-format",
+    "log-outputs",
+    "log-rotation-config-json",
+    "logger",
+    "max-snapshots",
+    "max-wals",
+    "memory-mlock",
+    "metrics",
+    "quota-backend-bytes",
+    "raft-read-timeout",
+    "raft-write-timeout",
+    "socket-reuse-address",
+    "socket-reuse-port",
+    "tls-max-version",
+    "tls-min-version",
+    "trusted-ca-file",
+    "unsafe-no-fsync",
+    "v2-deprecation",
+    "wal-dir",
+    "warning-apply-duration",
+    "warning-unary-request-duration",
+];

@@ -1,0 +1,368 @@
+//! TLS, with files that may be replaced at any time.
+//!
+//! Certificates, keys, authorities and the list of revoked certificates are read anew for **every handshake**: whoever
+//! replaces a file needs no restart, and a file that cannot be read fails only the handshakes until it can. A handshake
+//! costs more than reading four small files.
+//!
+//! ```text
+//!   accept:   hello ── files ── the certificate of the other side: by whom? allowed? ── revoked? from where? ── stream
+//!   connect:  files ── the certificate of the other side: by whom? for this host? allowed? ── stream
+//! ```
+//!
+//! Without authorities of its own a member trusts those of the system. Sessions are never resumed: each connection passes
+//! all checks.
+//!
+//! Source: etcd, `client/pkg/transport/listener.go` and `listener_tls.go`.
+
+mod files;
+mod names;
+mod presented;
+mod revoked;
+mod self_signed;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, ServerConfig, version};
+use serde::Serialize;
+use tokio::time::timeout;
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
+
+pub use self::files::CertificateFiles;
+use self::presented::Presented;
+pub use self::self_signed::SelfSigned;
+use self::verify::{AnyServer, CheckedClient, CheckedServer, Witness};
+use super::{Protocol, Socket};
+
+/// How long a handshake may take. Source: the handshake's deadline of etcd's listeners.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a listener speaks, what it likes best first.
+const PROTOCOLS: [Protocol; 2] = [Protocol::Http2, Protocol::Http1];
+
+/// What the flags of one kind of URL (those for clients, or those for members) say about TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// What this server shows to those who connect, and to those it connects to unless `client_certificate` is there.
+    pub certificate: Option<CertificateFiles>,
+    /// What it shows to those it connects to.
+    pub client_certificate: Option<CertificateFiles>,
+    /// Make and use a certificate of its own (`auto-tls`). Others are not verified then, for they do the same.
+    pub self_signed: Option<SelfSigned>,
+    /// Who may sign the certificates of others; those of the system if absent. Demands certificates of those who connect.
+    pub trusted_ca_file: Option<PathBuf>,
+    /// Demand certificates of those who connect.
+    pub client_cert_auth: bool,
+    /// Certificates of others must have one of these common names; empty allows all.
+    pub allowed_cn: Vec<String>,
+    /// Certificates of others must be valid for one of these hosts; empty allows all. Not together with `allowed_cn`.
+    pub allowed_hostname: Vec<String>,
+    /// The revoked certificates, in DER.
+    pub crl_file: Option<PathBuf>,
+    /// Whether the certificate of those who connect must be valid for the address that they come from. Members check that,
+    /// listeners for clients do not.
+    pub checks_client_address: bool,
+}
+
+/// TLS on one kind of URL. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tls(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    options: TlsOptions,
+    /// The given one or the self-signed one.
+    certificate: CertificateFiles,
+    provider: Arc<CryptoProvider>,
+}
+
+/// Why TLS cannot be spoken.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// There is no certificate.
+    #[error("a certificate and its key (cert-file, key-file) must both be given")]
+    NoCertificate,
+    /// Names and hosts are allowed.
+    #[error("allowed-cn and allowed-hostname are mutually exclusive (cn={cn:?}, hostname={hostname:?})")]
+    TwoRules {
+        /// The allowed names.
+        cn: Vec<String>,
+        /// The allowed hosts.
+        hostname: Vec<String>,
+    },
+    /// A file cannot be read.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No certificate of an authority of the system was found.
+    #[error("this system has no trusted authorities: give some (trusted-ca-file)")]
+    NoAuthorities,
+    /// The self-signed certificate cannot be made.
+    #[error("cannot make a self-signed certificate: {0}")]
+    SelfSigned(#[from] rcgen::Error),
+    /// What was read does not fit.
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+    /// The authorities are no authorities.
+    #[error(transparent)]
+    Authorities(#[from] rustls::server::VerifierBuilderError),
+}
+
+impl Tls {
+    /// Checks that everything is there; makes a self-signed certificate if one is asked for. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`TlsError`]: what would fail every handshake, so that a start fails instead.
+    pub fn new(options: TlsOptions) -> Result<Tls, TlsError> {
+        if !options.allowed_cn.is_empty() && !options.allowed_hostname.is_empty() {
+            let (cn, hostname) = (options.allowed_cn, options.allowed_hostname);
+            return Err(TlsError::TwoRules { cn, hostname });
+        }
+        let certificate = match (&options.certificate, &options.self_signed) {
+            (Some(certificate), _) => certificate.clone(),
+            (None, Some(self_signed)) => self_signed.files()?,
+            (None, None) => return Err(TlsError::NoCertificate),
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let state = State { options, certificate, provider };
+        state.server(&Arc::default())?;
+        state.client(Protocol::Http2)?;
+        if let Some(path) = &state.options.crl_file {
+            revoked::read(path)?;
+        }
+        Ok(Tls(Arc::new(state)))
+    }
+
+    /// The options in etcd's words, for the log.
+    #[must_use]
+    pub fn info(&self) -> String {
+        let (options, certificate) = (&self.0.options, &self.0.certificate);
+        let path = |path: Option<&PathBuf>| path.map(|path| path.display().to_string()).unwrap_or_default();
+        let client = options.client_certificate.as_ref();
+        format!(
+            "cert = {}, key = {}, client-cert={}, client-key={}, trusted-ca = {}, client-cert-auth = {}, crl-file = {}",
+            certificate.cert.display(),
+            certificate.key.display(),
+            path(client.map(|files| &files.cert)),
+            path(client.map(|files| &files.key)),
+            path(options.trusted_ca_file.as_ref()),
+            options.client_cert_auth,
+            path(options.crl_file.as_ref()),
+        )
+    }
+
+    /// Does the handshake with whoever has connected.
+    ///
+    /// # Errors
+    /// [`Rejected`]: also after too long a time, or if a file cannot be read.
+    pub async fn accept(&self, socket: Socket) -> Result<server::TlsStream<Socket>, Box<Rejected>> {
+        let mut rejected = Box::new(Rejected::new(socket.remote()));
+        let from = socket.remote_ip();
+        match timeout(HANDSHAKE_TIMEOUT, self.handshake(socket, from, &mut rejected)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => {
+                rejected.is_eof = error.kind() == io::ErrorKind::UnexpectedEof;
+                rejected.error = error.to_string();
+            }
+            Err(_) => rejected.error = format!("no handshake within {HANDSHAKE_TIMEOUT:?}"),
+        }
+        Err(rejected)
+    }
+
+    /// Does the handshake with the server that `socket` leads to, whose certificate must be valid for `server_name`, to
+    /// speak `protocol` with it. Waits for as long as it takes.
+    ///
+    /// # Errors
+    /// What is wrong with the files, the other side or the connection.
+    pub async fn connect(
+        &self,
+        socket: Socket,
+        server_name: &str,
+        protocol: Protocol,
+    ) -> io::Result<client::TlsStream<Socket>> {
+        let server_name = ServerName::try_from(server_name.to_owned()).map_err(io::Error::other)?;
+        let config = self.in_background(move |state| state.client(protocol)).await?;
+        TlsConnector::from(Arc::new(config)).connect(server_name, socket).await
+    }
+
+    /// Fills in what becomes known of the other side.
+    async fn handshake(
+        &self,
+        socket: Socket,
+        from: Option<IpAddr>,
+        rejected: &mut Rejected,
+    ) -> io::Result<server::TlsStream<Socket>> {
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
+        rejected.server_name = hello.client_hello().server_name().unwrap_or_default().to_owned();
+        let witness = Arc::new(Witness::default());
+        let config = {
+            let witness = witness.clone();
+            self.in_background(move |state| state.server(&witness)).await?
+        };
+        let stream = hello.into_stream(Arc::new(config)).await;
+        if let Some(end_entity) = witness.seen() {
+            let presented = Presented::read(end_entity)?;
+            (rejected.ip_addresses, rejected.dns_names) = (presented.ip_addresses.clone(), presented.dns_names.clone());
+            let stream = stream?;
+            if let (true, Some(from)) = (self.0.options.checks_client_address, from) {
+                presented.check_comes_from(from).await.map_err(io::Error::other)?;
+            }
+            self.check_revoked(stream.get_ref().1.peer_certificates().unwrap_or_default()).await?;
+            return Ok(stream);
+        }
+        stream
+    }
+
+    async fn check_revoked(&self, certificates: &[rustls::pki_types::CertificateDer<'static>]) -> io::Result<()> {
+        if self.0.options.crl_file.is_none() {
+            return Ok(());
+        }
+        let certificates = certificates.to_vec();
+        self.in_background(move |state| match &state.options.crl_file {
+            Some(path) => revoked::check(path, &certificates),
+            None => Ok(()),
+        })
+        .await
+    }
+
+    /// Reads files where that holds up nobody.
+    async fn in_background<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&State) -> Result<T, TlsError> + Send + 'static,
+    ) -> io::Result<T> {
+        let state = self.0.clone();
+        let read = tokio::task::spawn_blocking(move || read(&state)).await.map_err(io::Error::other)?;
+        read.map_err(io::Error::other)
+    }
+}
+
+impl State {
+    /// What those who connect are met with.
+    fn server(&self, witness: &Arc<Witness>) -> Result<ServerConfig, TlsError> {
+        let own = CertifiedKey::from_der(self.certificate.chain()?, self.certificate.private_key()?, &self.provider)?;
+        let builder = ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?;
+        let builder = if self.options.trusted_ca_file.is_some() || self.options.client_cert_auth {
+            let authorities = self.authorities()?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(authorities, self.provider.clone()).build()?;
+            builder.with_client_cert_verifier(Arc::new(CheckedClient {
+                verifier,
+                options: self.options.clone(),
+                witness: witness.clone(),
+            }))
+        } else {
+            builder.with_no_client_auth()
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+        config.alpn_protocols = PROTOCOLS.map(|protocol| alpn_id(protocol).to_vec()).to_vec();
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(config)
+    }
+
+    /// What this server meets others with.
+    fn client(&self, protocol: Protocol) -> Result<ClientConfig, TlsError> {
+        let files = self.options.client_certificate.as_ref().unwrap_or(&self.certificate);
+        let own = CertifiedKey::from_der(files.chain()?, files.private_key()?, &self.provider)?;
+        let builder = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
+            .dangerous();
+        let builder = if self.is_self_signed() {
+            builder.with_custom_certificate_verifier(Arc::new(AnyServer { provider: self.provider.clone() }))
+        } else {
+            let verifier =
+                rustls::client::WebPkiServerVerifier::builder_with_provider(self.authorities()?, self.provider.clone())
+                    .build()?;
+            builder
+                .with_custom_certificate_verifier(Arc::new(CheckedServer { verifier, options: self.options.clone() }))
+        };
+        let mut config = builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+        config.alpn_protocols = vec![alpn_id(protocol).to_vec()];
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    fn is_self_signed(&self) -> bool {
+        self.options.certificate.is_none()
+    }
+
+    fn authorities(&self) -> Result<Arc<rustls::RootCertStore>, TlsError> {
+        let store = match &self.options.trusted_ca_file {
+            Some(path) => files::authorities(path)?,
+            None => files::authorities_of_system()?,
+        };
+        Ok(Arc::new(store))
+    }
+}
+
+/// What a protocol is called in handshakes. Source: RFC 7301, and IANA's list of ALPN protocol ids.
+fn alpn_id(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Http2 => b"h2",
+        Protocol::Http1 => b"http/1.1",
+    }
+}
+
+/// Somebody who connected and was not let in.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Where from.
+    pub remote: String,
+    /// Whom it wanted; empty if it did not say.
+    pub server_name: String,
+    /// The addresses that its certificate is valid for.
+    pub ip_addresses: Vec<IpAddr>,
+    /// The names that its certificate is valid for.
+    pub dns_names: Vec<String>,
+    /// Why not.
+    pub error: String,
+    /// It said nothing, as probes of ports do.
+    is_eof: bool,
+}
+
+impl Rejected {
+    fn new(remote: String) -> Rejected {
+        let (server_name, error) = Default::default();
+        Rejected { remote, server_name, ip_addresses: Vec::new(), dns_names: Vec::new(), error, is_eof: false }
+    }
+
+    /// Says so in the log: as a warning, unless the other side has just gone.
+    pub fn log(&self, message: &str) {
+        if self.is_eof {
+            tracing::debug!(
+                "remote-addr" = self.remote,
+                "server-name" = self.server_name,
+                error = self.error,
+                "{message}"
+            );
+        } else {
+            tracing::warn!(
+                "remote-addr" = self.remote,
+                "server-name" = self.server_name,
+                "ip-addresses.json" = json(&self.ip_addresses),
+                "dns-names.json" = json(&self.dns_names),
+                error = self.error,
+                "{message}"
+            );
+        }
+    }
+}
+
+/// A list for the log.
+fn json<T: Serialize>(values: &[T]) -> String {
+    serde_json::to_string(values).expect("addresses and texts have a JSON form")
+}

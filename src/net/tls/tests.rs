@@ -1,0 +1,258 @@
+//! Both ends of a handshake, over loopback.
+
+use std::fs;
+use std::path::Path;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::net::testing::Authority;
+
+const HERE: &[&str] = &["127.0.0.1", "localhost"];
+
+/// A member whose certificate is signed by `authority`, which it trusts.
+fn options(authority: &Authority, dir: &Path, name: &str, serial: u64) -> TlsOptions {
+    TlsOptions {
+        certificate: Some(authority.issue(dir, name, name, serial, HERE)),
+        trusted_ca_file: Some(authority.write(dir)),
+        client_cert_auth: true,
+        checks_client_address: true,
+        ..TlsOptions::default()
+    }
+}
+
+fn tls(options: &TlsOptions) -> Tls {
+    Tls::new(options.clone()).unwrap()
+}
+
+/// What the server says of the handshake, and the common name that the client sees: after it has got a byte, for with
+/// TLS 1.3 the client is done before it is refused.
+async fn meet(server: &Tls, client: &Tls, server_name: &str) -> (Result<(), Box<Rejected>>, Result<String, String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepting = async {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut stream = server.accept(Socket::tcp(socket)).await?;
+        stream.write_all(b"x").await.unwrap();
+        stream.shutdown().await.unwrap();
+        Ok(())
+    };
+    let connecting = async {
+        let socket = Socket::tcp(TcpStream::connect(address).await.unwrap());
+        let mut stream =
+            client.connect(socket, server_name, Protocol::Http2).await.map_err(|error| error.to_string())?;
+        stream.read_u8().await.map_err(|error| error.to_string())?;
+        let (_, connection) = stream.get_ref();
+        Ok(Presented::read(&connection.peer_certificates().unwrap()[0]).unwrap().common_name)
+    };
+    tokio::join!(accepting, connecting)
+}
+
+#[tokio::test]
+async fn members_of_one_authority_meet() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let (one, two) = (tls(&options(&authority, dir.path(), "one", 1)), tls(&options(&authority, dir.path(), "two", 2)));
+    for server_name in HERE {
+        let (accepted, seen) = meet(&one, &two, server_name).await;
+        assert!(accepted.is_ok());
+        assert_eq!(seen, Ok("one".to_owned()));
+    }
+    let (_, seen) = meet(&one, &two, "elsewhere.invalid").await;
+    assert!(seen.unwrap_err().contains("not valid for name"));
+}
+
+#[tokio::test]
+async fn those_of_another_authority_are_rejected_and_told_about() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (authority, other) = (Authority::new("ca"), Authority::new("other"));
+    let server = tls(&options(&authority, ours.path(), "one", 1));
+    let mut stranger = options(&other, theirs.path(), "stranger", 2);
+    // The stranger would accept us.
+    stranger.trusted_ca_file = Some(authority.write(theirs.path()));
+    let (accepted, seen) = meet(&server, &tls(&stranger), "localhost").await;
+    assert!(seen.is_err());
+    let rejected = accepted.unwrap_err();
+    assert!(rejected.error.contains("invalid peer certificate"), "{rejected:?}");
+    assert_eq!(rejected.server_name, "localhost");
+    assert_eq!(rejected.dns_names, ["localhost"]);
+    assert_eq!(rejected.ip_addresses, ["127.0.0.1".parse::<IpAddr>().unwrap()]);
+
+    // And the other way round: a server of another authority is not believed.
+    let (accepted, seen) = meet(&tls(&stranger), &server, "localhost").await;
+    assert!(accepted.is_err() && seen.unwrap_err().contains("invalid peer certificate"));
+}
+
+#[tokio::test]
+async fn only_allowed_names_are_let_in() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let client = tls(&options(&authority, dir.path(), "two", 2));
+    for (allowed_cn, allowed_hostname, is_let_in) in [
+        (&["one", "two"][..], &[][..], true),
+        (&["one", "tw"], &[], false),
+        (&[], &["localhost"], true),
+        (&[], &["127.0.0.1"], true),
+        (&[], &["elsewhere"], false),
+    ] {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let server = TlsOptions {
+            allowed_cn: owned(allowed_cn),
+            allowed_hostname: owned(allowed_hostname),
+            ..options(&authority, dir.path(), "one", 1)
+        };
+        let (accepted, seen) = meet(&tls(&server), &client, "localhost").await;
+        assert_eq!((accepted.is_ok(), seen.is_ok()), (is_let_in, is_let_in), "{allowed_cn:?} {allowed_hostname:?}");
+        if let Err(rejected) = accepted {
+            assert!(rejected.error.contains("client certificate authentication failed"), "{rejected:?}");
+        }
+        // The one who connects has the same rule for whom it meets.
+        let (_, seen) = meet(&client, &tls(&server), "localhost").await;
+        assert_eq!(seen.is_ok(), is_let_in, "{allowed_cn:?} {allowed_hostname:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_for_the_address_that_its_owner_comes_from() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let mut server = options(&authority, dir.path(), "one", 1);
+    let mut client = options(&authority, dir.path(), "two", 2);
+    client.certificate = Some(authority.issue(dir.path(), "two", "two", 2, &["10.0.0.1"]));
+    let (accepted, _) = meet(&tls(&server), &tls(&client), "localhost").await;
+    assert!(accepted.unwrap_err().error.contains("x509: certificate is valid for 10.0.0.1, not 127.0.0.1"));
+    server.checks_client_address = false;
+    assert!(meet(&tls(&server), &tls(&client), "localhost").await.0.is_ok());
+}
+
+#[tokio::test]
+async fn replaced_files_count_from_the_next_handshake_on() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let (server, client) =
+        (tls(&options(&authority, dir.path(), "one", 1)), tls(&options(&authority, dir.path(), "two", 2)));
+    assert_eq!(meet(&server, &client, "localhost").await.1, Ok("one".to_owned()));
+    authority.issue(dir.path(), "one", "renewed", 3, HERE);
+    assert_eq!(meet(&server, &client, "localhost").await.1, Ok("renewed".to_owned()));
+
+    // Half of a pair is a failed handshake, not a stopped server.
+    let key = fs::read(dir.path().join("one.key")).unwrap();
+    fs::remove_file(dir.path().join("one.key")).unwrap();
+    let (accepted, _) = meet(&server, &client, "localhost").await;
+    assert!(accepted.unwrap_err().error.contains("one.key"));
+    fs::write(dir.path().join("one.key"), key).unwrap();
+    assert!(meet(&server, &client, "localhost").await.1.is_ok());
+
+    // All of it by another authority.
+    let other = Authority::new("other");
+    other.write(dir.path());
+    other.issue(dir.path(), "one", "one", 4, HERE);
+    assert!(meet(&server, &client, "localhost").await.0.is_err(), "the client's is of the old one");
+    other.issue(dir.path(), "two", "two", 5, HERE);
+    assert!(meet(&server, &client, "localhost").await.0.is_ok());
+}
+
+#[tokio::test]
+async fn revoked_certificates_are_rejected_from_the_next_handshake_on() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let list = dir.path().join("crl.der");
+    authority.revoke(&list, &[7]);
+    let server = TlsOptions { crl_file: Some(list.clone()), ..options(&authority, dir.path(), "one", 1) };
+    let (server, client) = (tls(&server), tls(&options(&authority, dir.path(), "two", 0xff02)));
+    assert!(meet(&server, &client, "localhost").await.0.is_ok());
+    authority.revoke(&list, &[7, 0xff02]);
+    let (accepted, seen) = meet(&server, &client, "localhost").await;
+    assert!(accepted.unwrap_err().error.contains("transport: certificate serial ff02 revoked"));
+    assert!(seen.is_err());
+    fs::write(&list, "no list").unwrap();
+    assert!(meet(&server, &client, "localhost").await.0.is_err(), "without a list nobody is let in");
+}
+
+#[tokio::test]
+async fn self_signed_members_meet_and_keep_their_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = |name: &str| {
+        let hosts = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let self_signed = SelfSigned { dir: dir.path().join(name).join("fixtures/peer"), hosts, validity_years: 1 };
+        TlsOptions { self_signed: Some(self_signed), checks_client_address: true, ..TlsOptions::default() }
+    };
+    let (one, two) = (tls(&options("one")), tls(&options("two")));
+    assert!(meet(&one, &two, "localhost").await.1.is_ok());
+    let path = dir.path().join("one/fixtures/peer/cert.pem");
+    let certificate = fs::read(&path).unwrap();
+    tls(&options("one"));
+    assert_eq!(fs::read(&path).unwrap(), certificate);
+    // A crash between the two files leaves one of them.
+    fs::remove_file(&path).unwrap();
+    assert!(meet(&tls(&options("one")), &two, "localhost").await.1.is_ok());
+    assert_ne!(fs::read(&path).unwrap(), certificate);
+}
+
+#[tokio::test]
+async fn whoever_has_no_certificate_is_rejected() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let with_ca_alone = TlsOptions { client_cert_auth: false, ..options(&authority, dir.path(), "one", 1) };
+    let server = tls(&with_ca_alone);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let state = &server.0;
+    let anonymous = ClientConfig::builder_with_provider(state.provider.clone())
+        .with_protocol_versions(&[&version::TLS12])
+        .unwrap()
+        .with_root_certificates(state.authorities().unwrap())
+        .with_no_client_auth();
+    let connecting =
+        TlsConnector::from(Arc::new(anonymous)).connect(ServerName::try_from("localhost").unwrap(), socket);
+    let accepting = async { server.accept(Socket::tcp(listener.accept().await.unwrap().0)).await };
+    let (connected, accepted) = tokio::join!(connecting, accepting);
+    assert!(connected.is_err());
+    assert!(accepted.unwrap_err().error.contains("no certificates"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_has_a_deadline_and_garbage_none_at_all() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let server = tls(&options(&authority, dir.path(), "one", 1));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (said, why) in [("", "no handshake within 10s"), ("GET / HTTP/1.1\r\n\r\n", "corrupt message")] {
+        let mut socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        socket.write_all(said.as_bytes()).await.unwrap();
+        let rejected = server.accept(Socket::tcp(listener.accept().await.unwrap().0)).await.unwrap_err();
+        assert!(rejected.error.contains(why), "{rejected:?}");
+    }
+    let probe = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    drop(probe);
+    let rejected = server.accept(Socket::tcp(listener.accept().await.unwrap().0)).await.unwrap_err();
+    assert!(rejected.is_eof, "{rejected:?}");
+}
+
+#[test]
+fn what_would_fail_every_handshake_fails_the_start() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let good = options(&authority, dir.path(), "one", 1);
+    let other = authority.issue(dir.path(), "other", "other", 2, HERE);
+    let certificate = good.certificate.clone().unwrap();
+    for (odd, why) in [
+        (TlsOptions::default(), "must both be given"),
+        (
+            TlsOptions { allowed_cn: vec!["a".into()], allowed_hostname: vec!["b".into()], ..good.clone() },
+            "mutually exclusive",
+        ),
+        (
+            TlsOptions {
+                certificate: Some(CertificateFiles { key: other.key.clone(), ..certificate.clone() }),
+                ..good.clone()
+            },
+            "keys may not be consistent",
+        ),
+        (
+            TlsOptions {
+                client_certificate: Some(CertificateFiles { key: "/nowhere".into(), ..certificate }),
+                ..good.clone()
+            },
+            "/nowhere",
+        ),
+        (TlsOptions { trusted_ca_file: Some(other.key.clone()), ..good.clone() }, "no certificate in it"),
+        (TlsOptions { crl_file: Some(other.key), ..good }, "other.key"),
+    ] {
+        let error = Tls::new(odd).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}

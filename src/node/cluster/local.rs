@@ -1,0 +1,95 @@
+//! A network of members in one process.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::model::MemberId;
+use crate::peer::{
+    APPEND_QUEUE_LEN, AppendPipe, BoxFuture, BoxStream, Envelope, Handler, Method, PeerError, SnapshotSource, Transport,
+};
+
+const CHUNK_BYTES: usize = 4096;
+
+/// Who can be reached.
+#[derive(Default)]
+pub(super) struct LocalNetwork {
+    members: Mutex<BTreeMap<MemberId, Arc<dyn Handler>>>,
+}
+
+impl std::fmt::Debug for LocalNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalNetwork").finish_non_exhaustive()
+    }
+}
+
+impl LocalNetwork {
+    pub(super) fn new() -> Arc<LocalNetwork> {
+        Arc::default()
+    }
+
+    pub(super) fn join(&self, id: MemberId, handler: Arc<dyn Handler>) {
+        self.members.lock().insert(id, handler);
+    }
+
+    pub(super) fn leave(&self, id: MemberId) {
+        self.members.lock().remove(&id);
+    }
+
+    fn find(&self, id: MemberId) -> Result<Arc<dyn Handler>, PeerError> {
+        let found = self.members.lock().get(&id).cloned();
+        found.ok_or_else(|| PeerError::Unreachable("it is not there".into()))
+    }
+}
+
+impl Transport for LocalNetwork {
+    fn set_addresses(&self, _addresses: BTreeMap<MemberId, Vec<String>>) {}
+
+    fn call(
+        &self,
+        envelope: Envelope,
+        method: Method,
+        body: Bytes,
+        within: Duration,
+    ) -> BoxFuture<Result<Bytes, PeerError>> {
+        let handler = self.find(envelope.to);
+        Box::pin(async move {
+            let answer = tokio::time::timeout(within, handler?.call(envelope, method, body)).await;
+            Ok(answer.map_err(|_| PeerError::Timeout)??)
+        })
+    }
+
+    fn append(&self, envelope: Envelope) -> BoxFuture<Result<AppendPipe, PeerError>> {
+        let handler = self.find(envelope.to);
+        Box::pin(async move {
+            let (requests, requests_rx) = mpsc::channel(APPEND_QUEUE_LEN);
+            let requests_rx = Box::pin(ReceiverStream::new(requests_rx).map(Ok));
+            let answers = handler?.append(envelope, requests_rx)?;
+            let answers: BoxStream<_> = Box::pin(answers.map(|answer| answer.map_err(PeerError::from)));
+            Ok(AppendPipe { requests, answers })
+        })
+    }
+
+    fn snapshot(
+        &self,
+        envelope: Envelope,
+        head: Bytes,
+        source: Arc<dyn SnapshotSource>,
+    ) -> BoxFuture<Result<Bytes, PeerError>> {
+        let handler = self.find(envelope.to);
+        Box::pin(async move {
+            let mut bytes = Vec::new();
+            let written: io::Result<()> = source.write_to(0, &mut bytes);
+            written.map_err(|error| PeerError::Broken(error.to_string().into()))?;
+            let chunks: Vec<_> = bytes.chunks(CHUNK_BYTES).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+            Ok(handler?.snapshot(envelope, head, Box::pin(futures_util::stream::iter(chunks))).await?)
+        })
+    }
+}

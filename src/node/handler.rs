@@ -1,0 +1,95 @@
+//! What other members ask of this one: the gate, and the way to whoever answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::error::NodeError;
+use crate::peer::{
+    BoxFuture, BoxStream, Envelope, Handler, LeaseQuestion, Method, PeerError, Ping, ProposeAnswer, Refusal,
+    encode_read_index,
+};
+use crate::raft::Forwarded;
+
+impl Handler for Node {
+    fn call(&self, envelope: Envelope, method: Method, body: Bytes) -> BoxFuture<Result<Bytes, Refusal>> {
+        let node = self.clone();
+        Box::pin(async move {
+            node.admit(envelope)?;
+            // Not so for appends: a leader that was removed goes on until another has taken over.
+            if node.shared.machine.read().is_removed(envelope.from) {
+                return Err(Refusal::Removed(envelope.from));
+            }
+            node.answer(envelope, method, body).await
+        })
+    }
+
+    fn append(
+        &self,
+        envelope: Envelope,
+        requests: BoxStream<Result<Bytes, PeerError>>,
+    ) -> Result<BoxStream<Result<Bytes, Refusal>>, Refusal> {
+        self.admit(envelope)?;
+        Ok(self.consensus.answer_appends(requests))
+    }
+
+    fn snapshot(
+        &self,
+        envelope: Envelope,
+        head: Bytes,
+        chunks: BoxStream<Result<Bytes, PeerError>>,
+    ) -> BoxFuture<Result<Bytes, Refusal>> {
+        let node = self.clone();
+        Box::pin(async move {
+            node.admit(envelope)?;
+            node.consensus.take_snapshot(envelope.from, head, chunks).await
+        })
+    }
+}
+
+impl Node {
+    /// Lets in who belongs to the cluster and means this member.
+    fn admit(&self, envelope: Envelope) -> Result<(), Refusal> {
+        let Envelope { cluster, from, to } = envelope;
+        if cluster != self.cluster {
+            return Err(Refusal::WrongCluster { expected: self.cluster, found: cluster });
+        }
+        if to != self.member {
+            return Err(Refusal::WrongMember { expected: self.member, found: to });
+        }
+        // Whom the table does not name yet may be new, and lead already: a member that was away must hear it.
+        self.contacts.heard(from);
+        Ok(())
+    }
+
+    async fn answer(&self, envelope: Envelope, method: Method, body: Bytes) -> Result<Bytes, Refusal> {
+        match method {
+            Method::Vote | Method::PreVote | Method::Transfer | Method::SnapshotOffset => {
+                self.consensus.answer(envelope.from, method, body).await
+            }
+            Method::Propose => Ok(self.answer_propose(body).await?.encode()),
+            Method::ReadIndex => Ok(encode_read_index(self.barrier.round_for_follower().await.map_err(stopped)?)),
+            Method::LeaseRenew => Ok(self.answer_lease_renew(LeaseQuestion::decode(body)?).await.encode()),
+            Method::LeaseRemaining => Ok(self.answer_lease_remaining(LeaseQuestion::decode(body)?).encode()),
+            Method::Promote => self.answer_promote(body).await,
+            Method::HashKv => self.answer_hash_kv(body).await,
+            Method::Ping => {
+                Ping::decode(body)?;
+                Ok(Ping::default().encode())
+            }
+        }
+    }
+
+    async fn answer_propose(&self, body: Bytes) -> Result<ProposeAnswer, Refusal> {
+        let batch = Forwarded::decode(body).map_err(Refusal::malformed)?;
+        if !self.leadership.leads() {
+            return Ok(ProposeAnswer::NotLeading);
+        }
+        Ok(self.proposer.propose_forwarded(batch).await)
+    }
+}
+
+fn stopped(error: NodeError) -> Refusal {
+    Refusal::Stopped(Arc::from(error.to_string()))
+}

@@ -1,0 +1,83 @@
+//! Handing the lead over to another member.
+//!
+//! openraft's leader stops proposing and showing that it lives once it has asked somebody to take over, so it is asked
+//! only for a member that can: one that has a vote in Raft already, hears us, and has nearly all of the log. Until it is
+//! such a one, and then until it leads, the request waits as long as its client does.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Node;
+use super::error::NodeError;
+use crate::model::MemberId;
+
+/// How often the request looks whether the member leads.
+const POLL: Duration = Duration::from_millis(20);
+/// How often a member that does not take over is asked again: about an election.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Entries that the member may lack: fewer than it gets in one request.
+const BEHIND_MAX: u64 = 1000;
+/// How long a leader that stops waits for another to take over.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(800);
+/// How often it looks: whoever stops is waited for.
+const HAND_OVER_POLL: Duration = Duration::from_millis(5);
+
+impl Node {
+    /// Hands the lead over to `to` and waits until it leads, as long as it takes: the caller sets the limit by dropping
+    /// the future. The lead may change later all the same.
+    ///
+    /// # Errors
+    /// - [`NodeError::NotLeader`] if this member does not lead.
+    /// - [`NodeError::BadTransferee`] if `to` is unknown or has no vote.
+    /// - [`NodeError::Stopped`].
+    pub async fn move_leader(&self, to: MemberId) -> Result<(), NodeError> {
+        if !self.consensus.status().leads {
+            return Err(NodeError::NotLeader);
+        }
+        let has_vote = self.shared.machine.read().members.get(&to).is_some_and(|member| !member.is_learner);
+        if !has_vote {
+            return Err(NodeError::BadTransferee);
+        }
+        let mut asked: Option<Instant> = None;
+        while self.consensus.status().leader != Some(to) {
+            self.barrier.check_running()?;
+            if self.can_take_over(to) && asked.is_none_or(|at| at.elapsed() >= ASK_AGAIN) {
+                tracing::info!(%to, "handing the lead over");
+                self.consensus.transfer_leader(to).await;
+                asked = Some(Instant::now());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Lets another voter lead, the one that has been connected longest, before this member stops; gives up after a while.
+    /// Does nothing if this member does not lead or nobody else can. Clients go on being served meanwhile.
+    pub async fn hand_over(&self) {
+        let (_, leads) = self.consensus.leadership();
+        let voters = self.consensus.voters().voters;
+        let able = voters.into_iter().filter(|&id| id != self.member && self.can_take_over(id));
+        let connected = able.filter_map(|id| Some((self.contacts.connected_for(id)?, id)));
+        let Some((_, successor)) = connected.max().filter(|_| leads) else { return };
+        tracing::info!(%successor, "leadership transfer starting");
+        let transfer = async {
+            self.consensus.transfer_leader(successor).await;
+            while self.leadership.leads() {
+                tokio::time::sleep(HAND_OVER_POLL).await;
+            }
+        };
+        match tokio::time::timeout(HAND_OVER_TIMEOUT, transfer).await {
+            Ok(()) => tracing::info!(%successor, "leadership transfer finished"),
+            Err(_) => tracing::warn!(%successor, "leadership transfer failed: the others will elect a leader"),
+        }
+    }
+
+    /// Whether this member leads and `to` would win an election now.
+    pub(super) fn can_take_over(&self, to: MemberId) -> bool {
+        let status = self.consensus.status();
+        let matched = self.consensus.match_index(to).unwrap_or(0);
+        let is_near = status.last_log.saturating_sub(matched) <= BEHIND_MAX;
+        status.leads && self.consensus.is_voter(to) && self.contacts.connected_for(to).is_some() && is_near
+    }
+}

@@ -1,0 +1,102 @@
+//! Pings: showing others that this member lives, and knowing whether it is heard.
+//!
+//! A member whose own requests get through, while nobody's reach it, would be a leader that cannot be asked. etcd's
+//! members are cut off in that state, for their messages use the connections that others have opened. Here the same
+//! follows from a rule: a member that a quorum has not spoken to for an election timeout keeps quiet, so the others
+//! elect another.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::contacts::Contacts;
+use super::failure::{Failure, REMOVED};
+use super::overdue::Overdue;
+use super::peers::Peers;
+use crate::env::{Clock, Tick};
+use crate::model::MemberId;
+use crate::peer::{Method, PeerError, Ping, Refusal};
+use crate::raft::{Consensus, Permission};
+
+/// Whether this member may speak.
+#[derive(Debug)]
+pub(super) struct Voice {
+    is_heard: AtomicBool,
+}
+
+impl Voice {
+    pub(super) fn new() -> Arc<Voice> {
+        Arc::new(Voice { is_heard: AtomicBool::new(true) })
+    }
+}
+
+impl Permission for Voice {
+    fn may_speak(&self) -> bool {
+        // Relaxed: it orders nothing but itself.
+        self.is_heard.load(Ordering::Relaxed)
+    }
+}
+
+/// The task that pings.
+pub(super) struct Pinger {
+    pub(super) member: MemberId,
+    pub(super) voice: Arc<Voice>,
+    pub(super) consensus: Consensus,
+    pub(super) contacts: Arc<Contacts>,
+    pub(super) peers: Peers,
+    pub(super) overdue: Overdue,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) election_timeout: Duration,
+    pub(super) failure: Failure,
+}
+
+/// Pings in one election timeout.
+const PINGS_PER_TIMEOUT: u32 = 4;
+
+impl Pinger {
+    /// Pings until `stop`, or until this member hears that it was removed.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let this = Arc::new(self);
+        let started = this.clock.now();
+        let period = this.election_timeout / PINGS_PER_TIMEOUT;
+        let mut tick = tokio::time::interval(period);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            this.overdue.look();
+            let voters = this.consensus.voters();
+            this.judge(started, &voters.voters);
+            let others = voters.voters.union(&voters.learners).copied().filter(|&id| id != this.member);
+            let pings: Vec<_> = others.map(|id| this.clone().ping(id)).collect();
+            // All at once, each bounded in time.
+            futures_util::future::join_all(pings).await;
+        }
+    }
+
+    async fn ping(self: Arc<Self>, to: MemberId) {
+        let answer = self.peers.ask(to, Method::Ping, Ping::default().encode(), self.election_timeout).await;
+        if let Err(PeerError::Refused(Refusal::Removed(id))) = answer
+            && id == self.member
+        {
+            self.failure.set(REMOVED.into());
+        }
+    }
+
+    /// Decides whether this member may speak.
+    fn judge(&self, started: Tick, voters: &BTreeSet<MemberId>) {
+        let is_new = self.clock.now().since(started) < 2 * self.election_timeout;
+        let is_voter = voters.contains(&self.member);
+        let heard = voters.iter().filter(|&&id| id != self.member && self.contacts.hears(id)).count();
+        let is_heard = is_new || !is_voter || heard + 1 > voters.len() / 2;
+        // Relaxed: as above.
+        if self.voice.is_heard.swap(is_heard, Ordering::Relaxed) != is_heard {
+            if is_heard {
+                tracing::info!("a quorum reaches this member again");
+            } else {
+                tracing::warn!("no quorum reaches this member, so it keeps quiet until one does");
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Where other members meet this one: how it reaches them, and what answers on its sockets for them.
+//!
+//! All of it runs on Raft's own runtime, so that heartbeats are not late when clients storm. TLS is spoken at the URLs
+//! that ask for it, and only there; a certificate that the member makes for itself stands below the data folder.
+
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+use super::inquiry::Connector;
+use super::listen::Socket;
+use crate::api;
+use crate::config::{Certificate, Config, KeyPair, PeerTlsConfig, Url};
+use crate::net::{Address, CertificateFiles, SelfSigned, Tls, TlsOptions};
+use crate::node::{Node, StartError, Threading, raft_runtime};
+use crate::peer::Transport;
+use crate::peer::http2::{self, Http2Options, Http2Transport};
+
+/// Where a member keeps the certificate that it made, below its data folder. Source: etcd, `PeerSelfCert`.
+const SELF_SIGNED_DIR: &str = "fixtures/peer";
+
+/// What members speak to each other with.
+pub(super) struct Peers {
+    /// `None` once it was shut down.
+    runtime: Option<Runtime>,
+    /// `None` if there is no certificate.
+    tls: Option<Tls>,
+}
+
+impl Peers {
+    /// Makes the runtime, and the certificate if the member is to make one.
+    ///
+    /// # Errors
+    /// If a file of TLS is missing or is no such file, or if the system has no thread left.
+    pub(super) fn new(config: &Config) -> Result<Peers, Error> {
+        let tls = tls_options(config).map(Tls::new).transpose()?;
+        if let Some(tls) = &tls {
+            tracing::info!("tls-info" = tls.info(), "starting with peer TLS");
+        }
+        Ok(Peers { runtime: Some(raft_runtime().map_err(StartError::Io)?), tls })
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("it is shut down only when dropped")
+    }
+
+    /// What the node's threads and Raft run on.
+    pub(super) fn threading(&self) -> Threading {
+        Threading::ThreadsAnd(self.runtime().handle().clone())
+    }
+
+    /// How other members are asked before this one has a data folder.
+    pub(super) fn connector(&self) -> Connector {
+        Connector { tls: self.tls.clone() }
+    }
+
+    /// How other members are spoken to.
+    pub(super) fn transport(&self) -> Arc<dyn Transport> {
+        Http2Transport::new(Http2Options { runtime: self.runtime().handle().clone(), tls: self.tls.clone() })
+    }
+
+    /// Serves other members, from before the node has a leader, until `stop`.
+    pub(super) fn serve(&self, sockets: Vec<Socket>, node: &Node, stop: &CancellationToken) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        for socket in sockets {
+            tracing::info!(address = socket.address, "serving peer traffic");
+            let (handler, plain) = (Arc::new(node.clone()), api::http::peer_router(node.clone()));
+            // The flags were checked: where TLS is asked for there is a certificate.
+            let tls = self.tls.clone().filter(|_| socket.is_secure);
+            let serve = http2::serve(socket.listener, handler, plain, tls, stop.clone());
+            tasks.spawn_on(serve, self.runtime().handle());
+        }
+        tasks
+    }
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Not waited for: whoever drops this may be a task.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What the flags say of TLS; `None` if they name no certificate. They may name one and no URL that needs it: then members
+/// elsewhere may still have such URLs.
+fn tls_options(config: &Config) -> Option<TlsOptions> {
+    let said: &PeerTlsConfig = &config.peer_tls;
+    let (certificate, self_signed) = match &said.certificate {
+        Certificate::Absent => return None,
+        Certificate::Files(pair) => (Some(files(pair)), None),
+        Certificate::SelfSigned { years } => (None, Some(self_signed(config, *years))),
+    };
+    Some(TlsOptions {
+        certificate,
+        self_signed,
+        client_certificate: said.client_certificate.as_ref().map(files),
+        trusted_ca_file: said.trusted_ca_file.clone(),
+        client_cert_auth: said.client_cert_auth,
+        allowed_cn: said.allowed_common_names.clone(),
+        allowed_hostname: said.allowed_hostnames.clone(),
+        crl_file: said.crl_file.clone(),
+        checks_client_address: !said.skip_client_san_verification,
+    })
+}
+
+fn files(pair: &KeyPair) -> CertificateFiles {
+    CertificateFiles { cert: pair.cert_file.clone(), key: pair.key_file.clone() }
+}
+
+/// A certificate for the hosts that this member listens at.
+fn self_signed(config: &Config, years: u64) -> SelfSigned {
+    let host = |url: &Url| Address::parse(url.as_str()).ok().map(|address| address.server_name().to_owned());
+    SelfSigned {
+        dir: config.data_dir.join(SELF_SIGNED_DIR),
+        hosts: config.listen_peer_urls.iter().filter_map(host).collect(),
+        // More is beyond any calendar.
+        validity_years: u32::try_from(years).unwrap_or(u32::MAX),
+    }
+}
