@@ -71,7 +71,7 @@ impl Node {
             Method::Propose => Ok(self.answer_propose(body).await?.encode()),
             Method::ReadIndex => Ok(encode_read_index(self.barrier.round_for_follower().await.map_err(stopped)?)),
             Method::LeaseRenew => Ok(self.answer_lease_renew(LeaseQuestion::decode(body)?).await.encode()),
-            Method::LeaseRemaining => Ok(self.answer_lease_remaining(LeaseQuestion::decode(body)?).encode()),
+            Method::LeaseRemaining => Ok(self.answer_lease_remaining(LeaseQuestion::decode(body)?).await.encode()),
             Method::Promote => self.answer_promote(body).await,
             Method::HashKv => self.answer_hash_kv(body).await,
             Method::Ping => {

@@ -50,7 +50,7 @@ impl Node {
         let question = LeaseQuestion { id, with_keys: false };
         let renew = async {
             loop {
-                let answer = match self.leases.renew(id, &self.leadership, &self.proposer).await {
+                let answer = match self.renew_here(id).await {
                     Some(answer) => answer,
                     None => self.ask_about_lease(Method::LeaseRenew, question).await,
                 };
@@ -73,7 +73,7 @@ impl Node {
         let question = LeaseQuestion { id, with_keys };
         let look = async {
             loop {
-                let answer = match self.leases.remaining(question, self.leadership.term()) {
+                let answer = match self.remaining_here(question).await {
                     Some(answer) => answer,
                     None => self.ask_about_lease(Method::LeaseRemaining, question).await,
                 };
@@ -99,12 +99,40 @@ impl Node {
 
     /// Renews a lease for another member's client.
     pub(super) async fn answer_lease_renew(&self, question: LeaseQuestion) -> LeaseAnswer {
-        self.leases.renew(question.id, &self.leadership, &self.proposer).await.unwrap_or(LeaseAnswer::NotLeading)
+        self.renew_here(question.id).await.unwrap_or(LeaseAnswer::NotLeading)
     }
 
     /// Tells another member what is left of a lease.
-    pub(super) fn answer_lease_remaining(&self, question: LeaseQuestion) -> LeaseAnswer {
-        self.leases.remaining(question, self.leadership.term()).unwrap_or(LeaseAnswer::NotLeading)
+    pub(super) async fn answer_lease_remaining(&self, question: LeaseQuestion) -> LeaseAnswer {
+        self.remaining_here(question).await.unwrap_or(LeaseAnswer::NotLeading)
+    }
+
+    /// Renews a lease if this member leads.
+    async fn renew_here(&self, id: LeaseId) -> Option<LeaseAnswer> {
+        match self.leases.renew(id, &self.leadership, &self.proposer).await {
+            Some(LeaseAnswer::Gone) => {
+                self.catch_up().await?;
+                self.leases.renew(id, &self.leadership, &self.proposer).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Tells what is left of a lease if this member leads.
+    async fn remaining_here(&self, question: LeaseQuestion) -> Option<LeaseAnswer> {
+        match self.leases.remaining(question, self.leadership.term()) {
+            Some(LeaseAnswer::Gone) => {
+                self.catch_up().await?;
+                self.leases.remaining(question, self.leadership.term())
+            }
+            answer => answer,
+        }
+    }
+
+    /// Before a lease is called gone: a follower may have applied its grant, and answered it, before the leader has.
+    /// `None` if that could not be found out.
+    async fn catch_up(&self) -> Option<()> {
+        self.barrier.pass().await.ok()
     }
 
     /// All leases, soonest to end first.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use self::local::LocalNetwork;
 use super::*;
-use crate::env::{SeededRandom, SimDisk, SystemClock};
+use crate::env::{Disk, SeededRandom, SimDisk, SystemClock};
 use crate::model::{Command, KeyRange, LeaseId, Member, Put, Range, RangeReply};
 
 /// Longer than anything here takes that does not hang.
@@ -179,6 +179,8 @@ async fn the_rest_goes_on_without_its_leader_and_the_leader_catches_up() {
     cluster.boot(old).await;
     cluster.ready(old).await;
     assert_eq!(get(cluster.node(old), "during199").await.unwrap().kvs.len(), 1);
+    let files = cluster.disks[old].list(std::path::Path::new(".")).unwrap();
+    assert!(!files.iter().any(|name| name.starts_with("snapshot-")), "nothing of the transfer is left: {files:?}");
     let chains: Vec<_> = (0..3).map(|index| cluster.node(index).revision()).collect();
     assert_eq!(chains, [chains[0]; 3]);
     cluster.stop_all().await;
@@ -195,6 +197,22 @@ async fn leases_are_kept_through_any_member() {
     }
     cluster.node(1).lease_revoke(lease.id).await.unwrap();
     assert_eq!(cluster.node(2).lease_keep_alive(lease.id).await.unwrap().1, 0);
+    cluster.stop_all().await;
+}
+
+/// The leader may apply a grant after the follower that was asked for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_was_granted_is_known_to_the_leader_at_once() {
+    let cluster = Cluster::start(3).await;
+    for number in 0..300 {
+        let node = cluster.node(number % 3);
+        let lease = node.lease_grant(LeaseId::NONE, 10).await.unwrap();
+        if number % 2 == 0 {
+            assert_eq!(node.lease_keep_alive(lease.id).await.unwrap().1, 10, "lease {number}");
+        } else {
+            assert!(node.lease_time_to_live(lease.id, false).await.unwrap().is_some(), "lease {number}");
+        }
+    }
     cluster.stop_all().await;
 }
 
