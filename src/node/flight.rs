@@ -229,8 +229,11 @@ impl Launcher {
             Err(PeerError::Refused(_)) => false,
         };
         if !was_proposed {
-            self.abroad.forget(flight.number);
             flight.set_sent(false);
+        }
+        // One that was answered meanwhile is not swept again, and would stay for ever.
+        if !was_proposed || flight.is_answered() {
+            self.abroad.forget(flight.number);
         }
         was_proposed
     }

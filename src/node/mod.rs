@@ -11,7 +11,7 @@
 //!
 //! One file per family of verbs (`writes`, `reads`, `leases`, `members`, `transfer`, `hash`, `status`, `watch`) and one per task that runs
 //! beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`, `roster`, `voice`). What other members ask comes in
-//! through `handler`. [`Node::start`] is the only place where threads begin.
+//! through `handler`. `open` opens the data folder of `options`; [`Node::start`] is the only place where threads begin.
 
 mod applied;
 mod barrier;
@@ -23,6 +23,7 @@ mod contacts;
 mod error;
 mod failure;
 mod flight;
+mod founders;
 mod handler;
 mod hash;
 mod leadership;
@@ -30,6 +31,8 @@ mod lease_keeper;
 mod leases;
 mod members;
 mod observer;
+mod open;
+mod options;
 mod overdue;
 mod peers;
 mod proposer;
@@ -53,16 +56,17 @@ pub use self::completion::Completions;
 pub use self::error::{NodeError, Outcome};
 pub use self::failure::REMOVED;
 pub use self::lease_keeper::Remaining;
+pub use self::options::{Founding, NodeOptions};
 pub use self::reads::Consistency;
 use self::start::Running;
-pub use self::start::{Founding, NodeOptions, StartError};
+pub use self::start::StartError;
 pub use self::status::{Header, Status};
 pub use self::threads::{Pace, Threading, raft_runtime};
 pub use self::watch::{WatchRefusal, WatchSpec, WatchStream, WatchUpdate};
 use crate::env::Random;
 pub use crate::machine::Rejection;
 use crate::machine::Shared;
-use crate::model::{ClusterId, Member, MemberId};
+use crate::model::{ClusterId, MemberId};
 pub use crate::mvcc::KvHash;
 
 use crate::raft::Consensus;
@@ -87,8 +91,7 @@ pub struct NodeState {
     election_timeout: Duration,
     /// As the table says; kept by the roster.
     is_learner: Arc<AtomicBool>,
-    /// Members as the folder began with them, for as long as the table is empty.
-    founders: Arc<[Member]>,
+    founders: founders::Founders,
     proposer: proposer::Proposer,
     barrier: Arc<barrier::Barrier>,
     leases: Arc<lease_keeper::LeaseKeeper>,

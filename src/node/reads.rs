@@ -66,8 +66,7 @@ impl Node {
     /// [`NodeError::Timeout`] without a quorum, if it must be linearizable.
     pub async fn members(&self, consistency: Consistency) -> Result<Vec<Member>, NodeError> {
         self.pass_barrier(consistency).await?;
-        let table = &self.shared.machine.read().members;
-        Ok(if table.is_empty() { self.founders.to_vec() } else { table.values().cloned().collect() })
+        Ok(self.founders.or_table(&self.shared.machine.read()))
     }
 
     async fn pass_barrier(&self, consistency: Consistency) -> Result<(), NodeError> {

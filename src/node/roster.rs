@@ -17,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::contacts::Contacts;
 use super::failure::{Failure, REMOVED};
+use super::founders::Founders;
 use super::leadership::Leadership;
 use super::peers::Peers;
 use super::proposer::Proposer;
+use super::transfer::successor;
 use crate::machine::Shared;
-use crate::model::{Command, Member, MemberId};
+use crate::model::{Member, MemberId};
 use crate::raft::{Consensus, Proposal, Voters, VotersChange};
 
 /// How often table and membership are compared when nothing is known to have changed.
@@ -40,10 +42,7 @@ pub(super) struct Roster {
     pub(super) proposer: Proposer,
     pub(super) peers: Peers,
     pub(super) contacts: Arc<Contacts>,
-    /// Members as the folder began with them, for as long as the table is empty.
-    pub(super) founders: Vec<Member>,
-    /// Whether this member may found the cluster, as opposed to joining one.
-    pub(super) is_founder: bool,
+    pub(super) founders: Founders,
     /// Whether this member is a learner, for whoever asks often.
     pub(super) is_learner: Arc<AtomicBool>,
     pub(super) changed: Arc<Notify>,
@@ -77,16 +76,12 @@ impl Roster {
 
     /// Passes on what the table says of members, and of this one.
     fn follow_table(&self, known: &mut BTreeMap<MemberId, Vec<String>>) {
-        let addresses: BTreeMap<MemberId, Vec<String>> = {
+        let addresses = {
             let machine = self.shared.machine.read();
             let is_learner = machine.members.get(&self.member).is_some_and(|own| own.is_learner);
             // Relaxed: it orders nothing but itself.
             self.is_learner.store(is_learner, Ordering::Relaxed);
-            let address = |member: &Member| (member.id, member.peer_urls.clone());
-            match machine.members.is_empty() {
-                true => self.founders.iter().map(address).collect(),
-                false => machine.members.values().map(address).collect(),
-            }
+            self.founders.addresses(&machine)
         };
         if addresses != *known {
             self.contacts.retain(&addresses.keys().copied().collect::<Vec<_>>());
@@ -108,14 +103,14 @@ impl Roster {
     async fn step(&self) {
         let table = self.shared.machine.read().members.clone();
         if table.is_empty() {
-            if self.is_founder {
+            if self.founders.may_found {
                 self.found().await;
             }
             return;
         }
         let voters = self.consensus.voters();
         if !table.contains_key(&self.member) {
-            return self.step_down(&voters).await;
+            return self.step_down().await;
         }
         let Some(change) = self.next_change(&table, &voters) else { return };
         tracing::info!(?change, "Raft's membership follows the members");
@@ -125,17 +120,15 @@ impl Roster {
     }
 
     /// Leaves the lead, and its own removal, to another: whoever leads without a vote keeps the others waiting.
-    async fn step_down(&self, voters: &Voters) {
-        let others = voters.voters.iter().copied().filter(|&id| id != self.member);
-        if let Some(successor) = others.max_by_key(|&id| self.contacts.connected_for(id)) {
+    async fn step_down(&self) {
+        if let Some(successor) = successor(&self.consensus, &self.contacts, self.member) {
             tracing::info!(%successor, "this member was removed and hands the lead over");
             self.consensus.transfer_leader(successor).await;
         }
     }
 
     async fn found(&self) {
-        let command = Command::MembersFound(self.founders.clone());
-        if let Err(error) = self.proposer.propose(Proposal::from(&command)).await {
+        if let Err(error) = self.proposer.propose(Proposal::from(&self.founders.command())).await {
             tracing::warn!(%error, "failed to store the members that found the cluster; it is tried again");
         }
     }

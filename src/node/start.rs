@@ -10,14 +10,12 @@
 //! | `raft` (runtime of its own) | openraft, apply, proposer: client traffic must not delay them |
 //! | the caller's runtime | barrier, lease keeper, compactor, watch hub |
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -33,113 +31,25 @@ use super::flight::{Abroad, Launcher};
 use super::leadership::{Leadership, LedTerm};
 use super::lease_keeper::LeaseKeeper;
 use super::observer::NodeObserver;
+use super::open::{Opened, STATE_FILE, open};
+use super::options::NodeOptions;
 use super::overdue::Overdue;
 use super::peers::Peers;
 use super::proposer::{self, REQUEST_TIMEOUT};
 use super::roster::Roster;
-use super::threads::{Body, RaftRuntime, Running as RunningBody, Threading};
+use super::threads::{Body, RaftRuntime, Running as RunningBody};
 use super::voice::{Pinger, Voice};
 use super::watch::{HubOptions, WatchHub};
 use super::{Node, NodeState};
-use crate::env::{Clock, Disk, Random};
-use crate::machine::{Machine, Rejection, Shared};
-use crate::model::{ClusterId, Command, LogId, Member, MemberAttributes, MemberId};
-use crate::peer::{self, Transport};
-use crate::raft::{self, Checkpointer, Checkpoints, Consensus, ConsensusOptions, Network, Proposal, StateFiles};
-pub use crate::storage::Founding;
+use crate::env::Disk;
+use crate::machine::Rejection;
+use crate::model::{ClusterId, Command, MemberAttributes, MemberId};
+use crate::raft::{Checkpointer, Checkpoints, Consensus, Proposal};
 use crate::storage::{self, Identity, Storage};
-use crate::wal::{self, Recovered, Wal};
+use crate::wal::{self, Wal};
 
-/// The folder of log segments, below the data folder.
-const LOG_DIR: &str = "wal";
-/// The checkpoint.
-const STATE_FILE: &str = "state.redb";
 /// How long a new member waits until it is looked for in the table again.
 const FOUNDING_POLL: Duration = Duration::from_millis(20);
-/// How many election timeouts an append may stay unanswered.
-const APPEND_TIMEOUTS: u32 = 2;
-/// What redb may cache; the latest values are in memory anyway.
-const STORAGE_CACHE_BYTES: usize = 64 * 1024 * 1024;
-
-/// What a node is started with.
-#[derive(Debug, Clone)]
-pub struct NodeOptions {
-    /// The data folder.
-    pub disk: Arc<dyn Disk>,
-    /// The clock that leases run by.
-    pub clock: Arc<dyn Clock>,
-    /// Where ids come from.
-    pub random: Arc<dyn Random>,
-    /// The cluster that the folder belongs to.
-    pub cluster: ClusterId,
-    /// The member that the folder belongs to.
-    pub member: MemberId,
-    /// The member's name for people.
-    pub name: String,
-    /// Where other members reach it.
-    pub peer_urls: Vec<String>,
-    /// Where clients reach it.
-    pub client_urls: Vec<String>,
-    /// The cluster that a new folder begins with; means nothing for a folder that was started before.
-    pub founding: Founding,
-    /// Make this member the only one of its cluster, whatever the folder says of others.
-    pub force_new_cluster: bool,
-    /// How other members are reached.
-    pub transport: Arc<dyn Transport>,
-    /// How often a leader shows that it lives.
-    pub heartbeat: Duration,
-    /// How long a follower waits for it.
-    pub election_timeout: Duration,
-    /// Ask whether an election can be won before it is begun.
-    pub pre_vote: bool,
-    /// Applied entries from one snapshot to the next.
-    pub snapshot_entries: u64,
-    /// Entries kept behind a snapshot.
-    pub catchup_entries: u64,
-    /// Refuse changes of members that would cost the quorum.
-    pub strict_reconfig: bool,
-    /// Learners that the cluster may have.
-    pub learners_max: usize,
-    /// The largest command, as etcd counts it.
-    pub request_bytes_max: usize,
-    /// How often idle watchers that ask for it hear of progress.
-    pub watch_progress_interval: Duration,
-    /// Size of one log segment in bytes.
-    pub segment_bytes: u64,
-    /// What runs the bodies of threads.
-    pub threading: Threading,
-}
-
-impl NodeOptions {
-    /// A member that is alone, with etcd's defaults.
-    #[must_use]
-    pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, random: Arc<dyn Random>, identity: Identity) -> NodeOptions {
-        NodeOptions {
-            disk,
-            clock,
-            random,
-            cluster: identity.cluster,
-            member: identity.member,
-            name: "default".into(),
-            peer_urls: vec!["http://localhost:2380".into()],
-            client_urls: vec!["http://localhost:2379".into()],
-            founding: Founding::New(Vec::new()),
-            force_new_cluster: false,
-            transport: Arc::new(peer::Alone),
-            heartbeat: Duration::from_millis(100),
-            election_timeout: Duration::from_secs(1),
-            pre_vote: true,
-            snapshot_entries: 10_000,
-            catchup_entries: 5_000,
-            strict_reconfig: true,
-            learners_max: 1,
-            request_bytes_max: 1_572_864,
-            watch_progress_interval: Duration::from_secs(600),
-            segment_bytes: 16 * 1024 * 1024,
-            threading: Threading::Threads,
-        }
-    }
-}
 
 /// Why a node did not start. Nothing in the data folder was changed that could not be there after a crash.
 #[derive(Debug, thiserror::Error)]
@@ -222,7 +132,7 @@ impl Node {
     /// [`StartError`]; no thread runs then.
     pub async fn start(options: NodeOptions) -> Result<Node, StartError> {
         let (opening, threading) = (options.clone(), options.threading.clone());
-        let Opened { shared, meta, wal, writer, recovered, files } =
+        let Opened { shared, meta, wal, writer, recovered, files, founders } =
             threading.blocking(move || open(&opening)).await??;
 
         let failure = Failure::default();
@@ -253,8 +163,8 @@ impl Node {
             shared: shared.clone(),
             wakes: wakes.clone(),
         };
-        let (is_founder, founders) = founders(&options, &shared)?;
-        addresses_at_start(&options, &shared, &founders);
+        // Before Raft sends the first message.
+        options.transport.set_addresses(founders.addresses(&shared.machine.read()));
 
         let threads = vec![
             threading.start(Body::Log(Box::new(writer)))?,
@@ -263,11 +173,11 @@ impl Node {
         let raft_runtime = threading.raft_runtime()?;
         let consensus = {
             let (options, wal, shared) = (options.clone(), wal.clone(), shared.clone());
-            let (checkpoints, network) = (checkpoints.clone(), network(&options, voice.clone()));
-            let voters: BTreeSet<MemberId> = founders.iter().map(|member| member.id).collect();
+            let (checkpoints, founders) = (checkpoints.clone(), founders.clone());
+            let network = options.network(voice.clone());
             let start = async move {
                 let consensus = Consensus::start(
-                    &consensus_options(&options),
+                    &options.consensus(),
                     (wal, &recovered),
                     (shared, &meta, files),
                     checkpoints,
@@ -275,8 +185,8 @@ impl Node {
                     (network, options.clock.clone()),
                 )
                 .await?;
-                if is_founder {
-                    consensus.initialize(&voters).await?;
+                if founders.may_found {
+                    consensus.initialize(&founders.voters()).await?;
                 }
                 Ok::<_, crate::raft::StartError>(consensus)
             };
@@ -332,7 +242,6 @@ impl Node {
             peers: peers.clone(),
             contacts: contacts.clone(),
             founders: founders.clone(),
-            is_founder,
             is_learner: is_learner.clone(),
             failure: failure.clone(),
             changed: roster_changed,
@@ -368,7 +277,7 @@ impl Node {
             threading,
             election_timeout,
             is_learner,
-            founders: founders.into(),
+            founders,
             strict_reconfig: options.strict_reconfig,
             learners_max: options.learners_max,
             proposer,
@@ -377,7 +286,7 @@ impl Node {
             compactor,
             hub,
             random: options.random.clone(),
-            lease_ttl_min: lease_ttl_min(&options),
+            lease_ttl_min: options.lease_ttl_min(),
             running: Mutex::new(Some(running)),
             stopped,
             failure,
@@ -453,119 +362,6 @@ impl Node {
     }
 }
 
-/// Who founds the cluster with this member, and whether it may: as the folder says, which is asked once it is claimed. A
-/// folder of version 0.1 is that of a member alone.
-fn founders(options: &NodeOptions, shared: &Shared) -> Result<(bool, Vec<Member>), StartError> {
-    let alone = || Member {
-        id: options.member,
-        name: options.name.clone(),
-        peer_urls: options.peer_urls.clone(),
-        ..Member::default()
-    };
-    Ok(match shared.storage.load().founding()? {
-        Some(Founding::New(members)) if !members.is_empty() => (true, members),
-        Some(Founding::New(_)) | None => (true, vec![alone()]),
-        Some(Founding::Join(members)) => (false, members),
-    })
-}
-
-/// Says where members are before Raft sends the first message.
-fn addresses_at_start(options: &NodeOptions, shared: &Shared, founders: &[Member]) {
-    let machine = shared.machine.read();
-    let address = |member: &Member| (member.id, member.peer_urls.clone());
-    let addresses = match machine.members.is_empty() {
-        true => founders.iter().map(address).collect(),
-        false => machine.members.values().map(address).collect(),
-    };
-    options.transport.set_addresses(addresses);
-}
-
-fn network(options: &NodeOptions, voice: Arc<Voice>) -> Network {
-    Network {
-        cluster: options.cluster,
-        member: options.member,
-        transport: options.transport.clone(),
-        random: options.random.clone(),
-        permission: voice,
-        append_timeout: options.election_timeout * APPEND_TIMEOUTS,
-    }
-}
-
-/// What the data folder holds.
-struct Opened {
-    shared: Arc<Shared>,
-    meta: storage::Meta,
-    wal: Wal,
-    writer: wal::Writer,
-    recovered: Recovered,
-    files: StateFiles,
-}
-
-fn open(options: &NodeOptions) -> Result<Opened, StartError> {
-    let files = StateFiles {
-        disk: options.disk.clone(),
-        dir: PathBuf::from("."),
-        state: PathBuf::from(STATE_FILE),
-        cache_bytes: STORAGE_CACHE_BYTES,
-    };
-    let storage = Storage::open(options.disk.clone(), &files.state, STORAGE_CACHE_BYTES)?;
-    claim(&storage, Identity { cluster: options.cluster, member: options.member }, &options.founding)?;
-    let wal_options =
-        wal::Options { dir: PathBuf::from(LOG_DIR), segment_bytes: options.segment_bytes, ..wal::Options::default() };
-    let (wal, writer, recovered) = Wal::open(options.disk.clone(), options.random.clone(), wal_options)?;
-    let meta = storage.meta()?;
-    check_agreement(&meta, storage.installed()?, &recovered, wal.first_index())?;
-    if options.force_new_cluster && raft::force_alone(&wal, &recovered, &meta, options.member)? {
-        tracing::warn!("forcing a new cluster: this member is the only one from now on");
-    }
-    let machine = Machine::load(&storage)?;
-    tracing::info!(
-        revision = machine.kv.revision().0,
-        applied_index = meta.applied.index,
-        log_last_index = recovered.last_index,
-        "opened the data folder"
-    );
-    let shared = Arc::new(Shared { machine: RwLock::new(machine), storage: ArcSwap::from_pointee(storage) });
-    Ok(Opened { shared, meta, wal, writer, recovered, files })
-}
-
-fn claim(storage: &Storage, identity: Identity, founding: &Founding) -> Result<(), StartError> {
-    match storage.identity()? {
-        None => Ok(storage.claim(identity, founding)?),
-        Some(found) if found == identity => Ok(()),
-        Some(found) => Err(StartError::Foreign {
-            cluster: identity.cluster,
-            member: identity.member,
-            found_cluster: found.cluster,
-            found_member: found.member,
-        }),
-    }
-}
-
-/// Checks `purged <= snapshot <= D <= synced`: the log must go on where the checkpoint ends. The checkpoint is the snapshot,
-/// and what an opened log holds is synced.
-///
-/// A checkpoint that was received from another member may be ahead of the log: it was put in its place just before the
-/// log was to be purged up to there. Raft does that again when it starts.
-fn check_agreement(
-    meta: &storage::Meta,
-    installed: LogId,
-    recovered: &Recovered,
-    first: Option<u64>,
-) -> Result<(), StartError> {
-    let purged = recovered.purged.as_ref().map_or(0, |(index, _)| *index);
-    let last = recovered.last_index.unwrap_or(purged);
-    let applied = meta.applied.index;
-    let first = first.unwrap_or(purged + 1);
-    if purged <= applied && applied <= last && first <= applied + 1 {
-        return Ok(());
-    }
-    if purged <= applied && applied > last && meta.applied == installed {
-        return Ok(());
-    }
-    Err(StartError::Disagreement { applied, first, last })
-}
-
 /// Lets go of what was started when Raft does not start.
 fn end_early(raft_runtime: RaftRuntime, wal: &Wal, checkpoints: &Checkpoints) {
     raft_runtime.shutdown();
@@ -591,64 +387,4 @@ async fn follow_failures(
     barrier.close();
     failure.set(why);
     stopped.cancel();
-}
-
-fn consensus_options(options: &NodeOptions) -> ConsensusOptions {
-    ConsensusOptions {
-        member: options.member,
-        heartbeat: options.heartbeat,
-        election_timeout: options.election_timeout,
-        snapshot_entries: options.snapshot_entries,
-        catchup_entries: options.catchup_entries,
-        pre_vote: options.pre_vote,
-    }
-}
-
-/// One and a half election timeouts, in whole seconds, counted in heartbeats as etcd counts them.
-fn lease_ttl_min(options: &NodeOptions) -> i64 {
-    let heartbeat = options.heartbeat.as_millis().max(1);
-    let ticks = 3 * (options.election_timeout.as_millis() / heartbeat) / 2;
-    i64::try_from((ticks * heartbeat).div_ceil(1000)).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    #[test]
-    fn a_log_must_go_on_where_the_checkpoint_ends() {
-        // The last purged entry, the first and the last in the log, D, and whether they fit.
-        let cases = [
-            (0, None, None, 0, true),
-            (0, Some(1), Some(9), 0, true),
-            (0, Some(1), Some(9), 9, true),
-            (5, Some(6), Some(9), 5, true),
-            (5, Some(6), Some(9), 7, true),
-            (9, None, None, 9, true),
-            // The log is gone, or has lost its end.
-            (0, None, None, 3, false),
-            (0, Some(1), Some(9), 10, false),
-            (5, None, None, 7, false),
-            // The checkpoint is older than what was purged.
-            (5, Some(6), Some(9), 4, false),
-            (9, None, None, 0, false),
-            // The log has lost its beginning.
-            (0, Some(50), Some(60), 0, false),
-            (0, Some(50), Some(60), 20, false),
-        ];
-        for (purged, first, last, applied, fits) in cases {
-            let purged_mark = (purged > 0).then(|| (purged, Bytes::new()));
-            let recovered = Recovered { purged: purged_mark, last_index: last, ..Recovered::default() };
-            let meta = storage::Meta { applied: LogId { term: 1, index: applied }, ..storage::Meta::default() };
-            let result = check_agreement(&meta, LogId::default(), &recovered, first);
-            assert_eq!(result.is_ok(), fits, "purged {purged}, {first:?} to {last:?}, D {applied}");
-        }
-        // Received just before the log was to be purged.
-        let recovered = Recovered { last_index: Some(9), ..Recovered::default() };
-        let meta = storage::Meta { applied: LogId { term: 1, index: 50 }, ..storage::Meta::default() };
-        assert!(check_agreement(&meta, meta.applied, &recovered, Some(1)).is_ok());
-        assert!(check_agreement(&meta, LogId { term: 1, index: 40 }, &recovered, Some(1)).is_err());
-    }
 }

@@ -9,8 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Node;
+use super::contacts::Contacts;
 use super::error::NodeError;
 use crate::model::MemberId;
+use crate::raft::Consensus;
 
 /// How often the request looks whether the member leads.
 const POLL: Duration = Duration::from_millis(20);
@@ -42,7 +44,7 @@ impl Node {
         let mut asked: Option<Instant> = None;
         while self.consensus.status().leader != Some(to) {
             self.barrier.check_running()?;
-            if self.can_take_over(to) && asked.is_none_or(|at| at.elapsed() >= ASK_AGAIN) {
+            if can_take_over(&self.consensus, &self.contacts, to) && asked.is_none_or(|at| at.elapsed() >= ASK_AGAIN) {
                 tracing::info!(%to, "handing the lead over");
                 self.consensus.transfer_leader(to).await;
                 asked = Some(Instant::now());
@@ -55,11 +57,7 @@ impl Node {
     /// Lets another voter lead, the one that has been connected longest, before this member stops; gives up after a while.
     /// Does nothing if this member does not lead or nobody else can. Clients go on being served meanwhile.
     pub async fn hand_over(&self) {
-        let (_, leads) = self.consensus.leadership();
-        let voters = self.consensus.voters().voters;
-        let able = voters.into_iter().filter(|&id| id != self.member && self.can_take_over(id));
-        let connected = able.filter_map(|id| Some((self.contacts.connected_for(id)?, id)));
-        let Some((_, successor)) = connected.max().filter(|_| leads) else { return };
+        let Some(successor) = successor(&self.consensus, &self.contacts, self.member) else { return };
         tracing::info!(%successor, "leadership transfer starting");
         let transfer = async {
             self.consensus.transfer_leader(successor).await;
@@ -72,12 +70,20 @@ impl Node {
             Err(_) => tracing::warn!(%successor, "leadership transfer failed: the others will elect a leader"),
         }
     }
+}
 
-    /// Whether this member leads and `to` would win an election now.
-    pub(super) fn can_take_over(&self, to: MemberId) -> bool {
-        let status = self.consensus.status();
-        let matched = self.consensus.match_index(to).unwrap_or(0);
-        let is_near = status.last_log.saturating_sub(matched) <= BEHIND_MAX;
-        status.leads && self.consensus.is_voter(to) && self.contacts.connected_for(to).is_some() && is_near
-    }
+/// Who had best lead instead of `member`: the voter that has been connected longest of those who can. `None` if there is
+/// nobody, or `member` does not lead.
+pub(super) fn successor(consensus: &Consensus, contacts: &Contacts, member: MemberId) -> Option<MemberId> {
+    let others = consensus.voters().voters.into_iter().filter(|&id| id != member);
+    let able = others.filter(|&id| can_take_over(consensus, contacts, id));
+    able.max_by_key(|&id| contacts.connected_for(id))
+}
+
+/// Whether this member leads and `to` would win an election now.
+fn can_take_over(consensus: &Consensus, contacts: &Contacts, to: MemberId) -> bool {
+    let status = consensus.status();
+    let matched = consensus.match_index(to).unwrap_or(0);
+    let is_near = status.last_log.saturating_sub(matched) <= BEHIND_MAX;
+    status.leads && consensus.is_voter(to) && contacts.connected_for(to).is_some() && is_near
 }

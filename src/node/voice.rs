@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::contacts::Contacts;
@@ -18,8 +20,8 @@ use super::overdue::Overdue;
 use super::peers::Peers;
 use crate::env::{Clock, Tick};
 use crate::model::MemberId;
-use crate::peer::{Method, PeerError, Ping, Refusal};
-use crate::raft::{Consensus, Permission};
+use crate::peer::{Method, PeerError, Refusal};
+use crate::raft::{Consensus, Permission, Voters};
 
 /// Whether this member may speak.
 #[derive(Debug)]
@@ -59,24 +61,40 @@ const PINGS_PER_TIMEOUT: u32 = 4;
 impl Pinger {
     /// Pings until `stop`, or until this member hears that it was removed.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let this = Arc::new(self);
-        let started = this.clock.now();
-        let period = this.election_timeout / PINGS_PER_TIMEOUT;
-        let mut tick = tokio::time::interval(period);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            this.overdue.look();
-            let voters = this.consensus.voters();
-            this.judge(started, &voters.voters);
-            let others = voters.voters.union(&voters.learners).copied().filter(|&id| id != this.member);
-            let pings: Vec<_> = others.map(|id| this.clone().ping(id)).collect();
-            // All at once, each bounded in time.
-            futures_util::future::join_all(pings).await;
+        // Side by side: a ping may wait for a member that does not answer, the judgement may not.
+        let both = async { tokio::join!(self.judge_always(), self.ping_always()) };
+        stop.run_until_cancelled(both).await;
+    }
+
+    async fn judge_always(&self) {
+        let started = self.clock.now();
+        let mut ticks = self.ticks();
+        loop {
+            ticks.tick().await;
+            self.overdue.look();
+            self.judge(started, &self.consensus.voters().voters);
         }
     }
 
-    async fn ping(self: Arc<Self>, to: MemberId) {
-        let answer = self.peers.ask(to, Method::Ping, Ping::default().encode(), self.election_timeout).await;
+    async fn ping_always(&self) {
+        let mut ticks = self.ticks();
+        loop {
+            ticks.tick().await;
+            let Voters { voters, learners, .. } = self.consensus.voters();
+            let others = voters.union(&learners).copied().filter(|&id| id != self.member);
+            // All at once, each bounded in time.
+            futures_util::future::join_all(others.map(|id| self.ping(id))).await;
+        }
+    }
+
+    fn ticks(&self) -> Interval {
+        let mut ticks = tokio::time::interval(self.election_timeout / PINGS_PER_TIMEOUT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    }
+
+    async fn ping(&self, to: MemberId) {
+        let answer = self.peers.ask(to, Method::Ping, Bytes::new(), self.election_timeout).await;
         if let Err(PeerError::Refused(Refusal::Removed(id))) = answer
             && id == self.member
         {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::Refusal;
-use crate::model::{LeaseId, LogId};
+use crate::model::LeaseId;
 use crate::proto::lodemarkpb as pb;
 
 /// What became of a batch that a follower passed on.
@@ -43,15 +43,6 @@ pub struct LeaseQuestion {
     pub id: LeaseId,
     /// Name its keys too.
     pub with_keys: bool,
-}
-
-/// What a member tells of itself in passing: an applied entry, and the digest of all effects up to it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ping {
-    /// The entry.
-    pub applied: LogId,
-    /// The digest.
-    pub chain: u64,
 }
 
 impl ProposeAnswer {
@@ -129,23 +120,6 @@ impl LeaseAnswer {
     }
 }
 
-impl Ping {
-    /// Its bytes.
-    #[must_use]
-    pub fn encode(self) -> Bytes {
-        let LogId { term, index } = self.applied;
-        bytes_of(&pb::Ping { applied: Some(pb::LogId { term, index }), chain: self.chain })
-    }
-
-    /// # Errors
-    /// [`Refusal::Malformed`].
-    pub fn decode(bytes: Bytes) -> Result<Ping, Refusal> {
-        let pb::Ping { applied, chain } = read(bytes)?;
-        let pb::LogId { term, index } = applied.unwrap_or_default();
-        Ok(Ping { applied: LogId { term, index }, chain })
-    }
-}
-
 fn read<M: Message + Default>(bytes: Bytes) -> Result<M, Refusal> {
     M::decode(bytes).map_err(Refusal::malformed)
 }
@@ -172,8 +146,6 @@ mod tests {
         for answer in [LeaseAnswer::NotLeading, LeaseAnswer::Gone, lives] {
             assert_eq!(LeaseAnswer::decode(answer.clone().encode()), Ok(answer));
         }
-        let ping = Ping { applied: LogId { term: 3, index: 9 }, chain: u64::MAX };
-        assert_eq!(Ping::decode(ping.encode()), Ok(ping));
-        assert!(matches!(Ping::decode(Bytes::from_static(&[0xff])), Err(Refusal::Malformed(_))));
+        assert!(matches!(LeaseAnswer::decode(Bytes::from_static(&[0xff])), Err(Refusal::Malformed(_))));
     }
 }

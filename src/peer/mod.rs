@@ -33,7 +33,7 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 
 pub use self::alone::Alone;
-pub use self::body::{LeaseAnswer, LeaseQuestion, Ping, ProposeAnswer, decode_read_index, encode_read_index};
+pub use self::body::{LeaseAnswer, LeaseQuestion, ProposeAnswer, decode_read_index, encode_read_index};
 use crate::model::{ClusterId, MemberId};
 
 /// A future that can be sent to another thread.
@@ -79,7 +79,7 @@ pub enum Method {
     Promote = 9,
     /// A member asks for the hash of another's key space.
     HashKv = 10,
-    /// A member shows that it can reach the addressee.
+    /// A member shows that it can reach the addressee; request and answer are empty.
     Ping = 11,
 }
 

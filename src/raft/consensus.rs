@@ -169,8 +169,6 @@ pub struct RaftStatus {
     pub applied: u64,
     /// The last entry in a snapshot.
     pub snapshot: u64,
-    /// This member is a learner: it has no vote.
-    pub is_learner: bool,
 }
 
 impl Consensus {
@@ -293,7 +291,6 @@ impl Consensus {
             committed: index(&metrics.local_committed),
             applied: index(&metrics.last_applied),
             snapshot: index(&metrics.snapshot),
-            is_learner: metrics.state == ServerState::Learner,
         }
     }
 
@@ -313,21 +310,6 @@ impl Consensus {
         acked.map(|at| at.into_inner().elapsed())
     }
 
-    /// Waits until the term or the leader changes from `seen`; gives what they are now.
-    ///
-    /// # Errors
-    /// If the member has stopped.
-    pub async fn leadership_change(&self, seen: (u64, bool)) -> Result<(u64, bool), ReadError> {
-        let mut metrics = self.server_metrics.clone();
-        loop {
-            let now = self.leadership();
-            if now != seen {
-                return Ok(now);
-            }
-            metrics.changed().await.map_err(|_| ReadError::Stopped("Raft has ended".into()))?;
-        }
-    }
-
     /// Waits until Raft stops by itself; gives the reason.
     pub async fn stopped(&self) -> Arc<str> {
         let mut metrics = self.raft.metrics();
@@ -344,20 +326,6 @@ impl Consensus {
             if metrics.changed().await.is_err() {
                 return "Raft has ended".into();
             }
-        }
-    }
-
-    /// Asks for a snapshot (a checkpoint that the log may be purged behind) without waiting for it.
-    pub async fn trigger_snapshot(&self) {
-        // An error says that the core has ended; then there is nothing to trim.
-        let _ = self.raft.trigger().snapshot().await;
-    }
-
-    /// Lets the log forget entries up to `index`, which a snapshot must hold.
-    pub async fn trigger_purge(&self, index: u64) {
-        if let Some(index) = index.checked_sub(1) {
-            // As above.
-            let _ = self.raft.trigger().purge_log(index).await;
         }
     }
 

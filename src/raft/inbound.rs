@@ -93,8 +93,10 @@ impl Consensus {
         }
         let built = self.incoming.build(arriving, &meta).await?;
         tracing::info!(%from, last_log = ?meta.last_log_id, "received a snapshot");
-        let snapshot = SnapshotOf { meta, snapshot: SnapshotData::Received(built) };
+        let snapshot = SnapshotOf { meta, snapshot: SnapshotData::Received(built.clone()) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        // The answer comes after the install, which moved the file. It is still there if the log was further already.
+        self.incoming.discard(built).await?;
         Ok(response.encode())
     }
 }
@@ -238,6 +240,12 @@ impl Incoming {
             return Err(Refusal::malformed("a snapshot of another state than its head says"));
         }
         Ok(arrived.built_path())
+    }
+
+    /// Removes a checkpoint that was not installed, if it is there.
+    async fn discard(&self, built: PathBuf) -> Result<(), Refusal> {
+        let disk = self.disk.clone();
+        blocking(move || remove(&*disk, &built)).await.map_err(stopped)
     }
 }
 

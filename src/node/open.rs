@@ -1,0 +1,147 @@
+//! Opening the data folder: checkpoint and log, whose they are, and whether they fit together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::RwLock;
+
+use super::founders::Founders;
+use super::options::{Founding, NodeOptions};
+use super::start::StartError;
+use crate::machine::{Machine, Shared};
+use crate::model::LogId;
+use crate::raft::{self, StateFiles};
+use crate::storage::{self, Identity, Storage};
+use crate::wal::{self, Recovered, Wal};
+
+/// The folder of log segments, below the data folder.
+const LOG_DIR: &str = "wal";
+/// The checkpoint.
+pub(super) const STATE_FILE: &str = "state.redb";
+/// What redb may cache; the latest values are in memory anyway.
+const STORAGE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// What the data folder holds.
+pub(super) struct Opened {
+    pub(super) shared: Arc<Shared>,
+    pub(super) meta: storage::Meta,
+    pub(super) wal: Wal,
+    pub(super) writer: wal::Writer,
+    pub(super) recovered: Recovered,
+    pub(super) files: StateFiles,
+    /// Whom the folder began with.
+    pub(super) founders: Founders,
+}
+
+/// Opens or makes the folder. Nothing runs yet.
+///
+/// # Errors
+/// [`StartError`].
+pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
+    let files = StateFiles {
+        disk: options.disk.clone(),
+        dir: PathBuf::from("."),
+        state: PathBuf::from(STATE_FILE),
+        cache_bytes: STORAGE_CACHE_BYTES,
+    };
+    let storage = Storage::open(options.disk.clone(), &files.state, STORAGE_CACHE_BYTES)?;
+    claim(&storage, Identity { cluster: options.cluster, member: options.member }, &options.founding)?;
+    let wal_options =
+        wal::Options { dir: PathBuf::from(LOG_DIR), segment_bytes: options.segment_bytes, ..wal::Options::default() };
+    let (wal, writer, recovered) = Wal::open(options.disk.clone(), options.random.clone(), wal_options)?;
+    let meta = storage.meta()?;
+    check_agreement(&meta, storage.installed()?, &recovered, wal.first_index())?;
+    if options.force_new_cluster && raft::force_alone(&wal, &recovered, &meta, options.member)? {
+        tracing::warn!("forcing a new cluster: this member is the only one from now on");
+    }
+    let founders = Founders::of(options, &storage)?;
+    let machine = Machine::load(&storage)?;
+    tracing::info!(
+        revision = machine.kv.revision().0,
+        applied_index = meta.applied.index,
+        log_last_index = recovered.last_index,
+        "opened the data folder"
+    );
+    let shared = Arc::new(Shared { machine: RwLock::new(machine), storage: ArcSwap::from_pointee(storage) });
+    Ok(Opened { shared, meta, wal, writer, recovered, files, founders })
+}
+
+fn claim(storage: &Storage, identity: Identity, founding: &Founding) -> Result<(), StartError> {
+    match storage.identity()? {
+        None => Ok(storage.claim(identity, founding)?),
+        Some(found) if found == identity => Ok(()),
+        Some(found) => Err(StartError::Foreign {
+            cluster: identity.cluster,
+            member: identity.member,
+            found_cluster: found.cluster,
+            found_member: found.member,
+        }),
+    }
+}
+
+/// Checks `purged <= snapshot <= D <= synced`: the log must go on where the checkpoint ends. The checkpoint is the snapshot,
+/// and what an opened log holds is synced.
+///
+/// A checkpoint that was received from another member may be ahead of the log: it was put in its place just before the
+/// log was to be purged up to there. Raft does that again when it starts.
+fn check_agreement(
+    meta: &storage::Meta,
+    installed: LogId,
+    recovered: &Recovered,
+    first: Option<u64>,
+) -> Result<(), StartError> {
+    let purged = recovered.purged.as_ref().map_or(0, |(index, _)| *index);
+    let last = recovered.last_index.unwrap_or(purged);
+    let applied = meta.applied.index;
+    let first = first.unwrap_or(purged + 1);
+    if purged <= applied && applied <= last && first <= applied + 1 {
+        return Ok(());
+    }
+    if purged <= applied && applied > last && meta.applied == installed {
+        return Ok(());
+    }
+    Err(StartError::Disagreement { applied, first, last })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_log_must_go_on_where_the_checkpoint_ends() {
+        // The last purged entry, the first and the last in the log, D, and whether they fit.
+        let cases = [
+            (0, None, None, 0, true),
+            (0, Some(1), Some(9), 0, true),
+            (0, Some(1), Some(9), 9, true),
+            (5, Some(6), Some(9), 5, true),
+            (5, Some(6), Some(9), 7, true),
+            (9, None, None, 9, true),
+            // The log is gone, or has lost its end.
+            (0, None, None, 3, false),
+            (0, Some(1), Some(9), 10, false),
+            (5, None, None, 7, false),
+            // The checkpoint is older than what was purged.
+            (5, Some(6), Some(9), 4, false),
+            (9, None, None, 0, false),
+            // The log has lost its beginning.
+            (0, Some(50), Some(60), 0, false),
+            (0, Some(50), Some(60), 20, false),
+        ];
+        for (purged, first, last, applied, fits) in cases {
+            let purged_mark = (purged > 0).then(|| (purged, Bytes::new()));
+            let recovered = Recovered { purged: purged_mark, last_index: last, ..Recovered::default() };
+            let meta = storage::Meta { applied: LogId { term: 1, index: applied }, ..storage::Meta::default() };
+            let result = check_agreement(&meta, LogId::default(), &recovered, first);
+            assert_eq!(result.is_ok(), fits, "purged {purged}, {first:?} to {last:?}, D {applied}");
+        }
+        // Received just before the log was to be purged.
+        let recovered = Recovered { last_index: Some(9), ..Recovered::default() };
+        let meta = storage::Meta { applied: LogId { term: 1, index: 50 }, ..storage::Meta::default() };
+        assert!(check_agreement(&meta, meta.applied, &recovered, Some(1)).is_ok());
+        assert!(check_agreement(&meta, LogId { term: 1, index: 40 }, &recovered, Some(1)).is_err());
+    }
+}

@@ -1,0 +1,129 @@
+//! What a node is started with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::threads::Threading;
+use super::voice::Voice;
+use crate::env::{Clock, Disk, Random};
+use crate::model::{ClusterId, MemberId};
+use crate::peer::{self, Transport};
+use crate::raft::{ConsensusOptions, Network};
+pub use crate::storage::Founding;
+use crate::storage::Identity;
+
+/// How many election timeouts an append may stay unanswered.
+const APPEND_TIMEOUTS: u32 = 2;
+
+/// What a node is started with.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// The data folder.
+    pub disk: Arc<dyn Disk>,
+    /// The clock that leases run by.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids come from.
+    pub random: Arc<dyn Random>,
+    /// The cluster that the folder belongs to.
+    pub cluster: ClusterId,
+    /// The member that the folder belongs to.
+    pub member: MemberId,
+    /// The member's name for people.
+    pub name: String,
+    /// Where other members reach it.
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it.
+    pub client_urls: Vec<String>,
+    /// The cluster that a new folder begins with; means nothing for a folder that was started before.
+    pub founding: Founding,
+    /// Make this member the only one of its cluster, whatever the folder says of others.
+    pub force_new_cluster: bool,
+    /// How other members are reached.
+    pub transport: Arc<dyn Transport>,
+    /// How often a leader shows that it lives.
+    pub heartbeat: Duration,
+    /// How long a follower waits for it.
+    pub election_timeout: Duration,
+    /// Ask whether an election can be won before it is begun.
+    pub pre_vote: bool,
+    /// Applied entries from one snapshot to the next.
+    pub snapshot_entries: u64,
+    /// Entries kept behind a snapshot.
+    pub catchup_entries: u64,
+    /// Refuse changes of members that would cost the quorum.
+    pub strict_reconfig: bool,
+    /// Learners that the cluster may have.
+    pub learners_max: usize,
+    /// The largest command, as etcd counts it.
+    pub request_bytes_max: usize,
+    /// How often idle watchers that ask for it hear of progress.
+    pub watch_progress_interval: Duration,
+    /// Size of one log segment in bytes.
+    pub segment_bytes: u64,
+    /// What runs the bodies of threads.
+    pub threading: Threading,
+}
+
+impl NodeOptions {
+    /// A member that is alone, with etcd's defaults.
+    #[must_use]
+    pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, random: Arc<dyn Random>, identity: Identity) -> NodeOptions {
+        NodeOptions {
+            disk,
+            clock,
+            random,
+            cluster: identity.cluster,
+            member: identity.member,
+            name: "default".into(),
+            peer_urls: vec!["http://localhost:2380".into()],
+            client_urls: vec!["http://localhost:2379".into()],
+            founding: Founding::New(Vec::new()),
+            force_new_cluster: false,
+            transport: Arc::new(peer::Alone),
+            heartbeat: Duration::from_millis(100),
+            election_timeout: Duration::from_secs(1),
+            pre_vote: true,
+            snapshot_entries: 10_000,
+            catchup_entries: 5_000,
+            strict_reconfig: true,
+            learners_max: 1,
+            request_bytes_max: 1_572_864,
+            watch_progress_interval: Duration::from_secs(600),
+            segment_bytes: 16 * 1024 * 1024,
+            threading: Threading::Threads,
+        }
+    }
+}
+
+impl NodeOptions {
+    /// How the member takes part in Raft.
+    pub(super) fn consensus(&self) -> ConsensusOptions {
+        ConsensusOptions {
+            member: self.member,
+            heartbeat: self.heartbeat,
+            election_timeout: self.election_timeout,
+            snapshot_entries: self.snapshot_entries,
+            catchup_entries: self.catchup_entries,
+            pre_vote: self.pre_vote,
+        }
+    }
+
+    /// How Raft reaches the others, while `voice` lets it speak.
+    pub(super) fn network(&self, voice: Arc<Voice>) -> Network {
+        Network {
+            cluster: self.cluster,
+            member: self.member,
+            transport: self.transport.clone(),
+            random: self.random.clone(),
+            permission: voice,
+            append_timeout: self.election_timeout * APPEND_TIMEOUTS,
+        }
+    }
+
+    /// One and a half election timeouts, in whole seconds, counted in heartbeats as etcd counts them.
+    pub(super) fn lease_ttl_min(&self) -> i64 {
+        let heartbeat = self.heartbeat.as_millis().max(1);
+        let ticks = 3 * (self.election_timeout.as_millis() / heartbeat) / 2;
+        i64::try_from((ticks * heartbeat).div_ceil(1000)).unwrap_or(i64::MAX)
+    }
+}
