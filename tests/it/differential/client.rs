@@ -45,6 +45,14 @@ impl Failure {
         self.code == Code::Unimplemented && self.message.ends_with(NOT_THERE_YET)
     }
 
+    /// Takes the size of the request out of the message, if it is the right one: ids that the servers chose, such as
+    /// those of leases, are longer in one's requests than in the other's.
+    fn without_size(mut self, bytes: usize) -> Failure {
+        self.message =
+            self.message.replace(&format!("larger than max ({bytes} vs."), "larger than max (<its size> vs.");
+        self
+    }
+
     /// There is no answer.
     pub fn silence(message: String) -> Failure {
         Failure { code: Code::Unavailable, message, is_silence: true }
@@ -75,8 +83,9 @@ impl Client {
         A: Message + Default + 'static,
     {
         let mut grpc = self.ready().await?;
+        let bytes = request.encoded_len();
         let asked = grpc.unary(Request::new(request), path_of(path), ProstCodec::default());
-        Ok(in_time(asked).await??.into_inner())
+        Ok(in_time(asked).await?.map_err(|status| Failure::from(status).without_size(bytes))?.into_inner())
     }
 
     pub async fn server_streaming<Q, A>(&self, path: &'static str, request: Q) -> Result<Streaming<A>, Failure>
