@@ -8,8 +8,6 @@ pub mod grpc;
 pub mod http;
 mod version;
 
-use std::time::Duration;
-
 use tokio_util::sync::CancellationToken;
 
 pub use self::version::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};
@@ -30,7 +28,7 @@ pub struct Limits {
 /// What a message may be larger than the largest command. Source: etcd, `grpcOverheadBytes`.
 pub const MESSAGE_BYTES_SPARE: usize = 512 * 1024;
 
-/// Serves clients of `listener` until `stop`; then lets their calls end by themselves for at most `drain`.
-pub async fn serve(listener: Listener, node: Node, limits: Limits, stop: CancellationToken, drain: Duration) {
-    connection::serve(listener, grpc::Api { node, limits }, stop, drain).await;
+/// Serves clients of `listener` until `stop`, and then until their calls have ended. Dropping the future cuts them off.
+pub async fn serve(listener: Listener, node: Node, limits: Limits, stop: CancellationToken) {
+    connection::serve(listener, grpc::Api { node, limits }, stop).await;
 }

@@ -47,6 +47,8 @@ const PUBLISH_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long calls of clients may take once the server stops. With a leader they take a moment, and without one they need not
 /// be waited for. Source: tests of etcd's users expect the end within 1.5 s.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// How long clients may take to hear that their calls are refused after that.
+const LAST_WORDS_TIME: Duration = Duration::from_millis(200);
 /// What the reason says for which a node of a removed member stops.
 const REMOVED: &str = "permanently removed from the cluster";
 
@@ -230,7 +232,7 @@ impl Serving<'_> {
         clients: Vec<Socket>,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        let peer_tasks = self.peers.serve(peer_sockets, self.node, &self.peers_stop);
+        let mut peer_tasks = self.peers.serve(peer_sockets, self.node, &self.peers_stop);
         let (clients_stop, mut client_tasks) = (CancellationToken::new(), JoinSet::new());
 
         let outcome = tokio::select! {
@@ -253,10 +255,17 @@ impl Serving<'_> {
             self.node.hand_over().await;
         }
         clients_stop.cancel();
-        join(client_tasks).await;
-        self.node.stop().await;
+        if tokio::time::timeout(DRAIN_TIME, join(&mut client_tasks)).await.is_ok() {
+            self.node.stop().await;
+        } else {
+            // The node refuses what still waits; clients should hear of that rather than find their connection gone.
+            self.node.stop().await;
+            // Who does not take even that is cut off.
+            let _ = tokio::time::timeout(LAST_WORDS_TIME, join(&mut client_tasks)).await;
+            client_tasks.shutdown().await;
+        }
         self.peers_stop.cancel();
-        join(peer_tasks).await;
+        join(&mut peer_tasks).await;
         outcome
     }
 
@@ -308,7 +317,7 @@ impl Serving<'_> {
             streams_max: self.config.streams_max,
         };
         for socket in clients {
-            tasks.spawn(api::serve(socket.listener, self.node.clone(), limits, stop.clone(), DRAIN_TIME));
+            tasks.spawn(api::serve(socket.listener, self.node.clone(), limits, stop.clone()));
             tracing::info!("ready to serve client requests");
             tracing::info!(
                 traffic = "grpc+http",
@@ -327,7 +336,7 @@ fn tell_of_removal(error: &Error) {
     }
 }
 
-async fn join(mut tasks: JoinSet<()>) {
+async fn join(tasks: &mut JoinSet<()>) {
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a listener's task panicked");

@@ -56,7 +56,7 @@ async fn answer(
         // Dropping the call is what tells the service.
         reset = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return Err(SendError::Reset(reset?)),
         // Some calls wait for another client: for a lock, say.
-        () = overdue(&shared.stop) => return refuse(respond, status::STOPPED.into()),
+        () = overdue(&shared.leave) => return refuse(respond, status::STOPPED.into()),
     };
     let (head, body) = response.into_parts();
     let is_whole = http_body::Body::is_end_stream(&body);
@@ -64,7 +64,7 @@ async fn answer(
     if is_whole {
         return Ok(());
     }
-    let stop = shared.stop;
+    let stop = shared.leave;
     send_body(stream, body, stop.cancelled()).await
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn serve(io: impl Io, shared: Shared) -> Ended {
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),
-        () = shared.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = shared.leave.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     Ok(connection.await?)
 }

@@ -51,7 +51,7 @@ pub(super) async fn serve(io: impl Io, shared: Shared) -> Ended {
         .handshake(out.clone());
     let mut h2 = tokio::time::timeout(PREFACE_TIMEOUT, handshake).await??;
     let keepalive = h2.ping_pong().map(Keepalive::new);
-    let stop = shared.stop.clone();
+    let leave = shared.leave.clone();
     let mut streams = Streams {
         h2,
         out,
@@ -64,7 +64,7 @@ pub(super) async fn serve(io: impl Io, shared: Shared) -> Ended {
     };
     tokio::select! {
         ended = std::future::poll_fn(|cx| streams.poll(cx)) => return ended,
-        () = stop.cancelled() => streams.h2.graceful_shutdown(),
+        () = leave.cancelled() => streams.h2.graceful_shutdown(),
     }
     std::future::poll_fn(|cx| streams.poll(cx)).await
 }

@@ -22,6 +22,7 @@ mod keepalive;
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,10 @@ use crate::net::{Io, Listener, Protocol, first_bytes};
 
 /// How long a connection may take to show what it speaks.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same once the server stops.
+const LAST_FIRST_BYTES_TIMEOUT: Duration = Duration::from_millis(100);
+/// Connections that are let in after the server was told to stop: those that the system held ready.
+const LAST_ACCEPTED_MAX: usize = 1024;
 /// How long accepting pauses when the system is out of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -40,14 +45,15 @@ struct Shared {
     api: Api,
     services: grpc::Services,
     router: axum::Router,
-    stop: CancellationToken,
+    /// Connections end, each when its calls have.
+    leave: CancellationToken,
 }
 
-/// Serves clients until `stop`; then lets their calls end by themselves for at most `drain`, and cuts what is left.
-pub(super) async fn serve(listener: Listener, api: Api, stop: CancellationToken, drain: Duration) {
+/// Serves clients until `stop`, and then until their calls have ended. Dropping the future cuts off who is left.
+pub(super) async fn serve(listener: Listener, api: Api, stop: CancellationToken) {
     let services = grpc::routes(&api);
     let router = http::router(api.node.clone());
-    let shared = Shared { api, services, router, stop: stop.clone() };
+    let shared = Shared { api, services, router, leave: CancellationToken::new() };
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -63,16 +69,28 @@ pub(super) async fn serve(listener: Listener, api: Api, stop: CancellationToken,
             () = stop.cancelled() => break,
         }
     }
-    drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(drain, drained).await.is_err() {
-        connections.shutdown().await;
+    // A client that the system has let in already is answered too.
+    for _ in 0..LAST_ACCEPTED_MAX {
+        let Some(Ok(socket)) = listener.accept().now_or_never() else { break };
+        connections.spawn(connect(socket, shared.clone()));
     }
+    // Before anybody is told to go: who comes back at once is to be refused, not to be let in and then cut off.
+    drop(listener);
+    shared.leave.cancel();
+    while connections.join_next().await.is_some() {}
 }
 
 /// Serves one connection to its end. How it ends is the client's business: nothing is logged above debug.
 async fn connect(socket: impl Io, shared: Shared) {
-    let Ok(first) = tokio::time::timeout(FIRST_BYTES_TIMEOUT, first_bytes(socket)).await else { return };
+    let no_longer_waited_for = async {
+        shared.leave.cancelled().await;
+        tokio::time::sleep(LAST_FIRST_BYTES_TIMEOUT).await;
+    };
+    let first = tokio::select! {
+        first = tokio::time::timeout(FIRST_BYTES_TIMEOUT, first_bytes(socket)) => first,
+        () = no_longer_waited_for => return,
+    };
+    let Ok(first) = first else { return };
     let ended = match first {
         Ok((Protocol::Http2, io)) => http2::serve(io, shared).await,
         Ok((Protocol::Http1, io)) => http1::serve(io, shared).await,

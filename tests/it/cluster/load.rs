@@ -1,5 +1,6 @@
 //! Writers that go on whatever becomes of single members, and remember what was acknowledged.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -124,8 +125,9 @@ async fn connect(endpoint: &str) -> Client {
 
 fn may_succeed_elsewhere(error: &Error) -> bool {
     match error {
-        // The second: the Rust client's word for a request that it did not send, because the connection was closed.
-        Error::GRpcStatus(status) => matches!(status.code(), Code::Unavailable | Code::Cancelled),
+        // With a source it is not the server's word but the client's own about its connection: `Cancelled` or `Unknown` in
+        // Rust, where Go says `Unavailable`.
+        Error::GRpcStatus(status) => status.code() == Code::Unavailable || status.source().is_some(),
         Error::TransportError(_) => true,
         _ => false,
     }
