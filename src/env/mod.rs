@@ -5,12 +5,14 @@
 
 mod clock;
 mod disk;
+pub mod mistake;
 mod random;
 mod real_disk;
 mod sim_disk;
 
 pub use clock::{Clock, ManualClock, SystemClock, Tick, unix_time};
 pub use disk::{Disk, File, SyncSite};
+pub use mistake::Mistake;
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use real_disk::RealDisk;
 pub use sim_disk::{Image, SimDisk};

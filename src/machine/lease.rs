@@ -1,6 +1,7 @@
 //! Leases: grant, revoke, expire, remember what is left.
 
 use super::{Effects, LeaseChange, Machine, Rejection};
+use crate::env::Mistake;
 use crate::lease::Lease;
 use crate::model::{GrantReply, KeyRange, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Reply};
 use crate::storage::TableWrite;
@@ -33,7 +34,7 @@ impl Machine {
     /// Ends what the leader of this term saw expire, each lease as one change. Nothing, if another leader wrote the
     /// entry: it counts anew.
     pub(super) fn lease_expire(&mut self, expire: &LeaseExpire, effects: &mut Effects) -> Reply {
-        if expire.term == self.applied().term {
+        if expire.term == self.applied().term || Mistake::OldLeaderExpires.is_made() {
             for &id in &expire.ids {
                 // Revoked meanwhile, perhaps.
                 self.end_lease(id, effects);

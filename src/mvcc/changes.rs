@@ -3,6 +3,7 @@
 use super::range::fetch;
 use super::select::{self, Selection};
 use super::store::{ReadError, Source, Store};
+use crate::env::Mistake;
 use crate::model::{KeyRange, Record, Revision, SubRevision};
 use crate::storage::Storage;
 
@@ -23,6 +24,8 @@ pub fn changes(
     bytes_max: usize,
 ) -> Result<Vec<(SubRevision, Record)>, ReadError> {
     let limits = Limits { revisions: revisions_max, bytes: bytes_max };
+    let from =
+        if Mistake::SkipAtCompaction.is_made() && source.with(Store::compacted) == from { from.next() } else { from };
     history(source, storage, from, through, limits, |store| match store.compacted() {
         compacted if from < compacted => Err(ReadError::Compacted { requested: from, compacted }),
         _ => Ok(()),

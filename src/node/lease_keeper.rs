@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::NodeError;
 use super::leadership::Leadership;
 use super::proposer::{Proposer, REQUEST_TIMEOUT};
-use crate::env::{Clock, Tick};
+use crate::env::{Clock, Mistake, Tick};
 use crate::lease::{Expiry, Lease, Place, spread};
 use crate::machine::{LeaseChange, Shared};
 use crate::model::{Command, LeaseCheckpoint, LeaseExpire, LeaseId};
@@ -207,7 +207,10 @@ impl LeaseKeeper {
         scan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut walk = self.next_walk();
         while stop.run_until_cancelled(scan.tick()).await.is_some() {
-            let term = leadership.term();
+            let mut term = leadership.term();
+            if Mistake::OldLeaderExpires.is_made() {
+                term = term.or(self.ends.lock().term);
+            }
             if self.follow(term) {
                 walk = self.next_walk();
             }

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::log_codec::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote};
 use super::types::{Entry, Tc, TheirLogId, Vote, ours, theirs};
+use crate::env::Mistake;
 use crate::model::LogId;
 use crate::wal::{Recovered, Wal};
 
@@ -44,7 +45,11 @@ impl LogStore {
     pub fn new(wal: Wal, recovered: &Recovered) -> io::Result<LogStore> {
         let log_id = |bytes: &[u8]| decode_log_id(bytes).map(theirs);
         let purged = recovered.purged.as_ref().map_or(0, |(index, _)| *index);
-        let last = recovered.last_index.unwrap_or(purged);
+        let mut last = recovered.last_index.unwrap_or(purged);
+        if Mistake::TruncateDurable.is_made() && last > purged {
+            last -= 1;
+            wal.truncate_after(last)?;
+        }
         let marks = Marks {
             vote: recovered.vote.as_deref().map(decode_vote).transpose()?,
             // Only a hint, so one that is ahead of the entries is dropped: openraft would take what is missing for applied.
@@ -100,6 +105,10 @@ impl RaftLogStorage<Tc> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        if Mistake::VoteTwice.is_made() {
+            self.marks.lock().vote = Some(*vote);
+            return Ok(());
+        }
         let (done_tx, done_rx) = oneshot::channel();
         self.wal.save_vote(
             encode_vote(vote),
@@ -130,6 +139,10 @@ impl RaftLogStorage<Tc> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries = entries.into_iter().map(encode_entry).collect();
+        if Mistake::AnswerBeforeDurable.is_made() {
+            callback.io_completed(Ok(()));
+            return self.wal.append(entries, Box::new(|_| ()));
+        }
         self.wal.append(entries, Box::new(move |result| callback.io_completed(result)))
     }
 

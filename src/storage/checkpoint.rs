@@ -16,7 +16,7 @@ use super::meta::Sums;
 use super::read::visit;
 use super::tables::{IdKey, LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
 use super::{Founding, Identity, Meta, TableSum, TableWrite, codec, meta};
-use crate::env::{Disk, File, SyncSite};
+use crate::env::{Disk, File, Mistake, SyncSite};
 
 /// The checkpoint: one redb file. All methods may be called from several threads; one commit runs at a time.
 pub struct Storage {
@@ -125,6 +125,14 @@ impl Storage {
     /// - [`Error::Io`]: it is unknown what is durable; stop.
     /// - [`Error::Corrupt`]: a record to be replaced or removed is damaged, or redb found damage.
     pub fn commit(&self, writes: &[TableWrite], meta: &Meta) -> Result<(), Error> {
+        if Mistake::AppliedIndexApart.is_made() {
+            self.commit_at_once(writes, &self.meta()?)?;
+            return self.commit_at_once(&[], meta);
+        }
+        self.commit_at_once(writes, meta)
+    }
+
+    fn commit_at_once(&self, writes: &[TableWrite], meta: &Meta) -> Result<(), Error> {
         self.transact(|transaction| {
             let mut sums = meta::sums(transaction)?;
             write_tables(transaction, Changes::of(writes), &mut sums)?;

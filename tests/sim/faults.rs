@@ -284,6 +284,7 @@ impl Faults {
             loss: self.random.random_range(0.0..0.3),
             late: (self.random.random_range(0.0..0.3), 10..600),
             duplicate: self.random.random_range(0.0..0.3),
+            strange: self.random.random_range(0.0..0.05),
         }
     }
 

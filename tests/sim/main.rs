@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `SIM_SEED=n` | runs one seed |
 //! | `SIM_SEEDS=a..b` | runs many |
+//! | `SIM_MISTAKES=n` | looks for the first of so many seeds that shows each mistake made on purpose |
 //! | `SIM_MEMBERS=n` | runs clusters of that size |
 //! | `SIM_TRACE=file` | writes everything that was told to a file |
 //! | `SIM_LOG=lodemark=info,sim=info` | prints what members log, chosen as by `RUST_LOG`; `sim` tells who and when |
@@ -30,6 +31,8 @@ mod front;
 mod locks;
 #[cfg(tokio_unstable)]
 mod member;
+#[cfg(tokio_unstable)]
+mod mistakes;
 #[cfg(tokio_unstable)]
 mod network;
 #[cfg(tokio_unstable)]

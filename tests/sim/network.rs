@@ -13,7 +13,8 @@
 //!
 //! Parts of one stream arrive in order; calls and different streams overtake each other. Raft's own messages (votes,
 //! appends) may besides arrive a second time, late: an append as a **ghost**, a stream of its own whose answers nobody
-//! hears. Everything else travels at most once.
+//! hears. Everything else travels at most once. And a **stranger** may send an append again, under the name of another
+//! cluster or to another member than it is meant for: whoever takes it offends.
 //!
 //! A process that has died refuses connections. If its machine has died with it nobody answers at all.
 
@@ -25,7 +26,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lodemark::env::SimDisk;
-use lodemark::model::MemberId;
+use lodemark::model::{ClusterId, MemberId};
 use lodemark::peer::{
     APPEND_QUEUE_LEN, AppendPipe, BoxFuture, Envelope, Handler, Method, PeerError, Refusal, SnapshotSource, Transport,
 };
@@ -67,12 +68,14 @@ pub struct Weather {
     pub late: (f64, Range<u64>),
     /// The share of Raft's messages that arrive twice.
     pub duplicate: f64,
+    /// The share of appends that somebody sends again who is no member, or who means another.
+    pub strange: f64,
 }
 
 impl Weather {
     /// A local network on a good day.
     pub fn calm() -> Weather {
-        Weather { latency_ms: 0..2, loss: 0.0, late: (0.0, 0..1), duplicate: 0.0 }
+        Weather { latency_ms: 0..2, loss: 0.0, late: (0.0, 0..1), duplicate: 0.0, strange: 0.0 }
     }
 }
 
@@ -98,6 +101,8 @@ struct State {
     flying: BTreeMap<(Moment, u64), Parcel>,
     calls: BTreeMap<u64, Call>,
     streams: BTreeMap<u64, Stream>,
+    /// What members took that they must not.
+    offences: Vec<String>,
     trace: Trace,
 }
 
@@ -138,6 +143,11 @@ enum Content {
     },
     /// An append that comes a second time.
     Ghost {
+        envelope: Envelope,
+        body: Bytes,
+    },
+    /// An append of somebody who is no member, or who means another.
+    Stranger {
         envelope: Envelope,
         body: Bytes,
     },
@@ -217,6 +227,7 @@ impl Network {
             flying: BTreeMap::new(),
             calls: BTreeMap::new(),
             streams: BTreeMap::new(),
+            offences: Vec::new(),
             trace,
         })))
     }
@@ -297,6 +308,11 @@ impl Network {
             };
             self.hand_over(parcel, endpoints);
         }
+    }
+
+    /// Gives what members took, since this was last asked, that they must not.
+    pub fn offences(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().offences)
     }
 
     /// Takes what a process has put into its streams.
@@ -407,6 +423,20 @@ impl Network {
                 runtime.spawn(async move {
                     if let Ok(mut answers) = handler.append(envelope, Box::pin(outlet)) {
                         while answers.next().await.is_some() {}
+                    }
+                });
+            }
+            Content::Stranger { envelope, body } => {
+                state.trace.add(now, &[6, envelope.from.0, envelope.to.0], &body);
+                let Some(handler) = handler.clone() else { return };
+                let network = self.clone();
+                runtime.spawn(async move {
+                    let (inlet, outlet) = pipe();
+                    inlet.push(Ok(body));
+                    inlet.end();
+                    if handler.append(envelope, Box::pin(outlet)).is_ok() {
+                        let what = format!("member {to} takes an append of a stranger: {envelope:?}");
+                        network.0.lock().offences.push(what);
                     }
                 });
             }
@@ -583,6 +613,11 @@ impl State {
                     if is_append && self.chance(duplicate) {
                         self.haunt(id, Content::Ghost { envelope, body: body.clone() });
                     }
+                    let strange = self.weather.strange;
+                    if is_append && self.chance(strange) {
+                        let envelope = self.disguise(envelope);
+                        self.haunt(id, Content::Stranger { envelope, body: body.clone() });
+                    }
                     self.post_in_order(id, false, Content::Part { stream: id, body });
                 }
                 Err(mpsc::error::TryRecvError::Empty) => return,
@@ -591,6 +626,15 @@ impl State {
                     return self.post_in_order(id, false, Content::Finish { stream: id });
                 }
             }
+        }
+    }
+
+    /// Under another cluster's name, or for another member.
+    fn disguise(&mut self, envelope: Envelope) -> Envelope {
+        if self.chance(0.5) {
+            Envelope { cluster: ClusterId(envelope.cluster.0 + 1), ..envelope }
+        } else {
+            Envelope { to: envelope.from, ..envelope }
         }
     }
 

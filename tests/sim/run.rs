@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use lodemark::env::mistake::{self, Mistake};
 use lodemark::model::{Command, Put, Range, Revision};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -47,6 +48,8 @@ pub struct Plan {
     pub seed: u64,
     /// Members.
     pub size: u64,
+    /// What the members do wrong on purpose.
+    pub mistake: Option<Mistake>,
 }
 
 /// What came of it.
@@ -68,6 +71,7 @@ pub struct Report {
 
 /// Runs a seed.
 pub fn run(plan: &Plan) -> Report {
+    mistake::make(plan.mistake);
     let mut seeds = StdRng::seed_from_u64(plan.seed);
     let world = World::new(seeds.random(), plan.size);
     let drift_permille = u32::try_from(DRIFT_PERMILLE_MAX + 1).expect("it is small");

@@ -1,14 +1,16 @@
 //! Which seeds are run, and how a failure is told.
 
+use std::num::NonZero;
 use std::ops::Range;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use super::run::{Plan, Report, run};
 
 /// Seeds that are run if nobody asks for others.
-const SEEDS: Range<u64> = 0..30;
+const SEEDS: Range<u64> = 0..300;
 /// The seed that is run twice.
 const SEED_RUN_TWICE: u64 = 3;
 /// Members of a cluster.
@@ -19,7 +21,7 @@ const HANG: Duration = Duration::from_secs(300);
 const PRINT_TRACE: &str = "SIM_PRINT_TRACE";
 const TRACE_LINE: &str = "trace of the run: ";
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
@@ -32,9 +34,35 @@ fn seeds() -> Range<u64> {
     ends.unwrap_or_else(|| panic!("SIM_SEEDS is not of the form a..b: {text}"))
 }
 
-fn plan(seed: u64) -> Plan {
+pub fn plan(seed: u64) -> Plan {
     let size = number("SIM_MEMBERS").unwrap_or(SIZES[(seed % SIZES.len() as u64) as usize]);
-    Plan { seed, size }
+    Plan { seed, size, mistake: None }
+}
+
+/// Runs the seeds on all cores, each in one thread; gives what came of them in their order.
+fn run_all(seeds: Range<u64>) -> Vec<(Plan, Report)> {
+    // What is written or printed of several runs at once nobody can read.
+    let is_watched = ["SIM_TRACE", "SIM_LOG"].iter().any(|name| std::env::var_os(name).is_some());
+    let cores = if is_watched { 1 } else { std::thread::available_parallelism().map_or(1, NonZero::get) };
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return done;
+            }
+            let plan = plan(seed);
+            let report = run_guarded(&plan);
+            done.push((plan, report));
+        }
+    };
+    let mut all: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no run panics")).collect()
+    });
+    all.sort_by_key(|(plan, _)| plan.seed);
+    all
 }
 
 /// Runs a seed, and tells how to run it again if it panics or hangs.
@@ -67,7 +95,7 @@ fn run_guarded(plan: &Plan) -> Report {
 }
 
 fn replay(plan: &Plan) -> String {
-    let Plan { seed, size } = plan;
+    let Plan { seed, size, .. } = plan;
     format!(
         "run it again: SIM_SEED={seed} SIM_MEMBERS={size} cargo test --test sim seeds::clusters_keep_their_promises"
     )
@@ -77,21 +105,24 @@ fn replay(plan: &Plan) -> String {
 fn clusters_keep_their_promises() {
     let is_told = std::env::var_os("SIM_TOLD").is_some();
     let mut failures = Vec::new();
-    for seed in seeds() {
-        let plan = plan(seed);
-        let report = run_guarded(&plan);
+    let mut simulated = Duration::ZERO;
+    let runs = run_all(seeds());
+    for (plan, report) in &runs {
+        let Report { trace, faults, operations, revision, lasted, violations } = report;
+        simulated += *lasted;
         if is_told {
-            let Report { trace, faults, operations, revision, lasted, .. } = &report;
             println!(
                 "{plan:?}: {operations:?} requests and answers, revision {revision}, {lasted:?}, trace {trace:x?}"
             );
             faults.iter().for_each(|fault| println!("    {fault}"));
         }
-        if !report.violations.is_empty() {
-            let lines = [&report.faults[..], &report.violations[..]].concat();
-            failures.push(format!("{plan:?} fails; {}\n    {}", replay(&plan), lines.join("\n    ")));
+        if !violations.is_empty() {
+            let lines = [&faults[..], &violations[..]].concat();
+            failures.push(format!("{plan:?} fails; {}\n    {}", replay(plan), lines.join("\n    ")));
         }
     }
+    let hours = simulated.as_secs_f64() / 3600.0;
+    println!("{} seeds, {hours:.1} simulated hours, {} seeds fail", runs.len(), failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

@@ -130,6 +130,7 @@ impl World {
         for place in 0..self.members.len() {
             self.run(place);
         }
+        self.violations.extend(self.network.offences());
     }
 
     fn run(&mut self, place: usize) {
