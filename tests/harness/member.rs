@@ -26,12 +26,17 @@ pub struct Program {
 impl Program {
     /// This program.
     pub fn lodemark() -> Program {
-        Program { path: env!("CARGO_BIN_EXE_lodemark").into(), wrapper: Vec::new() }
+        Program::at(env!("CARGO_BIN_EXE_lodemark").into())
     }
 
     /// A real etcd, to check a test itself; `None`, said plainly, if the test has to be skipped.
     pub fn etcd() -> Option<Program> {
-        Some(Program { path: reference()?.join("etcd"), wrapper: Vec::new() })
+        Some(Program::at(reference()?.join("etcd")))
+    }
+
+    /// The program at `path`, which is one of the two.
+    pub fn at(path: PathBuf) -> Program {
+        Program { path, wrapper: Vec::new() }
     }
 
     /// The same, started by `wrapper`, which must leave the process id to the program.
