@@ -17,6 +17,11 @@ impl Applied {
         self.index_tx.send_replace(index);
     }
 
+    /// Whether everything up to `index` is applied and visible here.
+    pub(super) fn has_reached(&self, index: u64) -> bool {
+        *self.index_tx.borrow() >= index
+    }
+
     /// Waits until everything up to `index` is applied and visible here.
     pub(super) async fn reach(&self, index: u64) {
         let mut index_rx = self.index_tx.subscribe();

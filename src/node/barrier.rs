@@ -17,9 +17,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::applied::Applied;
+use super::completion::{Completions, Wakes};
 use super::error::NodeError;
 use super::leadership::Leadership;
 use super::peers::Peers;
@@ -30,21 +32,75 @@ use crate::raft::{Consensus, ReadError};
 
 /// Reads that may wait for the next round; more are refused at once.
 const WAITING_MAX: usize = 64 * 1024;
+/// So many reads in one round are a crowd: then the next round is worth waiting for.
+const CROWD: usize = 8;
+/// How long after a crowded round began the next one begins, at least: rounds cost the same for few reads and for many.
+const CROWDED_PERIOD: Duration = Duration::from_millis(1);
+/// How often it is looked whose time is over, while a round takes long.
+const SWEEP_PERIOD: Duration = Duration::from_millis(100);
 /// How long a round that failed waits before it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How long a follower waits for the leader's answer before it asks again.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The reads that wait for the next round.
+/// The reads that wait for the next round, and what a round takes.
 #[derive(Debug)]
 pub(super) struct Barrier {
-    waiting: Mutex<Vec<oneshot::Sender<Result<u64, NodeError>>>>,
+    waiting: Mutex<Waiting>,
     wanted: Notify,
     leadership: Arc<Leadership>,
     consensus: Consensus,
     peers: Peers,
     applied: Arc<Applied>,
     is_closed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// For the next round.
+    next: Vec<Reader>,
+    /// For the one that runs.
+    present: Vec<Reader>,
+    /// There will be no more rounds.
+    is_over: bool,
+}
+
+impl Waiting {
+    /// Takes out who is late.
+    fn take_late(&mut self, now: Instant) -> Vec<Reader> {
+        let mut late: Vec<Reader> = self.present.extract_if(.., |reader| reader.is_late(now)).collect();
+        late.extend(self.next.extract_if(.., |reader| reader.is_late(now)));
+        late
+    }
+}
+
+/// Whoever waits for a round.
+#[derive(Debug)]
+enum Reader {
+    /// A task, which then waits for apply itself, and looks at the time itself.
+    Task(oneshot::Sender<Result<u64, NodeError>>),
+    /// A connection that reads under this token, up to this moment.
+    Connection(Arc<Completions>, u64, Instant),
+}
+
+impl Reader {
+    /// Nobody waits for it any more.
+    fn has_gone(&self) -> bool {
+        matches!(self, Reader::Task(tx) if tx.is_closed())
+    }
+
+    /// Its time is over, or it has gone.
+    fn is_late(&self, now: Instant) -> bool {
+        self.has_gone() || matches!(self, Reader::Connection(_, _, deadline) if *deadline <= now)
+    }
+
+    fn refuse(self, error: &NodeError, wakes: &Wakes) {
+        match self {
+            // A receiver that is gone has given up waiting.
+            Reader::Task(tx) => drop(tx.send(Err(error.clone()))),
+            Reader::Connection(completions, token, _) => wakes.let_read(completions, token, Err(error.clone())),
+        }
+    }
 }
 
 impl Barrier {
@@ -101,18 +157,44 @@ impl Barrier {
     /// As [`Barrier::pass`].
     async fn round(&self) -> Result<u64, NodeError> {
         let (tx, rx) = oneshot::channel();
-        {
-            let mut waiting = self.waiting.lock();
-            if waiting.len() >= WAITING_MAX {
-                waiting.retain(|tx| !tx.is_closed());
-                if waiting.len() >= WAITING_MAX {
-                    return Err(NodeError::TooManyRequests);
-                }
-            }
-            waiting.push(tx);
-        }
-        self.wanted.notify_one();
+        self.join(Reader::Task(tx)).map_err(|(error, _)| error)?;
         rx.await.unwrap_or(Err(NodeError::Stopped))
+    }
+
+    /// As [`Barrier::pass`], for a connection that is told under a token.
+    pub(super) fn pass_into(&self, completions: &Arc<Completions>, token: u64) {
+        let reader = Reader::Connection(completions.clone(), token, Instant::now() + REQUEST_TIMEOUT);
+        let outcome = match self.check_running() {
+            Ok(()) if self.is_open() => return self.tell(|wakes| wakes.let_read(completions.clone(), token, Ok(()))),
+            Ok(()) => self.join(reader),
+            Err(error) => Err((error, reader)),
+        };
+        if let Err((error, reader)) = outcome {
+            self.refuse([reader], &error);
+        }
+    }
+
+    /// Lets a reader wait for the next round, if there is room and will be one.
+    fn join(&self, reader: Reader) -> Result<(), (NodeError, Reader)> {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_over {
+            return Err((NodeError::Stopped, reader));
+        }
+        if waiting.next.len() >= WAITING_MAX {
+            waiting.next.retain(|reader| !reader.has_gone());
+            if waiting.next.len() >= WAITING_MAX {
+                return Err((NodeError::TooManyRequests, reader));
+            }
+        }
+        waiting.next.push(reader);
+        self.wanted.notify_one();
+        Ok(())
+    }
+
+    fn tell(&self, what: impl FnOnce(&Wakes)) {
+        let wakes = Wakes::default();
+        what(&wakes);
+        wakes.wake();
     }
 
     /// Answers a follower's readers: they join a round of this member's own. `None` if it does not lead, or no quorum
@@ -133,15 +215,77 @@ impl Barrier {
 
     /// Runs rounds until `stop`.
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
-        while stop.run_until_cancelled(self.wanted.notified()).await.is_some() {
-            let round = std::mem::take(&mut *self.waiting.lock());
-            let Some(result) = stop.run_until_cancelled(self.confirm()).await else { break };
-            for tx in round {
-                // A receiver that is gone has given up waiting.
-                let _ = tx.send(result.clone());
+        let _: Option<()> = stop.run_until_cancelled(self.run_rounds()).await;
+        let (next, present) = {
+            let mut waiting = self.waiting.lock();
+            waiting.is_over = true;
+            (std::mem::take(&mut waiting.next), std::mem::take(&mut waiting.present))
+        };
+        self.refuse(present.into_iter().chain(next), &NodeError::Stopped);
+    }
+
+    async fn run_rounds(self: &Arc<Self>) {
+        let mut begins = Instant::now();
+        loop {
+            self.wanted.notified().await;
+            tokio::time::sleep_until(begins).await;
+            let began = Instant::now();
+            let len = {
+                let mut waiting = self.waiting.lock();
+                waiting.present = std::mem::take(&mut waiting.next);
+                waiting.present.len()
+            };
+            begins = if len < CROWD { began } else { began + CROWDED_PERIOD };
+            let mut confirm = std::pin::pin!(self.confirm());
+            let result = loop {
+                tokio::select! {
+                    biased;
+                    result = &mut confirm => break result,
+                    // Some have waited for the round before, too.
+                    () = tokio::time::sleep(SWEEP_PERIOD) => {
+                        let late = self.waiting.lock().take_late(Instant::now());
+                        self.refuse(late, &NodeError::Timeout);
+                    }
+                }
+            };
+            let readers = std::mem::take(&mut self.waiting.lock().present);
+            match result {
+                Ok(index) => self.let_through(readers, index),
+                Err(error) => self.refuse(readers, &error),
             }
         }
-        self.waiting.lock().clear();
+    }
+
+    fn refuse(&self, readers: impl IntoIterator<Item = Reader>, error: &NodeError) {
+        self.tell(|wakes| readers.into_iter().for_each(|reader| reader.refuse(error, wakes)));
+    }
+
+    /// Ends a round that succeeded. Connections are told once apply has come as far as it says.
+    fn let_through(self: &Arc<Self>, readers: Vec<Reader>, index: u64) {
+        let mut reading = Vec::with_capacity(readers.len());
+        for reader in readers {
+            match reader {
+                // A receiver that is gone has given up waiting.
+                Reader::Task(tx) => drop(tx.send(Ok(index))),
+                Reader::Connection(completions, token, _) => reading.push((completions, token)),
+            }
+        }
+        let release = |passed: Result<(), NodeError>| {
+            move |wakes: &Wakes| {
+                for (completions, token) in reading {
+                    wakes.let_read(completions, token, passed.clone());
+                }
+            }
+        };
+        if self.applied.has_reached(index) {
+            return self.tell(release(Ok(())));
+        }
+        let barrier = self.clone();
+        tokio::spawn(async move {
+            let reached = tokio::time::timeout(REQUEST_TIMEOUT, barrier.applied.reach(index)).await;
+            let passed = reached.map_err(|_| NodeError::Timeout).and_then(|()| barrier.check_running());
+            barrier.tell(release(passed));
+        });
     }
 
     /// One round: tried again until it succeeds or the request timeout is over.

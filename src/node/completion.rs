@@ -1,8 +1,8 @@
 //! Ways for an outcome to reach whoever waits for it.
 //!
 //! A connection that has hundreds of puts on their way would be woken hundreds of times if each had a channel of its
-//! own. [`Completions`] is one queue for the whole connection: an apply run fills it, and [`Wakes`] wakes its owner once
-//! after the run.
+//! own. [`Completions`] is one queue for the whole connection: an apply run fills it, or a round of the read barrier, and
+//! [`Wakes`] wakes its owner once after the run.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,12 +11,21 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::error::Outcome;
+use super::error::{NodeError, Outcome};
 
-/// Outcomes that wait to be taken by one connection. It never holds more than the connection has asked for.
+/// What a connection waited for.
+#[derive(Debug)]
+pub enum Completed {
+    /// A command was applied, or refused.
+    Command(Outcome),
+    /// A read may now be answered from the local state, or not at all.
+    Barrier(Result<(), NodeError>),
+}
+
+/// What waits to be taken by one connection. It never holds more than the connection has asked for.
 #[derive(Debug, Default)]
 pub struct Completions {
-    ready: Mutex<Vec<(u64, Outcome)>>,
+    ready: Mutex<Vec<(u64, Completed)>>,
     owner: AtomicWaker,
 }
 
@@ -29,7 +38,7 @@ impl Completions {
 
     /// Moves what is there to `out`, with the tokens it was asked for under. Pending if there is nothing; the task is
     /// woken when there is.
-    pub fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<(u64, Outcome)>) -> Poll<()> {
+    pub fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<(u64, Completed)>) -> Poll<()> {
         if self.take(out) {
             return Poll::Ready(());
         }
@@ -38,17 +47,17 @@ impl Completions {
         if self.take(out) { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn take(&self, out: &mut Vec<(u64, Outcome)>) -> bool {
+    fn take(&self, out: &mut Vec<(u64, Completed)>) -> bool {
         let mut ready = self.ready.lock();
         let any = !ready.is_empty();
         out.append(&mut ready);
         any
     }
 
-    /// Adds an outcome; tells whether the owner must be woken for it.
-    fn push(&self, token: u64, outcome: Outcome) -> bool {
+    /// Adds something; tells whether the owner must be woken for it.
+    fn push(&self, token: u64, completed: Completed) -> bool {
         let mut ready = self.ready.lock();
-        ready.push((token, outcome));
+        ready.push((token, completed));
         ready.len() == 1
     }
 }
@@ -74,11 +83,18 @@ impl Wakes {
                 // A receiver that is gone has given up waiting.
                 let _ = tx.send(outcome);
             }
-            Waiter::Connection(completions, token) => {
-                if completions.push(token, outcome) {
-                    self.0.lock().push(completions);
-                }
-            }
+            Waiter::Connection(completions, token) => self.note(completions, token, Completed::Command(outcome)),
+        }
+    }
+
+    /// Tells a connection whether the read under this token may be answered. It is only noted, too.
+    pub(super) fn let_read(&self, completions: Arc<Completions>, token: u64, passed: Result<(), NodeError>) {
+        self.note(completions, token, Completed::Barrier(passed));
+    }
+
+    fn note(&self, completions: Arc<Completions>, token: u64, completed: Completed) {
+        if completions.push(token, completed) {
+            self.0.lock().push(completions);
         }
     }
 

@@ -18,8 +18,8 @@ impl Handler for Node {
         let node = self.clone();
         Box::pin(async move {
             node.admit(envelope)?;
-            // Not so for appends: a leader that was removed goes on until another has taken over.
-            if node.shared.machine.read().is_removed(envelope.from) {
+            // Not so for appends and heartbeats: a leader that was removed goes on until another has taken over.
+            if method != Method::Heartbeat && node.shared.machine.read().is_removed(envelope.from) {
                 return Err(Refusal::Removed(envelope.from));
             }
             node.answer(envelope, method, body).await
@@ -66,7 +66,7 @@ impl Node {
 
     async fn answer(&self, envelope: Envelope, method: Method, body: Bytes) -> Result<Bytes, Refusal> {
         match method {
-            Method::Vote | Method::PreVote | Method::Transfer | Method::SnapshotOffset => {
+            Method::Vote | Method::PreVote | Method::Heartbeat | Method::Transfer | Method::SnapshotOffset => {
                 self.consensus.answer(envelope.from, method, body).await
             }
             Method::Propose => Ok(self.answer_propose(body).await?.encode()),

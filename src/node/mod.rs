@@ -52,7 +52,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-pub use self::completion::Completions;
+pub use self::completion::{Completed, Completions};
 pub use self::error::{NodeError, Outcome};
 pub use self::failure::REMOVED;
 pub use self::lease_keeper::Remaining;

@@ -309,12 +309,17 @@ mod tests {
     use super::*;
     use crate::env::Tick;
     use crate::model::{Command, Put};
+    use crate::node::Completed;
 
     /// The errors that came, by token.
     fn refused(completions: &Completions) -> Vec<(u64, NodeError)> {
         let mut outcomes = Vec::new();
         let _: Poll<()> = completions.poll_take(&mut Context::from_waker(Waker::noop()), &mut outcomes);
-        outcomes.into_iter().filter_map(|(token, outcome)| Some((token, outcome.err()?))).collect()
+        let error = |(token, completed)| match completed {
+            Completed::Command(Err(error)) => Some((token, error)),
+            Completed::Command(Ok(_)) | Completed::Barrier(_) => None,
+        };
+        outcomes.into_iter().filter_map(error).collect()
     }
 
     #[test]

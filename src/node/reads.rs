@@ -1,6 +1,9 @@
 //! Reads: each waits for the barrier if it must be linearizable, then looks at the local state.
 
+use std::sync::Arc;
+
 use super::Node;
+use super::completion::Completions;
 use super::error::NodeError;
 use crate::machine;
 use crate::model::{Member, Range, RangeReply, Txn, TxnReply};
@@ -25,6 +28,14 @@ impl Node {
     /// [`NodeError::Compacted`], [`NodeError::FutureRevision`]; [`NodeError::Timeout`] without a quorum.
     pub async fn range(&self, query: &Range) -> Result<RangeReply, NodeError> {
         self.pass_barrier(consistency(query)).await?;
+        self.range_behind_barrier(query).await
+    }
+
+    /// As [`Node::range`], for whoever has passed the barrier: see [`Node::pass_barrier_into`].
+    ///
+    /// # Errors
+    /// [`NodeError::Compacted`], [`NodeError::FutureRevision`].
+    pub async fn range_behind_barrier(&self, query: &Range) -> Result<RangeReply, NodeError> {
         let shared = self.shared.clone();
         if let Some(reply) = mvcc::range_now(&shared.machine.read().kv, query, KEYS_NOW_MAX) {
             return Ok(reply?);
@@ -45,8 +56,20 @@ impl Node {
         if !query.serializable && !self.barrier.is_open() {
             return None;
         }
+        self.range_now_behind_barrier(query)
+    }
+
+    /// As [`Node::range_now`], for whoever has passed the barrier.
+    #[must_use]
+    pub fn range_now_behind_barrier(&self, query: &Range) -> Option<Result<RangeReply, NodeError>> {
         let reply = mvcc::range_now(&self.shared.machine.read().kv, query, KEYS_NOW_MAX)?;
         Some(reply.map_err(NodeError::from))
+    }
+
+    /// Tells `completions` under `token` when a linearizable read that began before this call may be answered from the
+    /// local state, or why it never may. Many of one connection are told at once.
+    pub fn pass_barrier_into(&self, completions: &Arc<Completions>, token: u64) {
+        self.barrier.pass_into(completions, token);
     }
 
     /// Answers a txn that only reads, from one state.

@@ -81,6 +81,8 @@ pub enum Method {
     HashKv = 10,
     /// A member shows that it can reach the addressee; request and answer are empty.
     Ping = 11,
+    /// The leader shows that it leads: an append without entries, answered by itself and not in a stream.
+    Heartbeat = 12,
 }
 
 impl Method {
@@ -99,6 +101,7 @@ impl Method {
             LeaseRemaining,
             Promote,
             HashKv,
+            Heartbeat,
             Ping,
         ];
         all.into_iter().find(|&method| method as u32 == number)

@@ -278,6 +278,13 @@ impl Consensus {
         }
     }
 
+    /// The last entry that the log has let go of.
+    #[cfg(test)]
+    pub(crate) fn purged(&self) -> u64 {
+        let metrics = self.raft.metrics();
+        metrics.borrow_watched().purged.as_ref().map_or(0, |id| ours(id).index)
+    }
+
     /// Where this member stands.
     pub fn status(&self) -> RaftStatus {
         let metrics = self.raft.metrics();

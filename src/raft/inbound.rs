@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest};
 use parking_lot::Mutex;
 
 use super::consensus::Consensus;
 use super::snapshot::{FileReader, SnapshotData, SnapshotOf};
-use super::types::SnapshotMeta;
+use super::types::{SnapshotMeta, Tc};
 use super::wire::{SnapshotHead, Wire, message};
 use crate::env::{Disk, File};
 use crate::model::MemberId;
@@ -33,6 +33,14 @@ impl Consensus {
             Method::PreVote => {
                 let request = VoteRequest::decode(body)?;
                 Ok(self.raft.pre_vote(request).await.map_err(stopped)?.encode())
+            }
+            Method::Heartbeat => {
+                let request = AppendEntriesRequest::decode(body)?;
+                let before = request.prev_log_id;
+                let answer = self.raft.append_entries(request).await.map_err(stopped)?;
+                let result = answer.into_stream_result(before, before);
+                self.note_leader(&result);
+                Ok(result.encode())
             }
             Method::Transfer => {
                 let request = TransferLeaderRequest::decode(body)?;
@@ -59,12 +67,10 @@ impl Consensus {
     pub fn answer_appends(&self, requests: BoxStream<Result<Bytes, PeerError>>) -> BoxStream<Result<Bytes, Refusal>> {
         let broken = Arc::new(Mutex::new(None));
         let decoded = until_broken(requests, broken.clone());
-        let heard = self.leader_contact.clone();
+        let this = self.clone();
         let answers = self.raft.stream_append(decoded).map(move |answer| match answer {
             Ok(answer) => {
-                if !matches!(answer, Err(openraft::raft::StreamAppendError::HigherVote(_))) {
-                    heard.renew();
-                }
+                this.note_leader(&answer);
                 Ok(answer.encode())
             }
             Err(fatal) => Err(stopped(fatal)),
@@ -72,6 +78,13 @@ impl Consensus {
         // Only once the answers have ended it is known whether a request was bad.
         let last = futures_util::stream::once(async move { broken.lock().take() });
         Box::pin(answers.chain(last.filter_map(|refusal| async move { refusal.map(Err) })))
+    }
+
+    /// Whoever's append is not refused leads.
+    fn note_leader(&self, answer: &StreamAppendResult<Tc>) {
+        if !matches!(answer, Err(StreamAppendError::HigherVote(_))) {
+            self.leader_contact.renew();
+        }
     }
 
     /// Takes the bytes of a snapshot, builds a checkpoint of them aside once they are whole, and installs that.
@@ -105,7 +118,7 @@ impl Consensus {
 fn until_broken(
     requests: BoxStream<Result<Bytes, PeerError>>,
     broken: Arc<Mutex<Option<Refusal>>>,
-) -> impl Stream<Item = AppendEntriesRequest<super::types::Tc>> + Send + 'static {
+) -> impl Stream<Item = AppendEntriesRequest<Tc>> + Send + 'static {
     let decode = move |request: Result<Bytes, PeerError>| {
         // A stream that broke has nobody left who would read an answer.
         let request = AppendEntriesRequest::decode(request.ok()?);

@@ -1,7 +1,8 @@
 //! openraft's network over our transport.
 //!
-//! One [`Link`] speaks to one member. Replication is one long append stream; each heartbeat is a stream of a single
-//! request, which ends with its answer. Three things that openraft leaves to its network are kept here: a stream that
+//! One [`Link`] speaks to one member. Replication is one long append stream. A heartbeat is a stream of a single request
+//! without entries to openraft, and a call to us: to open a stream takes a round trip more, and every round of reads waits
+//! for heartbeats. Three things that openraft leaves to its network are kept here: a stream that
 //! cannot be opened fails only after it has taken a request (else replication would spin instead of backing off); the
 //! request stream lives and dies with the answers (a task of its own would go on taking requests for nobody); and a
 //! stream whose oldest request stays unanswered breaks.
@@ -14,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
@@ -123,13 +124,18 @@ impl RaftNetworkV2<Tc> for Link {
         }
     }
 
-    fn stream_append<'s, S>(&'s mut self, mut input: S, _option: RPCOption) -> AppendFuture<'s>
+    fn stream_append<'s, S>(&'s mut self, input: S, option: RPCOption) -> AppendFuture<'s>
     where
         S: Stream<Item = AppendEntriesRequest<Tc>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
+            let mut input = input.peekable();
             // Taken first: whoever fails without taking one is asked again at once.
             let Some(first) = input.next().await else { return Ok(empty()) };
+            if first.entries.is_empty() && matches!(Pin::new(&mut input).peek().now_or_never(), Some(None)) {
+                let answer: StreamAppendResult<Tc> = self.ask(Method::Heartbeat, first, option.hard_ttl()).await?;
+                return Ok(Box::pin(futures_util::stream::iter([Ok(answer)])) as AppendAnswers<'s>);
+            }
             self.check_permission().map_err(|error| rpc_error(&error))?;
             let pipe = self.network.transport.append(self.envelope).await.map_err(|error| rpc_error(&error))?;
             let answers = Answers {

@@ -47,8 +47,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const STALL_MS: Range<u64> = 300..3000;
 /// How long TCP takes to send again what was lost, in milliseconds.
 const RESEND_MS: Range<u64> = 200..800;
-/// Bytes of one part of a snapshot.
-const SNAPSHOT_CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes of one part of a snapshot: so few that it takes several, between which a sending may break off.
+const SNAPSHOT_CHUNK_BYTES: usize = 4 * 1024;
 /// The peer URL of a simulated member.
 const URL_PREFIX: &str = "http://member-";
 
@@ -713,7 +713,7 @@ impl Transport for Wire {
                 Reach::Up(callee) if !self.is_dead() => {
                     let call = state.number();
                     state.calls.insert(call, Call { caller: self.me, callee, answer });
-                    let is_rafts = matches!(method, Method::Vote | Method::PreVote);
+                    let is_rafts = matches!(method, Method::Vote | Method::PreVote | Method::Heartbeat);
                     let duplicate = state.weather.duplicate;
                     if is_rafts && state.chance(duplicate) {
                         let due = state.now + state.draw_ms(STALL_MS);

@@ -22,8 +22,9 @@ use super::{Ended, Shared, call};
 use crate::api::MESSAGE_BYTES_SPARE;
 use crate::api::grpc::hot::{self, Answer, Hot};
 use crate::api::grpc::{PREFIX_BYTES, guard, status};
+use crate::model::Range;
 use crate::net::Io;
-use crate::node::{Completions, Outcome};
+use crate::node::{Completed, Completions};
 
 /// Streams of one connection at a time, whatever the flag says.
 const STREAMS_MAX: u32 = 64 * 1024;
@@ -60,7 +61,7 @@ pub(super) async fn serve(io: impl Io, shared: Shared) -> Ended {
         reading: VecDeque::new(),
         waiting: Waiting::default(),
         completions: Completions::new(),
-        outcomes: Vec::new(),
+        completed: Vec::new(),
     };
     tokio::select! {
         ended = std::future::poll_fn(|cx| streams.poll(cx)) => return ended,
@@ -81,7 +82,7 @@ struct Streams<T> {
     waiting: Waiting,
     completions: Arc<Completions>,
     /// Taken from `completions`; kept for its memory.
-    outcomes: Vec<(u64, Outcome)>,
+    completed: Vec<(u64, Completed)>,
 }
 
 /// A hot call whose message is coming in.
@@ -161,7 +162,10 @@ impl<T: Io> Streams<T> {
                 Poll::Ready(message) => {
                     has_run = true;
                     match message {
-                        Ok(message) => self.run(reading.hot, message, reading.respond),
+                        Ok(message) => {
+                            let answer = hot::start(reading.hot, message, &self.shared.api);
+                            self.settle(answer, reading.respond);
+                        }
                         Err(Some(status)) => drop(call::refuse(&mut reading.respond, status)),
                         // The client took the call back.
                         Err(None) => {}
@@ -172,30 +176,45 @@ impl<T: Io> Streams<T> {
         has_run
     }
 
-    fn run(&mut self, hot: Hot, message: Bytes, mut respond: SendResponse<Bytes>) {
-        match hot::start(hot, message, &self.shared.api) {
-            Answer::Now(answer) => answer_now(answer, respond),
-            Answer::Later(answer) => call::answer_later(answer, respond),
-            Answer::Propose(proposal) => match self.waiting.insert(respond) {
-                Ok(token) => self.shared.api.node.propose_into(proposal, &self.completions, token),
-                Err(refused) => {
-                    respond = refused;
-                    let _ = call::refuse(&mut respond, status::TOO_MANY_REQUESTS.into());
-                }
-            },
+    /// Goes on with a call as far as it can now.
+    fn settle(&mut self, answer: Answer, respond: SendResponse<Bytes>) {
+        let node = &self.shared.api.node;
+        let refused = match answer {
+            Answer::Now(answer) => return answer_now(answer, respond),
+            Answer::Later(answer) => return call::answer_later(answer, respond),
+            Answer::Propose(proposal) => {
+                let token = self.waiting.insert(Call { respond, read: None });
+                token.map(|token| node.propose_into(proposal, &self.completions, token))
+            }
+            Answer::Read(query) => {
+                let token = self.waiting.insert(Call { respond, read: Some(query) });
+                token.map(|token| node.pass_barrier_into(&self.completions, token))
+            }
+        };
+        if let Err(Call { mut respond, .. }) = refused {
+            let _ = call::refuse(&mut respond, status::TOO_MANY_REQUESTS.into());
         }
     }
 
-    /// Answers calls whose command was applied. Tells whether there was any.
+    /// Answers calls whose command was applied, and those that have passed the barrier. Tells whether there was any.
     fn take_outcomes(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.completions.poll_take(cx, &mut self.outcomes).is_pending() {
+        if self.completions.poll_take(cx, &mut self.completed).is_pending() {
             return false;
         }
-        for (token, outcome) in self.outcomes.drain(..) {
-            if let Some(respond) = self.waiting.remove(token) {
-                answer_now(hot::finish(outcome, &self.shared.api), respond);
-            }
+        let mut all = std::mem::take(&mut self.completed);
+        for (token, completed) in all.drain(..) {
+            let Some(Call { respond, read }) = self.waiting.remove(token) else { continue };
+            let answer = match (completed, read) {
+                (Completed::Command(outcome), _) => Answer::Now(hot::finish(outcome, &self.shared.api)),
+                (Completed::Barrier(Ok(())), Some(query)) => hot::read(query, &self.shared.api),
+                (Completed::Barrier(Err(error)), _) => Answer::Now(Err(status::of(&error))),
+                (Completed::Barrier(Ok(())), None) => {
+                    Answer::Now(Err(Status::internal("a write was taken for a read")))
+                }
+            };
+            self.settle(answer, respond);
         }
+        self.completed = all;
         true
     }
 }
@@ -320,33 +339,40 @@ fn not_grpc(request: &Request<RecvStream>) -> Option<Response<()>> {
     Some(response)
 }
 
+/// A call that waits.
+struct Call {
+    respond: SendResponse<Bytes>,
+    /// What it reads, once it has passed the barrier; `None` if it waits for a command.
+    read: Option<Box<Range>>,
+}
+
 /// Calls that wait for their outcome, by token.
 #[derive(Default)]
 struct Waiting {
-    calls: Vec<Option<SendResponse<Bytes>>>,
+    calls: Vec<Option<Call>>,
     free: Vec<u32>,
 }
 
 impl Waiting {
     /// Gives the call back if too many wait: those that a client took back wait too, until their outcome comes.
-    fn insert(&mut self, respond: SendResponse<Bytes>) -> Result<u64, SendResponse<Bytes>> {
+    fn insert(&mut self, call: Call) -> Result<u64, Call> {
         if let Some(free) = self.free.pop() {
-            self.calls[free as usize] = Some(respond);
+            self.calls[free as usize] = Some(call);
             return Ok(u64::from(free));
         }
         match u32::try_from(self.calls.len()) {
             Ok(token) if token < STREAMS_MAX => {
-                self.calls.push(Some(respond));
+                self.calls.push(Some(call));
                 Ok(u64::from(token))
             }
-            _ => Err(respond),
+            _ => Err(call),
         }
     }
 
-    fn remove(&mut self, token: u64) -> Option<SendResponse<Bytes>> {
+    fn remove(&mut self, token: u64) -> Option<Call> {
         let token = u32::try_from(token).ok()?;
-        let respond = self.calls.get_mut(token as usize)?.take()?;
+        let call = self.calls.get_mut(token as usize)?.take()?;
         self.free.push(token);
-        Some(respond)
+        Some(call)
     }
 }

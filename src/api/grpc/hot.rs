@@ -12,8 +12,8 @@ use tonic::Status;
 
 use super::decode::{self, TxnCall};
 use super::{Api, PREFIX_BYTES, SENT_MESSAGE_BYTES_MAX, encode, guard, status};
-use crate::model::Reply;
-use crate::node::{Outcome, Proposal};
+use crate::model::{Range, RangeReply, Reply};
+use crate::node::{Node, NodeError, Outcome, Proposal};
 
 /// Which call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +45,12 @@ impl Hot {
 pub(crate) enum Answer {
     /// This is the answer: a framed message.
     Now(Result<Bytes, Status>),
-    /// The answer needs a barrier, or time.
+    /// The answer needs time.
     Later(Pin<Box<dyn Future<Output = Result<Bytes, Status>> + Send>>),
     /// This is to be proposed; [`finish`] makes the answer of its outcome.
     Propose(Proposal),
+    /// This must pass the barrier first; then [`read`] answers it.
+    Read(Box<Range>),
 }
 
 /// Begins a call.
@@ -69,11 +71,20 @@ fn range(message: Bytes, api: &Api) -> Result<Answer, Status> {
         let reply = reply.map_err(|error| status::of(&error))?;
         return Ok(Answer::Now(frame(&encode::range(reply, api.node.header()))));
     }
-    let node = api.node.clone();
-    Ok(Answer::Later(Box::pin(async move {
-        let reply = node.range(&query).await.map_err(|error| status::of(&error))?;
+    Ok(if query.serializable { read(Box::new(query), api) } else { Answer::Read(Box::new(query)) })
+}
+
+/// Answers a read that has passed the barrier, or needs none.
+pub(crate) fn read(query: Box<Range>, api: &Api) -> Answer {
+    let answer = |reply: Result<RangeReply, NodeError>, node: &Node| {
+        let reply = reply.map_err(|error| status::of(&error))?;
         frame(&encode::range(reply, node.header()))
-    })))
+    };
+    if let Some(reply) = api.node.range_now_behind_barrier(&query) {
+        return Answer::Now(answer(reply, &api.node));
+    }
+    let node = api.node.clone();
+    Answer::Later(Box::pin(async move { answer(node.range_behind_barrier(&query).await, &node) }))
 }
 
 fn txn(message: Bytes, api: &Api) -> Result<Answer, Status> {

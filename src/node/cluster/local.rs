@@ -22,6 +22,20 @@ const CHUNK_BYTES: usize = 4096;
 #[derive(Default)]
 pub(super) struct LocalNetwork {
     members: Mutex<BTreeMap<MemberId, Arc<dyn Handler>>>,
+    snapshots: Mutex<Snapshots>,
+}
+
+/// How snapshots travel.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Snapshots {
+    /// So many more sendings break off halfway.
+    pub(super) breaks: usize,
+    /// Sendings that there were.
+    pub(super) sendings: usize,
+    /// The length of the first.
+    pub(super) first_bytes: usize,
+    /// What arrived of all of them.
+    pub(super) arrived_bytes: usize,
 }
 
 impl std::fmt::Debug for LocalNetwork {
@@ -37,6 +51,29 @@ impl LocalNetwork {
 
     pub(super) fn join(&self, id: MemberId, handler: Arc<dyn Handler>) {
         self.members.lock().insert(id, handler);
+    }
+
+    /// Lets so many sendings of snapshots break off from now on; counts anew.
+    pub(super) fn break_snapshots(&self, breaks: usize) {
+        *self.snapshots.lock() = Snapshots { breaks, ..Snapshots::default() };
+    }
+
+    pub(super) fn snapshots(&self) -> Snapshots {
+        *self.snapshots.lock()
+    }
+
+    /// How much of a sending of so many bytes arrives; `true` if it then breaks off.
+    fn fare(&self, bytes: usize) -> (usize, bool) {
+        let mut snapshots = self.snapshots.lock();
+        let is_broken = snapshots.breaks > 0;
+        snapshots.breaks = snapshots.breaks.saturating_sub(1);
+        let arriving = if is_broken { bytes / 2 } else { bytes };
+        if snapshots.sendings == 0 {
+            snapshots.first_bytes = bytes;
+        }
+        snapshots.sendings += 1;
+        snapshots.arrived_bytes += arriving;
+        (arriving, is_broken)
     }
 
     pub(super) fn leave(&self, id: MemberId) {
@@ -84,12 +121,17 @@ impl Transport for LocalNetwork {
         source: Arc<dyn SnapshotSource>,
     ) -> BoxFuture<Result<Bytes, PeerError>> {
         let handler = self.find(envelope.to);
+        let mut bytes = Vec::new();
+        let written: io::Result<()> = source.write_to(0, &mut bytes);
+        let (arriving, is_broken) = self.fare(bytes.len());
         Box::pin(async move {
-            let mut bytes = Vec::new();
-            let written: io::Result<()> = source.write_to(0, &mut bytes);
-            written.map_err(|error| PeerError::Broken(error.to_string().into()))?;
-            let chunks: Vec<_> = bytes.chunks(CHUNK_BYTES).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-            Ok(handler?.snapshot(envelope, head, Box::pin(futures_util::stream::iter(chunks))).await?)
+            let broken = |why: String| PeerError::Broken(why.into());
+            written.map_err(|error| broken(error.to_string()))?;
+            let arriving = bytes[..arriving].chunks(CHUNK_BYTES).map(|chunk| Ok(Bytes::copy_from_slice(chunk)));
+            let end = is_broken.then(|| Err(broken("the connection is gone".to_owned())));
+            let chunks: Vec<_> = arriving.chain(end).collect();
+            let answer = handler?.snapshot(envelope, head, Box::pin(futures_util::stream::iter(chunks))).await;
+            if is_broken { Err(broken("the connection is gone".to_owned())) } else { Ok(answer?) }
         })
     }
 }

@@ -187,6 +187,36 @@ async fn the_rest_goes_on_without_its_leader_and_the_leader_catches_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_breaks_off_goes_on_where_it_broke() {
+    const BREAKS: usize = 3;
+    let mut cluster = Cluster::start(3).await;
+    let away = (cluster.leader().await + 1) % 3;
+    let stays = (away + 1) % 3;
+    cluster.stop(away).await;
+    let leader = cluster.leader().await;
+    // So far behind that it needs a snapshot.
+    let write = async {
+        let mut n = 0;
+        while n < 200 || cluster.node(leader).consensus.purged() < 150 {
+            cluster.node(stays).propose(put(&format!("key{n}"), &"x".repeat(1000))).await.unwrap();
+            n += 1;
+        }
+    };
+    tokio::time::timeout(PATIENCE, write).await.expect("the log is let go of");
+    cluster.network.break_snapshots(BREAKS);
+    cluster.boot(away).await;
+    cluster.ready(away).await;
+    assert_eq!(get(cluster.node(away), "key0").await.unwrap().kvs.len(), 1);
+    let told = cluster.network.snapshots();
+    assert_eq!((told.breaks, told.sendings), (0, BREAKS + 1), "{told:?}");
+    assert!(told.first_bytes > 200_000, "{told:?}");
+    assert_eq!(told.arrived_bytes, told.first_bytes, "no byte came twice: {told:?}");
+    let files = cluster.disks[away].list(std::path::Path::new(".")).unwrap();
+    assert!(!files.iter().any(|name| name.starts_with("snapshot-")), "nothing of the transfer is left: {files:?}");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_are_kept_through_any_member() {
     let cluster = Cluster::start(3).await;
     let lease = cluster.node(0).lease_grant(LeaseId(5), 10).await.unwrap();

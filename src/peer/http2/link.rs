@@ -58,9 +58,12 @@ impl Link {
     /// Waits for a place among the calls that are under way.
     pub(super) async fn place(&self, method: Method) -> SemaphorePermit<'_> {
         let places = match method {
-            Method::Vote | Method::PreVote | Method::Transfer | Method::SnapshotOffset | Method::Ping => {
-                &self.raft_calls
-            }
+            Method::Vote
+            | Method::PreVote
+            | Method::Transfer
+            | Method::SnapshotOffset
+            | Method::Ping
+            | Method::Heartbeat => &self.raft_calls,
             Method::Propose
             | Method::ReadIndex
             | Method::LeaseRenew
