@@ -1,4 +1,4 @@
-//! Pings: showing others that this member lives, and knowing whether it is heard.
+//! Pings: showing others that this member lives and what its state is, and knowing whether it is heard.
 //!
 //! A member whose own requests get through, while nobody's reach it, would be a leader that cannot be asked. etcd's
 //! members are cut off in that state, for their messages use the connections that others have opened. Here the same
@@ -14,12 +14,15 @@ use bytes::Bytes;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::agreement::Agreement;
 use super::contacts::Contacts;
 use super::failure::{Failure, REMOVED};
 use super::overdue::Overdue;
 use super::peers::Peers;
-use crate::env::{Clock, Tick};
+use super::quarantine;
+use crate::env::{Clock, Disk, Tick};
 use crate::model::MemberId;
+use crate::peer::member_calls::encode_ping;
 use crate::peer::{Method, PeerError, Refusal};
 use crate::raft::{Consensus, Permission, Voters};
 
@@ -48,6 +51,8 @@ pub(super) struct Pinger {
     pub(super) voice: Arc<Voice>,
     pub(super) consensus: Consensus,
     pub(super) contacts: Arc<Contacts>,
+    pub(super) agreement: Arc<Agreement>,
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) peers: Peers,
     pub(super) overdue: Overdue,
     pub(super) clock: Arc<dyn Clock>,
@@ -59,7 +64,7 @@ pub(super) struct Pinger {
 const PINGS_PER_TIMEOUT: u32 = 4;
 
 impl Pinger {
-    /// Pings until `stop`, or until this member hears that it was removed.
+    /// Pings until `stop`. Fails the member that hears that it was removed, or that differs from the others.
     pub(super) async fn run(self, stop: CancellationToken) {
         // Side by side: a ping may wait for a member that does not answer, the judgement may not.
         let both = async { tokio::join!(self.judge_always(), self.ping_always()) };
@@ -72,7 +77,16 @@ impl Pinger {
         loop {
             ticks.tick().await;
             self.overdue.look();
-            self.judge(started, &self.consensus.voters().voters);
+            let voters = self.consensus.voters();
+            self.judge(started, &voters.voters);
+            if let Some(why) = self.agreement.look(&voters) {
+                self.failure.set(why.clone());
+                // Blocks for a sync: nothing here is waited for any more.
+                if let Err(error) = quarantine::impose(&*self.disk, &why) {
+                    tracing::error!(%error, "failed to note that this member must not start again");
+                }
+                return;
+            }
         }
     }
 
@@ -82,8 +96,9 @@ impl Pinger {
             ticks.tick().await;
             let Voters { voters, learners, .. } = self.consensus.voters();
             let others = voters.union(&learners).copied().filter(|&id| id != self.member);
+            let body = encode_ping(&self.agreement.marks());
             // All at once, each bounded in time.
-            futures_util::future::join_all(others.map(|id| self.ping(id))).await;
+            futures_util::future::join_all(others.map(|id| self.ping(id, body.clone()))).await;
         }
     }
 
@@ -93,8 +108,8 @@ impl Pinger {
         ticks
     }
 
-    async fn ping(&self, to: MemberId) {
-        let answer = self.peers.ask(to, Method::Ping, Bytes::new(), self.election_timeout).await;
+    async fn ping(&self, to: MemberId, body: Bytes) {
+        let answer = self.peers.ask(to, Method::Ping, body, self.election_timeout).await;
         if let Err(PeerError::Refused(Refusal::Removed(id))) = answer
             && id == self.member
         {

@@ -1,14 +1,17 @@
-//! What members ask each other about membership and the key space, as bytes and back.
+//! What members ask and tell each other about membership, the key space and the state, as bytes and back.
 //!
-//! The bodies of [`Method::Promote`](super::Method::Promote) and [`Method::HashKv`](super::Method::HashKv). An answer
-//! that refuses is an answer all the same: whoever gets it knows that the request arrived.
+//! The bodies of [`Method::Promote`](super::Method::Promote), [`Method::HashKv`](super::Method::HashKv) and
+//! [`Method::Ping`](super::Method::Ping), whose answer is empty. An answer that refuses is an answer all the same: whoever gets it knows that the request arrived.
 
 use bytes::Bytes;
 use prost::Message;
 
 use super::Refusal;
-use crate::model::{Member, MemberId, Revision};
+use crate::model::{ChainMark, Member, MemberId, Revision};
 use crate::proto::lodemarkpb as pb;
+
+/// Marks that are read of one ping; the rest, which are older, is left out.
+pub const PING_MARKS_MAX: usize = 64;
 
 /// What the leader says to a promotion.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +92,23 @@ pub fn encode_hash_kv(at: Revision) -> Bytes {
 /// [`Refusal::Malformed`].
 pub fn decode_hash_kv(body: Bytes) -> Result<Revision, Refusal> {
     Ok(Revision(pb::HashKvRequest::decode(body).map_err(Refusal::malformed)?.revision))
+}
+
+/// Tells what the sender's chain was, newest first.
+#[must_use]
+pub fn encode_ping(marks: &[ChainMark]) -> Bytes {
+    let encode = |&ChainMark { index, chain }: &ChainMark| pb::ChainMark { index, chain };
+    pb::PingRequest { marks: marks.iter().map(encode).collect() }.encode_to_vec().into()
+}
+
+/// Reads what [`encode_ping`] wrote. A member that tells nothing sends nothing.
+///
+/// # Errors
+/// [`Refusal::Malformed`].
+pub fn decode_ping(body: Bytes) -> Result<Vec<ChainMark>, Refusal> {
+    let marks = pb::PingRequest::decode(body).map_err(Refusal::malformed)?.marks;
+    let decode = |pb::ChainMark { index, chain }| ChainMark { index, chain };
+    Ok(marks.into_iter().take(PING_MARKS_MAX).map(decode).collect())
 }
 
 impl PromoteAnswer {
@@ -216,6 +236,11 @@ mod tests {
         for answer in answers {
             assert_eq!(PromoteAnswer::decode(answer.clone().encode()), Ok(answer));
         }
+        let mark = |index| ChainMark { index, chain: u64::MAX - index };
+        let marks: Vec<ChainMark> = (0..100).map(mark).collect();
+        assert_eq!(decode_ping(encode_ping(&marks[..3])), Ok(marks[..3].to_vec()));
+        assert_eq!(decode_ping(encode_ping(&marks)), Ok(marks[..PING_MARKS_MAX].to_vec()), "no more is kept");
+        assert_eq!(decode_ping(Bytes::new()), Ok(Vec::new()), "older members say nothing");
         let (at, compacted, revision) = (Revision(5), Revision(-1), Revision(9));
         let answers = [
             HashKvAnswer::Hashed { hash: u32::MAX, at, compacted, revision },
@@ -233,6 +258,7 @@ mod tests {
         let bytes = || Bytes::from_static(b"\xff\xff");
         assert!(matches!(decode_promote(bytes()), Err(Refusal::Malformed(_))));
         assert!(matches!(decode_hash_kv(bytes()), Err(Refusal::Malformed(_))));
+        assert!(matches!(decode_ping(bytes()), Err(Refusal::Malformed(_))));
         assert!(matches!(PromoteAnswer::decode(bytes()), Err(Refusal::Malformed(_))));
         assert!(matches!(HashKvAnswer::decode(bytes()), Err(Refusal::Malformed(_))));
     }

@@ -1,5 +1,6 @@
 //! Several members in one process, over a network that is a map.
 
+mod agreement;
 mod local;
 
 use std::sync::Arc;
