@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Node;
 use super::error::NodeError;
-use crate::peer::member_calls::decode_ping;
+use crate::peer::member_calls::Ping;
 use crate::peer::{
     BoxFuture, BoxStream, Envelope, Handler, LeaseQuestion, Method, PeerError, ProposeAnswer, Refusal,
     encode_read_index,
@@ -76,7 +76,7 @@ impl Node {
             Method::Promote => self.answer_promote(body).await,
             Method::HashKv => self.answer_hash_kv(body).await,
             Method::Ping => {
-                self.agreement.hear(envelope.from, decode_ping(body)?);
+                self.agreement.hear(envelope.from, Ping::decode(body)?);
                 Ok(Bytes::new())
             }
         }

@@ -51,6 +51,8 @@ pub(super) struct Majority {
     pub(super) right: u64,
     /// How many voters have it.
     pub(super) count: usize,
+    /// Of how many.
+    pub(super) voters: usize,
 }
 
 impl Verdict {
@@ -83,7 +85,7 @@ fn majority((member, own): (MemberId, &[ChainMark]), told: &Told, voters: &BTree
             *counts.entry(voter).or_default() += 1;
         }
         let (right, count) = counts.into_iter().find(|(_, count)| *count > voters.len() / 2)?;
-        Some(Majority { index, own: chain, right, count })
+        Some(Majority { index, own: chain, right, count, voters: voters.len() })
     })
 }
 
@@ -116,14 +118,14 @@ mod tests {
         let verdict = judged(&[(9, 90), (8, 80)], &[&[(9, 90)], &[(8, 80)]], 3);
         assert_eq!(verdict.same, [(MemberId(2), 9), (MemberId(3), 8)]);
         assert_eq!(verdict.different, []);
-        assert_eq!(verdict.majority, Some(Majority { index: 9, own: 90, right: 90, count: 2 }));
+        assert_eq!(verdict.majority, Some(Majority { index: 9, own: 90, right: 90, count: 2, voters: 3 }));
         assert_eq!(verdict.against_this_member(), None);
     }
 
     #[test]
     fn the_one_that_most_are_against_is_wrong() {
         let verdict = judged(&[(9, 91), (8, 81)], &[&[(9, 90), (8, 80)], &[(8, 80)]], 3);
-        let majority = Majority { index: 8, own: 81, right: 80, count: 2 };
+        let majority = Majority { index: 8, own: 81, right: 80, count: 2, voters: 3 };
         assert_eq!(verdict.against_this_member(), Some(majority));
         let differences = [
             Difference { member: MemberId(2), index: 9, own: 91, theirs: 90 },
@@ -191,7 +193,10 @@ mod tests {
 
     #[test]
     fn whoever_is_alone_is_right() {
-        assert_eq!(judged(&[(9, 90)], &[], 1).majority, Some(Majority { index: 9, own: 90, right: 90, count: 1 }));
+        assert_eq!(
+            judged(&[(9, 90)], &[], 1).majority,
+            Some(Majority { index: 9, own: 90, right: 90, count: 1, voters: 1 })
+        );
         assert_eq!(judged(&[], &[], 1), Verdict::default());
     }
 }

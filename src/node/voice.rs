@@ -6,6 +6,7 @@
 //! elect another.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,9 +21,10 @@ use super::failure::{Failure, REMOVED};
 use super::overdue::Overdue;
 use super::peers::Peers;
 use super::quarantine;
+use super::verdict::Majority;
 use crate::env::{Clock, Disk, Tick};
 use crate::model::MemberId;
-use crate::peer::member_calls::encode_ping;
+use crate::peer::member_calls::{Confession, Ping};
 use crate::peer::{Method, PeerError, Refusal};
 use crate::raft::{Consensus, Permission, Voters};
 
@@ -67,11 +69,19 @@ impl Pinger {
     /// Pings until `stop`. Fails the member that hears that it was removed, or that differs from the others.
     pub(super) async fn run(self, stop: CancellationToken) {
         // Side by side: a ping may wait for a member that does not answer, the judgement may not.
-        let both = async { tokio::join!(self.judge_always(), self.ping_always()) };
-        stop.run_until_cancelled(both).await;
+        let both = async {
+            tokio::select! {
+                against_this_member = self.judge_always() => against_this_member,
+                never = self.ping_always() => match never {},
+            }
+        };
+        if let Some(majority) = stop.run_until_cancelled(both).await {
+            self.confess(majority).await;
+        }
     }
 
-    async fn judge_always(&self) {
+    /// Judges until most members are against this one.
+    async fn judge_always(&self) -> Majority {
         let started = self.clock.now();
         let mut ticks = self.ticks();
         loop {
@@ -79,27 +89,42 @@ impl Pinger {
             self.overdue.look();
             let voters = self.consensus.voters();
             self.judge(started, &voters.voters);
-            if let Some(why) = self.agreement.look(&voters) {
-                self.failure.set(why.clone());
-                // Blocks for a sync: nothing here is waited for any more.
-                if let Err(error) = quarantine::impose(&*self.disk, &why) {
-                    tracing::error!(%error, "failed to note that this member must not start again");
-                }
-                return;
+            if let Some(majority) = self.agreement.look(&voters) {
+                return majority;
             }
         }
     }
 
-    async fn ping_always(&self) {
+    async fn ping_always(&self) -> Infallible {
         let mut ticks = self.ticks();
         loop {
             ticks.tick().await;
-            let Voters { voters, learners, .. } = self.consensus.voters();
-            let others = voters.union(&learners).copied().filter(|&id| id != self.member);
-            let body = encode_ping(&self.agreement.marks());
-            // All at once, each bounded in time.
-            futures_util::future::join_all(others.map(|id| self.ping(id, body.clone()))).await;
+            let ping = Ping { marks: self.agreement.marks(), confession: None };
+            self.ping_all(ping, self.election_timeout).await;
         }
+    }
+
+    /// Ends this member, whose state is wrong. The others hear of it before it is gone: what they know of its chain may
+    /// not be enough to find it out by themselves. Not cut short by the stop, which it brings about; takes no longer than
+    /// from one ping to the next.
+    async fn confess(&self, majority: Majority) {
+        let why: Arc<str> = self.agreement.sentence(&majority).into();
+        self.failure.set(why.clone());
+        // Blocks for a sync: nothing here is waited for any more.
+        if let Err(error) = quarantine::impose(&*self.disk, &why) {
+            tracing::error!(%error, "failed to note that this member must not start again");
+        }
+        let Majority { index, own, right, .. } = majority;
+        let last_word = Ping { marks: Vec::new(), confession: Some(Confession { index, own, right }) };
+        self.ping_all(last_word, self.election_timeout / PINGS_PER_TIMEOUT).await;
+    }
+
+    /// Pings all others at once, each bounded in time.
+    async fn ping_all(&self, ping: Ping, within: Duration) {
+        let Voters { voters, learners, .. } = self.consensus.voters();
+        let others = voters.union(&learners).copied().filter(|&id| id != self.member);
+        let body = ping.encode();
+        futures_util::future::join_all(others.map(|id| self.ping(id, body.clone(), within))).await;
     }
 
     fn ticks(&self) -> Interval {
@@ -108,8 +133,8 @@ impl Pinger {
         ticks
     }
 
-    async fn ping(&self, to: MemberId, body: Bytes) {
-        let answer = self.peers.ask(to, Method::Ping, body, self.election_timeout).await;
+    async fn ping(&self, to: MemberId, body: Bytes, within: Duration) {
+        let answer = self.peers.ask(to, Method::Ping, body, within).await;
         if let Err(PeerError::Refused(Refusal::Removed(id))) = answer
             && id == self.member
         {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::node::agreement::Standing;
+use crate::node::agreement::{Opinion, Standing};
 use crate::node::open::STATE_FILE;
 use crate::storage::{Meta, Storage};
 
@@ -25,6 +25,10 @@ impl Cluster {
 
     fn standing(&self, of: usize, in_the_eyes_of: usize) -> Option<Standing> {
         self.node(in_the_eyes_of).agreement.standings().get(&id(of)).copied()
+    }
+
+    fn opinion(&self, of: usize, in_the_eyes_of: usize) -> Option<Opinion> {
+        self.standing(of, in_the_eyes_of).map(|standing| standing.opinion)
     }
 
     async fn why_it_stops(&self, index: usize) -> String {
@@ -58,13 +62,10 @@ async fn a_member_that_differs_is_stopped_and_named() {
     let again = Node::start(cluster.options(wrong)).await;
     assert!(matches!(&again, Err(StartError::Differs(known)) if *known == why), "{again:?}");
 
-    for index in [leader, other] {
-        until("it is named", || cluster.standing(wrong, index) == Some(Standing::Wrong)).await;
-        cluster.node(index).propose(put("after", "x")).await.unwrap();
-        assert!(matches!(
-            cluster.standing(if index == leader { other } else { leader }, index),
-            Some(Standing::Same { .. })
-        ));
+    for (member, third) in [(leader, other), (other, leader)] {
+        until("it is named", || cluster.opinion(wrong, member) == Some(Opinion::Wrong)).await;
+        cluster.node(member).propose(put("after", "x")).await.unwrap();
+        assert_eq!(cluster.opinion(third, member), Some(Opinion::Same));
     }
     let unchecked = NodeOptions { agreement_check: false, ..cluster.options(wrong) };
     let node = Node::start(unchecked).await.expect("it starts when it is told to");
@@ -83,6 +84,7 @@ async fn a_leader_that_differs_is_followed_by_another() {
     assert!(why.contains(&format!("member {} differs", id(old))), "{why}");
     assert_eq!(cluster.node(old).propose(put("key", "x")).await, Err(NodeError::Stopped));
     cluster.stop(old).await;
+    assert_eq!(cluster.opinion(old, other), Some(Opinion::Wrong), "it has said so before it was gone");
     cluster.node(other).propose(put("after", "x")).await.unwrap();
     assert_eq!(get(cluster.node((old + 2) % 3), "after").await.unwrap().kvs.len(), 1);
     cluster.stop_all().await;
@@ -97,7 +99,7 @@ async fn of_two_that_differ_both_go_on_and_say_so() {
     cluster.boot(1).await;
     cluster.ready(1).await;
     for (member, other) in [(0, 1), (1, 0)] {
-        until("it is told", || cluster.standing(other, member) == Some(Standing::Undecided)).await;
+        until("it is told", || cluster.opinion(other, member) == Some(Opinion::Undecided)).await;
     }
     for index in 0..2 {
         cluster.node(index).propose(put("key", "x")).await.unwrap();
@@ -126,7 +128,7 @@ async fn nobody_differs_through_snapshots_and_restarts() {
 
     for (member, other) in (0..3).flat_map(|member| [(member, (member + 1) % 3), (member, (member + 2) % 3)]) {
         let last = cluster.node(stays).status().applied_index;
-        let is_same = |standing| matches!(standing, Some(Standing::Same { index }) if index >= last);
+        let is_same = |standing| matches!(standing, Some(Standing { opinion: Opinion::Same, index }) if index >= last);
         until("all are the same at the end", || is_same(cluster.standing(other, member))).await;
     }
     let marks: Vec<_> = (0..3).map(|index| cluster.node(index).agreement.marks()).collect();
