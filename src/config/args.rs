@@ -181,6 +181,7 @@ mod tests {
     #[test]
     fn a_switch_alone_means_true() {
         assert!(settings(&[]).pre_vote && settings(&[]).strict_reconfig && !settings(&[]).force_new_cluster);
+        assert!(settings(&[]).agreement_check && !settings(&["--agreement-check=false"]).agreement_check);
         assert!(settings(&["--force-new-cluster", "--name=a"]).force_new_cluster);
         assert!(!settings(&["--force-new-cluster", "--force-new-cluster=false"]).force_new_cluster);
         assert!(!settings(&["-pre-vote=F"]).pre_vote);

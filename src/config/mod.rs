@@ -86,6 +86,8 @@ pub struct Config {
     pub strict_reconfig: bool,
     /// Members without a vote that the cluster may have.
     pub learners_max: usize,
+    /// Compare states with other members, and stop if most have another one.
+    pub agreement_check: bool,
     /// Make this member the only one of its cluster. Means nothing for a data folder that is new.
     pub force_new_cluster: bool,
     /// How members talk over TLS.

@@ -63,6 +63,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         initial_cluster_token: settings.initial_cluster_token,
         strict_reconfig: settings.strict_reconfig,
         learners_max: usize::try_from(settings.learners_max).unwrap_or(usize::MAX),
+        agreement_check: settings.agreement_check,
         force_new_cluster: settings.force_new_cluster,
         peer_tls,
         pre_vote: settings.pre_vote,
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!((config.request_bytes_max, config.txn_ops_max), (1_572_864, 128));
         assert_eq!(config.streams_max, u32::MAX);
         assert_eq!((config.heartbeat.as_millis(), config.election_timeout.as_millis()), (100, 1000));
-        assert!(config.pre_vote && config.strict_reconfig && !config.force_new_cluster);
+        assert!(config.pre_vote && config.strict_reconfig && config.agreement_check && !config.force_new_cluster);
         assert_eq!((config.learners_max, &config.peer_tls), (1, &PeerTlsConfig::default()));
         assert_eq!(config.watch_progress_interval.as_secs(), 600);
         assert_eq!(config.log_level, LogLevel::Info);

@@ -15,6 +15,7 @@ mod effects;
 mod error;
 mod kv;
 mod lease;
+mod marks;
 mod members;
 mod shared;
 mod txn;
@@ -28,10 +29,11 @@ use bytes::Bytes;
 
 pub use self::effects::{Effects, LeaseChange};
 pub use self::error::{Fault, Rejection};
+use self::marks::Marks;
 pub use self::shared::Shared;
 pub use self::txn::read_txn;
 use crate::lease::{Lease, Lessor};
-use crate::model::{Command, LogId, Member, MemberId, Reply};
+use crate::model::{ChainMark, Command, LogId, Member, MemberId, Reply};
 use crate::mvcc::Store;
 use crate::storage::{self, Storage, TableWrite};
 
@@ -48,6 +50,8 @@ pub struct Machine {
     removed: BTreeSet<MemberId>,
     applied: LogId,
     chain: u64,
+    /// What the chain was at earlier entries.
+    marks: Marks,
 }
 
 /// What became of a command.
@@ -74,7 +78,7 @@ impl Machine {
         let kv = Store::load(storage, &meta, &mut |key, lease| lessor.attach(lease, key))?;
         let members = small.members.into_iter().map(|member| (member.id, member)).collect();
         let removed = small.removed.into_iter().collect();
-        Ok(Machine { kv, lessor, members, removed, applied: meta.applied, chain: meta.chain })
+        Ok(Machine { kv, lessor, members, removed, applied: meta.applied, chain: meta.chain, marks: Marks::default() })
     }
 
     /// The last applied entry.
@@ -88,6 +92,20 @@ impl Machine {
     #[must_use]
     pub fn chain(&self) -> u64 {
         self.chain
+    }
+
+    /// What the chain is, and what it was at earlier entries: newest first, a few dozen at most, none before any entry.
+    /// Every member has its marks at the same entries, but for the first, which is where it is now.
+    #[must_use]
+    pub fn marks(&self) -> Vec<ChainMark> {
+        let present = ChainMark { index: self.applied.index, chain: self.chain };
+        std::iter::once(present).filter(|mark| mark.index > 0).chain(self.marks.newest_first()).collect()
+    }
+
+    /// Makes this member one that did something else.
+    #[cfg(test)]
+    pub(crate) fn falsify(&mut self) {
+        self.chain ^= 1;
     }
 
     /// A hash of everything but the key space.
@@ -119,6 +137,8 @@ impl Machine {
         if !follows || at.term < self.applied.term {
             return Err(Fault::Gap { at, applied: self.applied });
         }
+        // Whole by now: the last of its commands was applied.
+        self.marks.pass(self.applied.index, self.chain);
         self.applied = at;
         Ok(())
     }

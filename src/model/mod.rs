@@ -4,6 +4,7 @@
 //! [`Record`] is one key-value pair as it was written at one revision. A [`Command`] asks for a change, a [`Reply`]
 //! tells what it did, an [`Event`] tells watchers.
 
+mod chain_mark;
 mod command;
 mod event;
 mod ids;
@@ -12,6 +13,7 @@ mod record;
 mod reply;
 mod revision;
 
+pub use chain_mark::ChainMark;
 pub use command::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseCheckpoint, LeaseExpire, LeaseGrant,
     LeaseRevoke, Member, MemberAdd, MemberAttributes, MemberUpdate, Operand, Put, Range, SortOrder, SortTarget, Txn,

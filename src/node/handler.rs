@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::Node;
 use super::error::NodeError;
 use crate::env::Mistake;
+use crate::peer::member_calls::Ping;
 use crate::peer::{
     BoxFuture, BoxStream, Envelope, Handler, LeaseQuestion, Method, PeerError, ProposeAnswer, Refusal,
     encode_read_index,
@@ -75,8 +76,10 @@ impl Node {
             Method::LeaseRemaining => Ok(self.answer_lease_remaining(LeaseQuestion::decode(body)?).await.encode()),
             Method::Promote => self.answer_promote(body).await,
             Method::HashKv => self.answer_hash_kv(body).await,
-            // That it came is all that it says.
-            Method::Ping => Ok(Bytes::new()),
+            Method::Ping => {
+                self.agreement.hear(envelope.from, Ping::decode(body)?);
+                Ok(Bytes::new())
+            }
         }
     }
 

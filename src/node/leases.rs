@@ -44,8 +44,9 @@ impl Node {
     /// seconds: 0 if the lease is gone.
     ///
     /// # Errors
-    /// [`NodeError::NoLeader`] if nobody leads within the request timeout.
+    /// [`NodeError::NoLeader`] if nobody leads within the request timeout, [`NodeError::Stopped`] at the end.
     pub async fn lease_keep_alive(&self, id: LeaseId) -> Result<(Revision, i64), NodeError> {
+        self.barrier.check_running()?;
         let revision = self.revision();
         let question = LeaseQuestion { id, with_keys: false };
         let renew = async {
@@ -68,8 +69,9 @@ impl Node {
     /// Tells what is left of a lease; `None` if it is gone.
     ///
     /// # Errors
-    /// [`NodeError::Timeout`] if nobody leads within the request timeout.
+    /// [`NodeError::Timeout`] if nobody leads within the request timeout, [`NodeError::Stopped`] at the end.
     pub async fn lease_time_to_live(&self, id: LeaseId, with_keys: bool) -> Result<Option<Remaining>, NodeError> {
+        self.barrier.check_running()?;
         let question = LeaseQuestion { id, with_keys };
         let look = async {
             loop {
@@ -109,6 +111,7 @@ impl Node {
 
     /// Renews a lease if this member leads.
     async fn renew_here(&self, id: LeaseId) -> Option<LeaseAnswer> {
+        self.barrier.check_running().ok()?;
         match self.leases.renew(id, &self.leadership, &self.proposer).await {
             Some(LeaseAnswer::Gone) => {
                 self.catch_up().await?;
@@ -120,6 +123,7 @@ impl Node {
 
     /// Tells what is left of a lease if this member leads.
     async fn remaining_here(&self, question: LeaseQuestion) -> Option<LeaseAnswer> {
+        self.barrier.check_running().ok()?;
         match self.leases.remaining(question, self.leadership.term()) {
             Some(LeaseAnswer::Gone) => {
                 self.catch_up().await?;
@@ -136,9 +140,12 @@ impl Node {
     }
 
     /// All leases, soonest to end first.
-    #[must_use]
-    pub fn leases(&self) -> Vec<LeaseId> {
-        self.leases.leases()
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub fn leases(&self) -> Result<Vec<LeaseId>, NodeError> {
+        self.barrier.check_running()?;
+        Ok(self.leases.leases())
     }
 
     /// A positive id that no lease has now. Another proposer may take it first; then the grant is refused.

@@ -13,6 +13,7 @@
 //! beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`, `roster`, `voice`). What other members ask comes in
 //! through `handler`. `open` opens the data folder of `options`; [`Node::start`] is the only place where threads begin.
 
+mod agreement;
 mod applied;
 mod barrier;
 #[cfg(test)]
@@ -36,12 +37,14 @@ mod options;
 mod overdue;
 mod peers;
 mod proposer;
+mod quarantine;
 mod reads;
 mod roster;
 mod start;
 mod status;
 mod threads;
 mod transfer;
+mod verdict;
 mod voice;
 mod watch;
 mod writes;
@@ -86,6 +89,7 @@ pub struct NodeState {
     consensus: Consensus,
     leadership: Arc<leadership::Leadership>,
     contacts: Arc<contacts::Contacts>,
+    agreement: Arc<agreement::Agreement>,
     peers: peers::Peers,
     threading: Threading,
     election_timeout: Duration,

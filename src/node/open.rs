@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 
 use super::founders::Founders;
 use super::options::{Founding, NodeOptions};
+use super::quarantine;
 use super::start::StartError;
 use crate::machine::{Machine, Shared};
 use crate::model::LogId;
@@ -39,6 +40,12 @@ pub(super) struct Opened {
 /// # Errors
 /// [`StartError`].
 pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
+    if let Some(why) = quarantine::reason(&*options.disk)? {
+        if options.agreement_check {
+            return Err(StartError::Differs(why));
+        }
+        tracing::warn!(why, "this member was found to differ from the others, and starts all the same");
+    }
     let files = StateFiles {
         disk: options.disk.clone(),
         dir: PathBuf::from("."),

@@ -54,6 +54,8 @@ pub struct NodeOptions {
     pub strict_reconfig: bool,
     /// Learners that the cluster may have.
     pub learners_max: usize,
+    /// Compare states with other members all the time, and stop if most have another one.
+    pub agreement_check: bool,
     /// The largest command, as etcd counts it.
     pub request_bytes_max: usize,
     /// How often idle watchers that ask for it hear of progress.
@@ -87,6 +89,7 @@ impl NodeOptions {
             catchup_entries: 5_000,
             strict_reconfig: true,
             learners_max: 1,
+            agreement_check: true,
             request_bytes_max: 1_572_864,
             watch_progress_interval: Duration::from_secs(600),
             segment_bytes: 16 * 1024 * 1024,

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::agreement::Agreement;
 use super::applied::Applied;
 use super::barrier::Barrier;
 use super::compactor::Compactor;
@@ -84,6 +85,9 @@ pub enum StartError {
     /// The member was in the cluster and is not any more.
     #[error("{REMOVED}; data-dir used by this member must be removed")]
     Removed,
+    /// The member was found to have another state than the others.
+    #[error("{0}; it does not start again with this data unless --agreement-check=false says so")]
+    Differs(String),
     /// Checkpoint and log do not fit together.
     #[error(
         "the checkpoint holds log entry {applied}, but the log holds {first} to {last}: files are missing or of another \
@@ -208,6 +212,7 @@ impl Node {
         let leadership = Arc::new(Leadership::new(consensus.clone(), options.member, led, election_timeout));
         let overdue =
             Overdue::new((consensus.clone(), options.member), contacts.clone(), clock.clone(), election_timeout);
+        let agreement = Agreement::new(options.member, shared.clone(), options.agreement_check);
         let (proposer, queue) = proposer::queue(wakes.clone(), options.request_bytes_max);
         let barrier = Barrier::new(leadership.clone(), consensus.clone(), peers.clone(), applied);
         let launcher = Arc::new(Launcher {
@@ -224,6 +229,8 @@ impl Node {
             voice,
             consensus: consensus.clone(),
             contacts: contacts.clone(),
+            agreement: agreement.clone(),
+            disk: options.disk.clone(),
             peers: peers.clone(),
             overdue,
             clock,
@@ -249,9 +256,10 @@ impl Node {
 
         // On Raft's runtime: a storm of clients must not delay what other members wait for.
         let stop = CancellationToken::new();
+        let proposals_stop = stop.child_token();
         let (raft, mut tasks) = (raft_runtime.handle(), JoinSet::new());
-        let proposer_task =
-            raft.spawn(queue.into_task(launcher, checkpoints.clone(), wal.clone(), &*options.random).run(stop.clone()));
+        let proposer_task = queue.into_task(launcher, checkpoints.clone(), wal.clone(), &*options.random);
+        let proposer_task = raft.spawn(proposer_task.run(proposals_stop.clone()));
         tasks.spawn_on(barrier.clone().run(stop.clone()), raft);
         tasks.spawn_on(pinger.run(stop.clone()), raft);
         tasks.spawn_on(roster.run(stop.clone()), raft);
@@ -262,7 +270,7 @@ impl Node {
         let stopped = CancellationToken::new();
         tasks.spawn(follow_failures(
             (consensus.clone(), checkpoints.clone()),
-            barrier.clone(),
+            Doors { barrier: barrier.clone(), proposals_stop, hub: hub.clone() },
             (stop.clone(), stopped.clone(), failure.clone()),
         ));
         let running = Running { raft_runtime, stop, tasks, proposer: proposer_task, wal, checkpoints, threads };
@@ -273,6 +281,7 @@ impl Node {
             consensus,
             leadership,
             contacts,
+            agreement,
             peers,
             threading,
             election_timeout,
@@ -369,10 +378,26 @@ fn end_early(raft_runtime: RaftRuntime, wal: &Wal, checkpoints: &Checkpoints) {
     wal.close();
 }
 
+/// What clients come through.
+struct Doors {
+    barrier: Arc<Barrier>,
+    proposals_stop: CancellationToken,
+    hub: Arc<WatchHub>,
+}
+
+impl Doors {
+    /// Nothing of what this member has is told any more: not to reads, nor to writes that wait for apply, nor to watchers.
+    fn close(&self) {
+        self.barrier.close();
+        self.proposals_stop.cancel();
+        self.hub.close();
+    }
+}
+
 /// Notes the first thing that breaks and ends the node for its clients; [`Node::stop`] then tidies up.
 async fn follow_failures(
     (consensus, checkpoints): (Consensus, Arc<Checkpoints>),
-    barrier: Arc<Barrier>,
+    doors: Doors,
     (stop, stopped, failure): (CancellationToken, CancellationToken, Failure),
 ) {
     let why = tokio::select! {
@@ -384,7 +409,7 @@ async fn follow_failures(
         why = failure.happens() => why,
     };
     tracing::error!(reason = %why, "the member cannot go on and stops");
-    barrier.close();
+    doors.close();
     failure.set(why);
     stopped.cancel();
 }

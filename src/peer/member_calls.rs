@@ -1,14 +1,37 @@
-//! What members ask each other about membership and the key space, as bytes and back.
+//! What members ask and tell each other about membership, the key space and the state, as bytes and back.
 //!
-//! The bodies of [`Method::Promote`](super::Method::Promote) and [`Method::HashKv`](super::Method::HashKv). An answer
-//! that refuses is an answer all the same: whoever gets it knows that the request arrived.
+//! The bodies of [`Method::Promote`](super::Method::Promote), [`Method::HashKv`](super::Method::HashKv) and
+//! [`Method::Ping`](super::Method::Ping), whose answer is empty. An answer that refuses is an answer all the same: whoever gets it knows that the request arrived.
 
 use bytes::Bytes;
 use prost::Message;
 
 use super::Refusal;
-use crate::model::{Member, MemberId, Revision};
+use crate::model::{ChainMark, Member, MemberId, Revision};
 use crate::proto::lodemarkpb as pb;
+
+/// Marks that are read of one ping; the rest, which are older, is left out.
+pub const PING_MARKS_MAX: usize = 64;
+
+/// What a ping tells. A member of an older version sends an empty one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ping {
+    /// What the sender's chain is and was, newest first.
+    pub marks: Vec<ChainMark>,
+    /// The sender has found that its state is wrong, and stops.
+    pub confession: Option<Confession>,
+}
+
+/// A member's state is not that of the majority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confession {
+    /// After which entry.
+    pub index: u64,
+    /// The member's chain there.
+    pub own: u64,
+    /// The majority's.
+    pub right: u64,
+}
 
 /// What the leader says to a promotion.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +112,29 @@ pub fn encode_hash_kv(at: Revision) -> Bytes {
 /// [`Refusal::Malformed`].
 pub fn decode_hash_kv(body: Bytes) -> Result<Revision, Refusal> {
     Ok(Revision(pb::HashKvRequest::decode(body).map_err(Refusal::malformed)?.revision))
+}
+
+impl Ping {
+    /// Writes the ping.
+    #[must_use]
+    pub fn encode(self) -> Bytes {
+        let mark = |ChainMark { index, chain }| pb::ChainMark { index, chain };
+        let marks = self.marks.into_iter().map(mark).collect();
+        let confession = self.confession.map(|Confession { index, own, right }| pb::Confession { index, own, right });
+        pb::PingRequest { marks, confession }.encode_to_vec().into()
+    }
+
+    /// Reads what [`Ping::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`].
+    pub fn decode(body: Bytes) -> Result<Ping, Refusal> {
+        let pb::PingRequest { marks, confession } = pb::PingRequest::decode(body).map_err(Refusal::malformed)?;
+        let mark = |pb::ChainMark { index, chain }| ChainMark { index, chain };
+        let marks = marks.into_iter().take(PING_MARKS_MAX).map(mark).collect();
+        let confession = confession.map(|pb::Confession { index, own, right }| Confession { index, own, right });
+        Ok(Ping { marks, confession })
+    }
 }
 
 impl PromoteAnswer {
@@ -216,6 +262,16 @@ mod tests {
         for answer in answers {
             assert_eq!(PromoteAnswer::decode(answer.clone().encode()), Ok(answer));
         }
+        let mark = |index| ChainMark { index, chain: u64::MAX - index };
+        let marks: Vec<ChainMark> = (0..100).map(mark).collect();
+        let few = Ping { marks: marks[..3].to_vec(), ..Ping::default() };
+        let last = Ping { confession: Some(Confession { index: 0, own: 0, right: u64::MAX }), ..few.clone() };
+        for ping in [few, last, Ping::default()] {
+            assert_eq!(Ping::decode(ping.clone().encode()), Ok(ping));
+        }
+        let kept = Ping { marks: marks[..PING_MARKS_MAX].to_vec(), ..Ping::default() };
+        assert_eq!(Ping::decode(Ping { marks, ..Ping::default() }.encode()), Ok(kept), "no more is read");
+        assert_eq!(Ping::decode(Bytes::new()), Ok(Ping::default()), "older members say nothing");
         let (at, compacted, revision) = (Revision(5), Revision(-1), Revision(9));
         let answers = [
             HashKvAnswer::Hashed { hash: u32::MAX, at, compacted, revision },
@@ -233,6 +289,7 @@ mod tests {
         let bytes = || Bytes::from_static(b"\xff\xff");
         assert!(matches!(decode_promote(bytes()), Err(Refusal::Malformed(_))));
         assert!(matches!(decode_hash_kv(bytes()), Err(Refusal::Malformed(_))));
+        assert!(matches!(Ping::decode(bytes()), Err(Refusal::Malformed(_))));
         assert!(matches!(PromoteAnswer::decode(bytes()), Err(Refusal::Malformed(_))));
         assert!(matches!(HashKvAnswer::decode(bytes()), Err(Refusal::Malformed(_))));
     }

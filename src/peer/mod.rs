@@ -79,7 +79,7 @@ pub enum Method {
     Promote = 9,
     /// A member asks for the hash of another's key space.
     HashKv = 10,
-    /// A member shows that it can reach the addressee; request and answer are empty.
+    /// A member shows that it can reach the addressee, and tells what its chain of effects was; the answer is empty.
     Ping = 11,
     /// The leader shows that it leads: an append without entries, answered by itself and not in a stream.
     Heartbeat = 12,

@@ -176,6 +176,7 @@ async fn node_options(config: &Config, data_dir: &DataDir, peers: &Peers) -> Res
         catchup_entries: config.catchup_entries,
         strict_reconfig: config.strict_reconfig,
         learners_max: config.learners_max,
+        agreement_check: config.agreement_check,
         request_bytes_max: config.request_bytes_max,
         watch_progress_interval: config.watch_progress_interval,
         segment_bytes: SEGMENT_BYTES,
@@ -209,6 +210,7 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "pre-vote" = config.pre_vote,
         "strict-reconfig-check" = config.strict_reconfig,
         "max-learners" = config.learners_max,
+        "agreement-check" = config.agreement_check,
         "max-request-bytes" = config.request_bytes_max,
         "max-concurrent-streams" = config.streams_max,
         "starting an etcd server"

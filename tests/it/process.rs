@@ -238,6 +238,7 @@ fn help_explains_every_flag() {
         "initial-cluster-token",
         "strict-reconfig-check",
         "max-learners",
+        "agreement-check",
         "force-new-cluster",
         "peer-cert-file",
         "peer-key-file",

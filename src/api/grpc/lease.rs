@@ -88,7 +88,8 @@ impl Lease for LeaseService {
         _: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
         let node = &self.0.node;
-        let leases = node.leases().into_iter().map(|id| pb::LeaseStatus { id: id.0 }).collect();
+        let leases = node.leases().map_err(|error| status::of(&error))?;
+        let leases = leases.into_iter().map(|id| pb::LeaseStatus { id: id.0 }).collect();
         let header = Some(encode::header(node.header(), node.revision()));
         Ok(Response::new(pb::LeaseLeasesResponse { header, leases }))
     }

@@ -126,7 +126,7 @@ mod tests {
     async fn without_a_lease_one_is_granted_for_a_minute() {
         let client = Client::new().await;
         let taken = soon(client.lock("n", 0)).await.unwrap();
-        let leases = client.0.0.node.leases();
+        let leases = client.0.0.node.leases().unwrap();
         assert_eq!(leases.len(), 1);
         assert_eq!(taken.key, format!("n/{:x}", leases[0].0));
         let remaining = client.0.0.node.lease_time_to_live(leases[0], true).await.unwrap().unwrap();

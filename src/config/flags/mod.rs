@@ -83,6 +83,7 @@ pub(super) struct Settings {
     pub(super) initial_cluster_token: String,
     pub(super) strict_reconfig: bool,
     pub(super) learners_max: u64,
+    pub(super) agreement_check: bool,
     pub(super) force_new_cluster: bool,
     pub(super) peer_tls: PeerTlsSettings,
     pub(super) pre_vote: bool,

@@ -113,6 +113,14 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Value(|settings, value| number(value, &mut settings.learners_max)),
     },
     Flag {
+        name: "agreement-check",
+        group: Group::Membership,
+        default: "true",
+        about: "Compare the state of this member with that of the others all the time, and stop it for good when most\n\
+                of them have another one. Costs nothing to speak of.",
+        kind: Kind::Switch(|settings, value| settings.agreement_check = value),
+    },
+    Flag {
         name: "force-new-cluster",
         group: Group::Membership,
         default: "false",
