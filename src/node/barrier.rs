@@ -235,6 +235,10 @@ impl Barrier {
                 waiting.present = std::mem::take(&mut waiting.next);
                 waiting.present.len()
             };
+            if len == 0 {
+                // Whoever asked was taken into the round before.
+                continue;
+            }
             begins = if len < CROWD { began } else { began + CROWDED_PERIOD };
             let mut confirm = std::pin::pin!(self.confirm());
             let result = loop {

@@ -3,10 +3,11 @@
 //! A process is a tokio runtime of its own with paused time. Dropping it is kill -9: everything is gone at once. What is
 //! left is the disk, and of that what its [`Image`] keeps.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use lodemark::env::{Clock, Disk, Image, SeededRandom, SimDisk, Tick};
@@ -16,7 +17,7 @@ use lodemark::peer::Handler;
 use lodemark::raft;
 use lodemark::storage::Storage;
 use parking_lot::Mutex;
-use tokio::runtime::{Builder, RngSeed, Runtime, UnhandledPanic};
+use tokio::runtime::{Builder, RngSeed, Runtime};
 use tokio::time::Instant;
 
 use super::checks::history::{Moment, Server};
@@ -39,6 +40,23 @@ const QUICK_PAUSES_MS: (u64, u64) = (2, 200);
 /// What the cache of a checkpoint that is only looked at needs.
 const LOOK_CACHE_BYTES: usize = 1024 * 1024;
 const STATE_FILE: &str = "state.redb";
+
+thread_local! {
+    /// How often this thread has panicked. tokio would tell of a task that does only whoever waits for it.
+    static PANICS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// From now on panics are counted, on every thread for itself.
+fn count_panics() {
+    static COUNTED: Once = Once::new();
+    COUNTED.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PANICS.set(PANICS.get() + 1);
+            tell(info);
+        }));
+    });
+}
 
 /// A simulated member.
 pub struct Member {
@@ -94,6 +112,7 @@ impl Member {
 
     /// Starts a process on the disk.
     pub fn start(&mut self, now: Moment, network: &Network) {
+        count_panics();
         self.starts += 1;
         let server = Server { member: self.id.0, start: self.starts };
         let seed = self.seed.wrapping_add(self.starts);
@@ -101,8 +120,6 @@ impl Member {
             .enable_time()
             .start_paused(true)
             .rng_seed(RngSeed::from_bytes(&seed.to_le_bytes()))
-            // A task that panics is a failure of the run.
-            .unhandled_panic(UnhandledPanic::ShutdownRuntime)
             .build()
             .expect("a runtime without sockets needs nothing of the system");
         let origin = runtime.block_on(async { Instant::now() });
@@ -204,14 +221,23 @@ impl Process {
         let deadline = self.origin + (until - self.born);
         let Server { member, start } = self.server;
         let _said_by = tracing::info_span!("member", id = member, start, ?until).entered();
-        self.runtime.block_on(async { tokio::time::sleep_until(deadline).await });
+        self.block_on(async { tokio::time::sleep_until(deadline).await });
+    }
+
+    /// Lets the tasks run until `until` is over. If one panics the process has failed.
+    fn block_on(&self, until: impl Future<Output = ()>) {
+        let panics = PANICS.get();
+        self.runtime.block_on(until);
+        if PANICS.get() > panics {
+            self.failure.lock().get_or_insert_with(|| "a task of it panics".to_owned());
+        }
     }
 
     /// Lets the time of a sleep pass at once.
     pub fn wake(&mut self, now: Moment) {
         self.asleep_until = None;
         let (origin, passed) = (self.origin, now - self.born);
-        self.runtime.block_on(async {
+        self.block_on(async move {
             let missed = (origin + passed).saturating_duration_since(Instant::now());
             tokio::time::advance(missed).await;
         });
