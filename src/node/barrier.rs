@@ -26,12 +26,11 @@ use super::error::NodeError;
 use super::leadership::Leadership;
 use super::peers::Peers;
 use super::proposer::REQUEST_TIMEOUT;
+use super::readers::{Reader, Waiting};
 use crate::env::Mistake;
 use crate::peer::{Method, decode_read_index};
 use crate::raft::{Consensus, ReadError};
 
-/// Reads that may wait for the next round; more are refused at once.
-const WAITING_MAX: usize = 64 * 1024;
 /// So many reads in one round are a crowd: then the next round is worth waiting for.
 const CROWD: usize = 8;
 /// How long after a crowded round began the next one begins, at least: rounds cost the same for few reads and for many.
@@ -53,54 +52,6 @@ pub(super) struct Barrier {
     peers: Peers,
     applied: Arc<Applied>,
     is_closed: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    /// For the next round.
-    next: Vec<Reader>,
-    /// For the one that runs.
-    present: Vec<Reader>,
-    /// There will be no more rounds.
-    is_over: bool,
-}
-
-impl Waiting {
-    /// Takes out who is late.
-    fn take_late(&mut self, now: Instant) -> Vec<Reader> {
-        let mut late: Vec<Reader> = self.present.extract_if(.., |reader| reader.is_late(now)).collect();
-        late.extend(self.next.extract_if(.., |reader| reader.is_late(now)));
-        late
-    }
-}
-
-/// Whoever waits for a round.
-#[derive(Debug)]
-enum Reader {
-    /// A task, which then waits for apply itself, and looks at the time itself.
-    Task(oneshot::Sender<Result<u64, NodeError>>),
-    /// A connection that reads under this token, up to this moment.
-    Connection(Arc<Completions>, u64, Instant),
-}
-
-impl Reader {
-    /// Nobody waits for it any more.
-    fn has_gone(&self) -> bool {
-        matches!(self, Reader::Task(tx) if tx.is_closed())
-    }
-
-    /// Its time is over, or it has gone.
-    fn is_late(&self, now: Instant) -> bool {
-        self.has_gone() || matches!(self, Reader::Connection(_, _, deadline) if *deadline <= now)
-    }
-
-    fn refuse(self, error: &NodeError, wakes: &Wakes) {
-        match self {
-            // A receiver that is gone has given up waiting.
-            Reader::Task(tx) => drop(tx.send(Err(error.clone()))),
-            Reader::Connection(completions, token, _) => wakes.let_read(completions, token, Err(error.clone())),
-        }
-    }
 }
 
 impl Barrier {
@@ -176,17 +127,7 @@ impl Barrier {
 
     /// Lets a reader wait for the next round, if there is room and will be one.
     fn join(&self, reader: Reader) -> Result<(), (NodeError, Reader)> {
-        let mut waiting = self.waiting.lock();
-        if waiting.is_over {
-            return Err((NodeError::Stopped, reader));
-        }
-        if waiting.next.len() >= WAITING_MAX {
-            waiting.next.retain(|reader| !reader.has_gone());
-            if waiting.next.len() >= WAITING_MAX {
-                return Err((NodeError::TooManyRequests, reader));
-            }
-        }
-        waiting.next.push(reader);
+        self.waiting.lock().join(reader)?;
         self.wanted.notify_one();
         Ok(())
     }
@@ -216,12 +157,8 @@ impl Barrier {
     /// Runs rounds until `stop`.
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let _: Option<()> = stop.run_until_cancelled(self.run_rounds()).await;
-        let (next, present) = {
-            let mut waiting = self.waiting.lock();
-            waiting.is_over = true;
-            (std::mem::take(&mut waiting.next), std::mem::take(&mut waiting.present))
-        };
-        self.refuse(present.into_iter().chain(next), &NodeError::Stopped);
+        let readers = self.waiting.lock().end_all();
+        self.refuse(readers, &NodeError::Stopped);
     }
 
     async fn run_rounds(self: &Arc<Self>) {
@@ -230,11 +167,7 @@ impl Barrier {
             self.wanted.notified().await;
             tokio::time::sleep_until(begins).await;
             let began = Instant::now();
-            let len = {
-                let mut waiting = self.waiting.lock();
-                waiting.present = std::mem::take(&mut waiting.next);
-                waiting.present.len()
-            };
+            let len = self.waiting.lock().begin();
             if len == 0 {
                 // Whoever asked was taken into the round before.
                 continue;
@@ -252,7 +185,7 @@ impl Barrier {
                     }
                 }
             };
-            let readers = std::mem::take(&mut self.waiting.lock().present);
+            let readers = self.waiting.lock().end();
             match result {
                 Ok(index) => self.let_through(readers, index),
                 Err(error) => self.refuse(readers, &error),

@@ -38,6 +38,7 @@ mod overdue;
 mod peers;
 mod proposer;
 mod quarantine;
+mod readers;
 mod reads;
 mod roster;
 mod start;

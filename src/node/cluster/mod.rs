@@ -164,6 +164,48 @@ async fn every_member_takes_writes_and_reads_what_others_wrote() {
     cluster.stop_all().await;
 }
 
+/// What `completions` are told of so many reads, in order of token.
+async fn passed(completions: &Completions, reads: usize) -> Vec<(u64, Result<(), NodeError>)> {
+    let (mut taken, mut passed) = (Vec::new(), Vec::new());
+    let take = async {
+        while passed.len() < reads {
+            std::future::poll_fn(|cx| completions.poll_take(cx, &mut taken)).await;
+            passed.extend(taken.drain(..).map(|(token, completed)| match completed {
+                Completed::Barrier(passed) => (token, passed),
+                Completed::Command(outcome) => panic!("nothing was proposed: {outcome:?}"),
+            }));
+        }
+    };
+    tokio::time::timeout(PATIENCE, take).await.expect("all are told");
+    passed.sort_by_key(|(token, _)| *token);
+    passed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_of_a_connection_see_what_others_wrote_before() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let (writer, reader) = ((leader + 1) % 3, (leader + 2) % 3);
+    let completions = Completions::new();
+    for round in 0..50 {
+        let key = format!("key{round}");
+        cluster.node(writer).propose(put(&key, "value")).await.unwrap();
+        for token in 0..20 {
+            cluster.node(reader).pass_barrier_into(&completions, token);
+        }
+        let all: Vec<_> = (0..20).map(|token| (token, Ok(()))).collect();
+        assert_eq!(passed(&completions, 20).await, all);
+        let query = Range::of(KeyRange::single(key.into()));
+        let found = cluster.node(reader).range_now_behind_barrier(&query).unwrap().unwrap();
+        assert_eq!(found.kvs.len(), 1, "round {round}");
+    }
+    let stopped = cluster.node(reader).clone();
+    cluster.stop(reader).await;
+    stopped.pass_barrier_into(&completions, 7);
+    assert_eq!(passed(&completions, 1).await, [(7, Err(NodeError::Stopped))]);
+    cluster.stop_all().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rest_goes_on_without_its_leader_and_the_leader_catches_up() {
     let mut cluster = Cluster::start(3).await;
@@ -364,7 +406,10 @@ async fn a_member_without_its_quorum_says_so() {
     let alone = cluster.node(leader);
     until("it notices", || !alone.has_leader()).await;
     assert_eq!(alone.leadership.term(), None, "it has no licence any more");
+    let completions = Completions::new();
+    alone.pass_barrier_into(&completions, 1);
     assert_eq!(get(alone, "key").await, Err(NodeError::Timeout));
+    assert_eq!(passed(&completions, 1).await, [(1, Err(NodeError::Timeout))]);
     let refused = alone.propose(put("key", "x")).await.unwrap_err();
     assert_eq!(refused, NodeError::NotProposed, "nobody took it");
     cluster.stop_all().await;
