@@ -33,7 +33,8 @@ use crate::raft::{Consensus, ReadError};
 
 /// So many reads in one round are a crowd: then the next round is worth waiting for.
 const CROWD: usize = 8;
-/// How long after a crowded round began the next one begins, at least: rounds cost the same for few reads and for many.
+/// How long after a crowded round began the next one waits, at most, until as many have come again: rounds cost the same for
+/// few reads and for many.
 const CROWDED_PERIOD: Duration = Duration::from_millis(1);
 /// How often it is looked whose time is over, while a round takes long.
 const SWEEP_PERIOD: Duration = Duration::from_millis(100);
@@ -127,8 +128,9 @@ impl Barrier {
 
     /// Lets a reader wait for the next round, if there is room and will be one.
     fn join(&self, reader: Reader) -> Result<(), (NodeError, Reader)> {
-        self.waiting.lock().join(reader)?;
-        self.wanted.notify_one();
+        if self.waiting.lock().join(reader)? {
+            self.wanted.notify_one();
+        }
         Ok(())
     }
 
@@ -165,7 +167,12 @@ impl Barrier {
         let mut begins = Instant::now();
         loop {
             self.wanted.notified().await;
-            tokio::time::sleep_until(begins).await;
+            if Instant::now() < begins && self.waiting.lock().is_less_than_before() {
+                tokio::select! {
+                    () = self.wanted.notified() => {}
+                    () = tokio::time::sleep_until(begins) => {}
+                }
+            }
             let began = Instant::now();
             let len = self.waiting.lock().begin();
             if len == 0 {

@@ -46,17 +46,20 @@ impl Reader {
 pub(super) struct Waiting {
     next: Vec<Reader>,
     present: Vec<Reader>,
+    /// So many are worth being told of besides the first: as many as the round that runs has.
+    crowd: usize,
     /// There will be no more rounds.
     is_over: bool,
 }
 
 impl Waiting {
-    /// Takes a reader in for the next round.
+    /// Takes a reader in for the next round. Tells whether it is the first, or makes as many as there were in the last
+    /// round.
     ///
     /// # Errors
     /// [`NodeError::TooManyRequests`] if there is no room, [`NodeError::Stopped`] if there will be no round; with the
     /// reader.
-    pub(super) fn join(&mut self, reader: Reader) -> Result<(), (NodeError, Reader)> {
+    pub(super) fn join(&mut self, reader: Reader) -> Result<bool, (NodeError, Reader)> {
         if self.is_over {
             return Err((NodeError::Stopped, reader));
         }
@@ -67,13 +70,19 @@ impl Waiting {
             }
         }
         self.next.push(reader);
-        Ok(())
+        Ok(self.next.len() == 1 || self.next.len() == self.crowd)
+    }
+
+    /// Whether fewer wait than the last round was for.
+    pub(super) fn is_less_than_before(&self) -> bool {
+        self.next.len() < self.crowd
     }
 
     /// A round begins: gives how many it is for.
     pub(super) fn begin(&mut self) -> usize {
         self.present = std::mem::take(&mut self.next);
-        self.present.len()
+        self.crowd = self.present.len();
+        self.crowd
     }
 
     /// Takes out who is late.
@@ -118,15 +127,27 @@ mod tests {
     #[test]
     fn who_comes_during_a_round_waits_for_the_next() {
         let (mut waiting, later) = (Waiting::default(), Instant::now() + Duration::from_secs(1));
-        waiting.join(connection(1, later)).unwrap();
+        assert!(waiting.join(connection(1, later)).unwrap());
         assert_eq!(waiting.begin(), 1);
-        waiting.join(connection(2, later)).unwrap();
+        assert!(waiting.join(connection(2, later)).unwrap());
         assert_eq!(tokens(&waiting.end()), [1]);
         assert_eq!(waiting.begin(), 1);
         waiting.join(connection(3, later)).unwrap();
         assert_eq!(tokens(&waiting.end_all()), [2, 3]);
         let (error, refused) = waiting.join(connection(4, later)).unwrap_err();
         assert_eq!((error, tokens(&[refused])), (NodeError::Stopped, vec![4]));
+    }
+
+    #[test]
+    fn the_first_and_the_one_that_makes_a_crowd_again_are_told_of() {
+        let (mut waiting, later) = (Waiting::default(), Instant::now() + Duration::from_secs(1));
+        let join = |waiting: &mut Waiting| waiting.join(connection(1, later)).unwrap();
+        assert_eq!([join(&mut waiting), join(&mut waiting), join(&mut waiting)], [true, false, false]);
+        assert_eq!(waiting.begin(), 3);
+        assert_eq!([join(&mut waiting), join(&mut waiting)], [true, false]);
+        assert!(waiting.is_less_than_before());
+        assert_eq!([join(&mut waiting), join(&mut waiting)], [true, false]);
+        assert!(!waiting.is_less_than_before());
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod refusals;
 pub mod replay;
 #[cfg(test)]
 mod samples;
+mod seen;
 pub mod watching;
 
 use std::fmt;

@@ -6,7 +6,8 @@
 //! deletes of nothing, txns that changed nothing, grants) must be answered by the model as they were.
 //!
 //! At a gap there may be several who fit. They are tried one after another: first those that agree with what watches
-//! heard of that revision, which is only a hint, for whether watches tell the truth is checked elsewhere. When a later
+//! heard of that revision, or, where they heard nothing, with what was read later. That is only a hint, for whether
+//! watches tell the truth is checked elsewhere. When a later
 //! answer cannot be explained, the search comes back to the last gap and tries the next; the model is taken back with it.
 //! Values that are never written twice keep this short.
 
@@ -19,6 +20,7 @@ use lodemark::model::{
 
 use super::history::{Heard, History, Operation, Outcome, Request, pairs};
 use super::order::Known;
+use super::seen::{Seen, Sight};
 use super::{Promise, Violation};
 use crate::model::{Mark, Model};
 
@@ -50,6 +52,8 @@ struct Search<'h> {
     tellers: BTreeMap<Revision, Vec<&'h Operation>>,
     /// Who may have made one, and whether that is taken as the explanation of a gap at present.
     unanswered: Vec<(&'h Operation, bool)>,
+    /// What reads showed.
+    seen: Seen<'h>,
     /// What watches heard.
     heard: BTreeMap<Revision, Vec<&'h Event>>,
     model: Model,
@@ -73,11 +77,13 @@ struct Gap {
     taken: Option<usize>,
 }
 
-/// How well a candidate agrees with what watches heard; the best last.
+/// How well a candidate agrees with what watches heard, or with what was read; the best last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Agreement {
     /// It does something else.
     None,
+    /// Something else must have undone it before anybody looked.
+    Doubtful,
     /// Nobody heard anything, or not of all that it does.
     Possible,
     /// It does what was heard and nothing else.
@@ -122,6 +128,7 @@ impl<'h> Search<'h> {
             makers,
             tellers,
             unanswered,
+            seen: Seen::new(history),
             heard: heard(history),
             model: Model::new(),
             lease_ends: Vec::new(),
@@ -232,15 +239,35 @@ impl<'h> Search<'h> {
         self.gaps.last_mut().expect("it was pushed").candidates = candidates;
     }
 
-    /// How well a candidate agrees with what watches heard of a revision.
+    /// How well a candidate agrees with what is known of a revision.
     fn agreement(&mut self, candidate: Candidate, revision: Revision) -> Agreement {
-        let Some(heard) = self.heard.get(&revision).cloned() else { return Agreement::Possible };
-        if let Candidate::Unanswered(place) = candidate
+        let heard = self.heard.get(&revision).cloned();
+        if let (Candidate::Unanswered(place), Some(heard)) = (candidate, &heard)
             && !heard.iter().all(|event| can_cause(&self.unanswered[place].0.request, event))
         {
             return Agreement::None;
         }
-        // What it would do, and back again.
+        let Some(made) = self.would_make(candidate, revision) else { return Agreement::None };
+        let Some(heard) = heard else {
+            return match self.seen.sight(revision, &made) {
+                Sight::Contradicted => Agreement::None,
+                Sight::Doubtful => Agreement::Doubtful,
+                Sight::Open => Agreement::Possible,
+                Sight::Shown => Agreement::Full,
+            };
+        };
+        let is_made = |event: &&Event| made.iter().any(|other| other.record == event.record);
+        if !heard.iter().all(is_made) {
+            Agreement::None
+        } else if made.len() > heard.len() {
+            Agreement::Possible
+        } else {
+            Agreement::Full
+        }
+    }
+
+    /// What a candidate would do as this revision; `None` if it does not make it.
+    fn would_make(&mut self, candidate: Candidate, revision: Revision) -> Option<Vec<Event>> {
         let mark = self.model.mark();
         let lease_ends = self.lease_ends.len();
         let has_changed = self.take(candidate, revision);
@@ -251,14 +278,7 @@ impl<'h> Search<'h> {
             self.unanswered[place].1 = false;
             self.gaps.last_mut().expect("a candidate belongs to a gap").taken = None;
         }
-        let is_made = |event: &&Event| made.iter().any(|other| other.record == event.record);
-        if !has_changed || !heard.iter().all(is_made) {
-            Agreement::None
-        } else if made.len() > heard.len() {
-            Agreement::Possible
-        } else {
-            Agreement::Full
-        }
+        has_changed.then_some(made)
     }
 
     /// Lets the model do what somebody was answered to have done.
@@ -487,6 +507,27 @@ mod tests {
         let mut history = history_of(operations);
         history.watchings.push(watching(vec![(20, created(9)), (35, events(vec![delete_event("a0", 10, None)]))]));
         assert!(is_explained(&history));
+    }
+
+    #[test]
+    fn what_was_read_later_leads_where_no_watch_heard() {
+        // Eight of 48 took effect, and nobody was told of one of them: only the last read says which.
+        let lost = |n: usize| unknown(put(&format!("k{n:02}"), "1", 0, (0, 10)));
+        let mut operations: Vec<Operation> = (0..48).map(lost).collect();
+        let read = |n: i64| get(&format!("k{:02}", n * 5), Some(("1", n + 2, n + 2, 1)), 9, (20, 30));
+        operations.extend((0..8).map(read));
+        let others = (0..48).filter(|n| n % 5 > 0 || *n >= 40);
+        operations.extend(others.map(|n| get(&format!("k{n:02}"), None, 9, (20, 30))));
+        assert!(is_explained(&history_of(operations)));
+    }
+
+    #[test]
+    fn keys_that_were_gone_when_somebody_looked_are_doubtful() {
+        // The eight whose keys nobody looked at took effect, in whatever order.
+        let mut operations: Vec<Operation> = (0..8).map(|n| unknown(put(&format!("a{n}"), "1", 0, (0, 10)))).collect();
+        operations.extend((0..48).map(|n| unknown(put(&format!("k{n:02}"), "1", 0, (0, 10)))));
+        operations.extend((0..48).map(|n| get(&format!("k{n:02}"), None, 9, (20, 30))));
+        assert!(is_explained(&history_of(operations)));
     }
 
     #[test]
