@@ -302,11 +302,12 @@ impl Node {
         })))
     }
 
-    /// Waits until the member can serve (a leader is known and has begun), and makes it known to the cluster by its
-    /// name and URLs.
+    /// Waits until the member can serve (a leader is known and has begun), makes it known to the cluster by its name and
+    /// URLs, and waits until it has its vote, unless it is to have none: whoever sees that it serves may count on it, and
+    /// take away another.
     ///
     /// # Errors
-    /// As [`Node::propose`]. [`NodeError::Rejected`] says that the cluster does not know the member, or not yet.
+    /// As [`Node::propose`]; try again after [`NodeError::Timeout`]. [`NodeError::Rejected`] says that the cluster does not know the member, or not yet.
     pub async fn ready(&self, options: &NodeOptions) -> Result<(), NodeError> {
         self.barrier.pass().await?;
         // Leases that clients are granted from now on are not among those that a new leader extends.
@@ -320,7 +321,19 @@ impl Node {
             let attributes = MemberAttributes { id: self.member, name, client_urls };
             self.publish(attributes).await?;
         }
-        Ok(())
+        tokio::time::timeout(REQUEST_TIMEOUT, self.has_vote()).await.map_err(|_| NodeError::Timeout)
+    }
+
+    /// Waits until Raft counts this member, if the table says that it should.
+    async fn has_vote(&self) {
+        loop {
+            let shall_vote = self.shared.machine.read().members.get(&self.member).is_some_and(|own| !own.is_learner);
+            let voters = self.consensus.voters();
+            if !shall_vote || (voters.voters.contains(&self.member) && !voters.is_changing) {
+                return;
+            }
+            tokio::time::sleep(FOUNDING_POLL).await;
+        }
     }
 
     /// Stores what this member tells of itself, as soon as the table has it: the first leader founds the table a moment

@@ -306,7 +306,8 @@ async fn a_member_is_added_votes_and_is_removed() {
         cluster.node(0).propose(put(&format!("key{n}"), "x")).await.unwrap();
     }
     let (second, options) = cluster.join(false).await;
-    until("it gets a vote", || cluster.node(0).consensus.voters().voters.len() == 2).await;
+    let voters = cluster.node(second).consensus.voters();
+    assert!(voters.voters.len() == 2 && !voters.is_changing, "it is ready when it has its vote: {voters:?}");
     assert_eq!(get(cluster.node(second), "key99").await.unwrap().kvs.len(), 1);
     cluster.node(second).propose(put("from the second", "x")).await.unwrap();
 
