@@ -5,6 +5,10 @@
 //! nobody is cut short by the change. An expiry is proposed with the term in which it was seen; apply drops it if
 //! another leader wrote the entry.
 //!
+//! A leader that was cut off for a while may find itself leading the same term again. What it proposed before may still
+//! be applied then: the leases in it are **doomed**, and are not given their time again. Until a doomed lease has ended
+//! nothing is promised of it.
+//!
 //! A long lease that nobody renews would never end if leaders changed often. So the leader now and then stores what is
 //! left of such leases in the log, and a new one begins from there. Only a lease with something stored pays for it: its
 //! next keepalive first takes that back, through the log as well. Both must be in the log in the order in which they
@@ -61,7 +65,17 @@ struct Ends {
     /// The term that the ends belong to; `None` while this member does not lead.
     term: Option<u64>,
     expiry: Expiry,
-    /// Leases whose time left was chosen to be stored in this term, until it is known that it was, or was taken back.
+    /// What was begun in the term that this member leads or led last.
+    begun: Begun,
+}
+
+/// What may be in the log or on its way there, and holds if it is applied in its term.
+#[derive(Debug, Default)]
+struct Begun {
+    term: u64,
+    /// Leases whose end was proposed, until they have ended.
+    doomed: BTreeSet<LeaseId>,
+    /// Leases whose time left was chosen to be stored, until it is known that it was, or was taken back.
     marked: BTreeSet<LeaseId>,
 }
 
@@ -85,6 +99,15 @@ pub struct Remaining {
     pub keys: Vec<Bytes>,
 }
 
+impl Ends {
+    /// The next leases whose time is over; those that were given before come again after a while.
+    fn expire(&mut self, now: Tick) -> Vec<LeaseId> {
+        let ids = self.expiry.expired(now, EXPIRE_MAX, REQUEST_TIMEOUT);
+        self.begun.doomed.extend(&ids);
+        ids
+    }
+}
+
 impl LeaseKeeper {
     pub(super) fn new(shared: Arc<Shared>, clock: Arc<dyn Clock>, extension: Duration) -> Arc<LeaseKeeper> {
         let (ended, _) = watch::channel(0);
@@ -104,7 +127,10 @@ impl LeaseKeeper {
                 match change {
                     LeaseChange::Granted { id, ttl } if leads => ends.expiry.schedule(id, now.after(seconds(ttl))),
                     LeaseChange::Granted { .. } => {}
-                    LeaseChange::Ended { id } => ends.expiry.forget(id),
+                    LeaseChange::Ended { id } => {
+                        ends.expiry.forget(id);
+                        ends.begun.doomed.remove(&id);
+                    }
                 }
             }
         }
@@ -151,7 +177,7 @@ impl LeaseKeeper {
             // It has ended a moment ago.
             None => Renewal::Gone,
             Some(end) if end <= now => Renewal::Ending,
-            Some(_) if lease.remaining > 0 || ends.marked.contains(&id) => Renewal::Stored(term),
+            Some(_) if lease.remaining > 0 || ends.begun.marked.contains(&id) => Renewal::Stored(term),
             Some(_) => {
                 ends.expiry.schedule(id, now.after(seconds(lease.ttl)));
                 Renewal::Renewed(lease.ttl)
@@ -217,7 +243,7 @@ impl LeaseKeeper {
             let Some(term) = term else { continue };
             self.store_remaining(term, &mut walk, &proposer).await;
             loop {
-                let ids = self.ends.lock().expiry.expired(self.clock.now(), EXPIRE_MAX, REQUEST_TIMEOUT);
+                let ids = self.ends.lock().expire(self.clock.now());
                 let is_last = ids.len() < EXPIRE_MAX;
                 if !ids.is_empty() {
                     let command = Command::LeaseExpire(LeaseExpire { ids, term });
@@ -271,7 +297,7 @@ impl LeaseKeeper {
             (left + CHECKPOINT_AFTER <= stored).then_some((id, i64::try_from(left.as_secs()).ok()?))
         };
         let remaining: Vec<(LeaseId, i64)> = places.iter().filter_map(out_of_date).collect();
-        ends.marked.extend(remaining.iter().map(|(id, _)| *id));
+        ends.begun.marked.extend(remaining.iter().map(|(id, _)| *id));
         remaining
     }
 
@@ -279,7 +305,7 @@ impl LeaseKeeper {
         let mut ends = self.ends.lock();
         if ends.term == Some(term) {
             for (id, _) in leases {
-                ends.marked.remove(id);
+                ends.begun.marked.remove(id);
             }
         }
     }
@@ -296,14 +322,20 @@ impl LeaseKeeper {
         if ends.term == term {
             return false;
         }
-        *ends = Ends { term, ..Ends::default() };
-        if term.is_none() {
-            return true;
+        *ends = Ends { term, expiry: Expiry::default(), begun: std::mem::take(&mut ends.begun) };
+        let Some(leads) = term else { return true };
+        if ends.begun.term != leads {
+            ends.begun = Begun { term: leads, ..Begun::default() };
         }
-        let base = self.clock.now().after(self.extension);
+        let now = self.clock.now();
+        let base = now.after(self.extension);
         let machine = self.shared.machine.read();
+        for &id in ends.begun.doomed.clone().iter().filter(|&&id| machine.lessor.get(id).is_some()) {
+            ends.expiry.schedule(id, now);
+        }
+        let lives = machine.lessor.iter().filter(|(id, _)| !ends.begun.doomed.contains(id));
         let end = |(id, lease): (LeaseId, Lease)| (base.after(seconds(time_stored(lease))), id);
-        let mut leases: Vec<(Tick, LeaseId)> = machine.lessor.iter().map(end).collect();
+        let mut leases: Vec<(Tick, LeaseId)> = lives.map(end).collect();
         spread(&mut leases);
         for &(end, id) in &leases {
             ends.expiry.schedule(id, end);
@@ -422,6 +454,40 @@ mod tests {
         assert!(keeper.keeper.follow(Some(TERM + 1)));
         assert_eq!((keeper.left(1), keeper.left(2)), (501, 1201));
         assert!(!keeper.keeper.follow(Some(TERM + 1)));
+    }
+
+    #[test]
+    fn who_leads_the_same_term_again_promises_nothing_of_what_it_let_end() {
+        let keeper = Keeper::new();
+        keeper.grant(1, 10);
+        keeper.grant(2, 20);
+        keeper.advance(10);
+        assert_eq!(keeper.keeper.ends.lock().expire(keeper.clock.now()), [LeaseId(1)]);
+        // Cut off for a while; what was proposed may be in the log.
+        assert!(keeper.keeper.follow(None));
+        assert!(keeper.keeper.follow(Some(TERM)));
+        assert!(matches!(keeper.try_renew(1), Renewal::Ending));
+        assert_eq!((keeper.left(1), keeper.left(2)), (0, 21));
+        assert_eq!(keeper.keeper.ends.lock().expire(keeper.clock.now()), [LeaseId(1)], "it is proposed again");
+        // In another term it would be dropped.
+        assert!(keeper.keeper.follow(None));
+        assert!(keeper.keeper.follow(Some(TERM + 1)));
+        assert_eq!(keeper.left(1), 11);
+        assert!(matches!(keeper.try_renew(1), Renewal::Renewed(10)));
+    }
+
+    #[test]
+    fn what_ended_is_doomed_no_more() {
+        let keeper = Keeper::new();
+        keeper.grant(1, 10);
+        keeper.advance(10);
+        assert_eq!(keeper.keeper.ends.lock().expire(keeper.clock.now()), [LeaseId(1)]);
+        keeper.apply(&Command::LeaseExpire(LeaseExpire { ids: vec![LeaseId(1)], term: TERM }));
+        // The id is granted anew.
+        keeper.grant(1, 10);
+        keeper.keeper.follow(None);
+        keeper.keeper.follow(Some(TERM));
+        assert!(matches!(keeper.try_renew(1), Renewal::Renewed(10)));
     }
 
     #[test]
