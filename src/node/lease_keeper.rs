@@ -330,15 +330,14 @@ impl LeaseKeeper {
         let now = self.clock.now();
         let base = now.after(self.extension);
         let machine = self.shared.machine.read();
-        for &id in ends.begun.doomed.clone().iter().filter(|&&id| machine.lessor.get(id).is_some()) {
-            ends.expiry.schedule(id, now);
-        }
-        let lives = machine.lessor.iter().filter(|(id, _)| !ends.begun.doomed.contains(id));
+        let Ends { expiry, begun, .. } = &mut *ends;
+        begun.doomed.iter().for_each(|&id| expiry.schedule(id, now));
+        let lives = machine.lessor.iter().filter(|(id, _)| !begun.doomed.contains(id));
         let end = |(id, lease): (LeaseId, Lease)| (base.after(seconds(time_stored(lease))), id);
         let mut leases: Vec<(Tick, LeaseId)> = lives.map(end).collect();
         spread(&mut leases);
         for &(end, id) in &leases {
-            ends.expiry.schedule(id, end);
+            expiry.schedule(id, end);
         }
         tracing::info!(leases = leases.len(), "this member leads: leases are extended");
         true

@@ -28,20 +28,20 @@ impl Node {
     /// [`NodeError::Compacted`], [`NodeError::FutureRevision`]; [`NodeError::Timeout`] without a quorum.
     pub async fn range(&self, query: &Range) -> Result<RangeReply, NodeError> {
         self.pass_barrier(consistency(query)).await?;
-        self.range_behind_barrier(query).await
+        if let Some(reply) = self.range_now_behind_barrier(query) {
+            return reply;
+        }
+        self.range_long(query).await
     }
 
-    /// As [`Node::range`], for whoever has passed the barrier: see [`Node::pass_barrier_into`].
+    /// Reads a range that [`Node::range_now_behind_barrier`] does not answer: long, or in need of the disk.
     ///
     /// # Errors
     /// [`NodeError::Compacted`], [`NodeError::FutureRevision`].
-    pub async fn range_behind_barrier(&self, query: &Range) -> Result<RangeReply, NodeError> {
+    pub async fn range_long(&self, query: &Range) -> Result<RangeReply, NodeError> {
         let shared = self.shared.clone();
-        if let Some(reply) = mvcc::range_now(&shared.machine.read().kv, query, KEYS_NOW_MAX) {
-            return Ok(reply?);
-        }
         let query = query.clone();
-        // Long, or in need of the disk: not on an async worker.
+        // Not on an async worker.
         let read = move || shared.range(&query);
         self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)?.map_err(NodeError::from)
     }

@@ -68,23 +68,27 @@ fn range(message: Bytes, api: &Api) -> Result<Answer, Status> {
     let query = decode::range(message)?;
     guard::admit_range(&api.node, &query)?;
     if let Some(reply) = api.node.range_now(&query) {
-        let reply = reply.map_err(|error| status::of(&error))?;
-        return Ok(Answer::Now(frame(&encode::range(reply, api.node.header()))));
+        return Ok(Answer::Now(range_answer(reply, &api.node)));
     }
-    Ok(if query.serializable { read(Box::new(query), api) } else { Answer::Read(Box::new(query)) })
+    Ok(if query.serializable { read_long(query, api) } else { Answer::Read(Box::new(query)) })
 }
 
-/// Answers a read that has passed the barrier, or needs none.
-pub(crate) fn read(query: Box<Range>, api: &Api) -> Answer {
-    let answer = |reply: Result<RangeReply, NodeError>, node: &Node| {
-        let reply = reply.map_err(|error| status::of(&error))?;
-        frame(&encode::range(reply, node.header()))
-    };
-    if let Some(reply) = api.node.range_now_behind_barrier(&query) {
-        return Answer::Now(answer(reply, &api.node));
+/// Answers a read that has passed the barrier.
+pub(crate) fn read(query: Range, api: &Api) -> Answer {
+    match api.node.range_now_behind_barrier(&query) {
+        Some(reply) => Answer::Now(range_answer(reply, &api.node)),
+        None => read_long(query, api),
     }
+}
+
+fn read_long(query: Range, api: &Api) -> Answer {
     let node = api.node.clone();
-    Answer::Later(Box::pin(async move { answer(node.range_behind_barrier(&query).await, &node) }))
+    Answer::Later(Box::pin(async move { range_answer(node.range_long(&query).await, &node) }))
+}
+
+fn range_answer(reply: Result<RangeReply, NodeError>, node: &Node) -> Result<Bytes, Status> {
+    let reply = reply.map_err(|error| status::of(&error))?;
+    frame(&encode::range(reply, node.header()))
 }
 
 fn txn(message: Bytes, api: &Api) -> Result<Answer, Status> {
