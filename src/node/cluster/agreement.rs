@@ -115,10 +115,10 @@ async fn nobody_differs_through_snapshots_and_restarts() {
     let away = (cluster.leader().await + 1) % 3;
     let stays = (away + 1) % 3;
     cluster.stop(away).await;
-    cluster.write(stays, WRITES).await;
-    // So far behind that it needs a snapshot.
+    cluster.outrun(stays).await;
     cluster.boot(away).await;
     cluster.ready(away).await;
+    assert!(cluster.network.snapshots().sendings > 0);
     cluster.write(stays, WRITES).await;
     let next = (away + 2) % 3;
     cluster.stop(next).await;

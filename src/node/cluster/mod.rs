@@ -134,6 +134,20 @@ impl Cluster {
         }
     }
 
+    /// Writes through a member until the log has let go of everything that whoever is away has: it needs a snapshot then.
+    async fn outrun(&self, via: usize) {
+        let leader = self.leader().await;
+        let known = self.node(via).status().applied_index;
+        let write = async {
+            let mut n = 0;
+            while n < 200 || self.node(leader).consensus.purged() <= known {
+                self.node(via).propose(put(&format!("key{n}"), &"x".repeat(1000))).await.unwrap();
+                n += 1;
+            }
+        };
+        tokio::time::timeout(PATIENCE, write).await.expect("the log is let go of");
+    }
+
     async fn stop_all(mut self) {
         for index in 0..self.nodes.len() {
             self.stop(index).await;
@@ -213,15 +227,13 @@ async fn the_rest_goes_on_without_its_leader_and_the_leader_catches_up() {
     let other = (old + 1) % 3;
     cluster.node(other).propose(put("before", "x")).await.unwrap();
     cluster.stop(old).await;
-    for n in 0..200 {
-        cluster.node(other).propose(put(&format!("during{n}"), "x")).await.unwrap();
-    }
+    cluster.outrun(other).await;
     assert_ne!(cluster.leader().await, old);
     assert_eq!(get(cluster.node((old + 2) % 3), "before").await.unwrap().kvs.len(), 1);
-    // So far behind that it needs a snapshot.
     cluster.boot(old).await;
     cluster.ready(old).await;
-    assert_eq!(get(cluster.node(old), "during199").await.unwrap().kvs.len(), 1);
+    assert!(cluster.network.snapshots().sendings > 0);
+    assert_eq!(get(cluster.node(old), "key199").await.unwrap().kvs.len(), 1);
     let files = cluster.disks[old].list(std::path::Path::new(".")).unwrap();
     assert!(!files.iter().any(|name| name.starts_with("snapshot-")), "nothing of the transfer is left: {files:?}");
     let chains: Vec<_> = (0..3).map(|index| cluster.node(index).revision()).collect();
@@ -236,16 +248,7 @@ async fn a_snapshot_that_breaks_off_goes_on_where_it_broke() {
     let away = (cluster.leader().await + 1) % 3;
     let stays = (away + 1) % 3;
     cluster.stop(away).await;
-    let leader = cluster.leader().await;
-    // So far behind that it needs a snapshot.
-    let write = async {
-        let mut n = 0;
-        while n < 200 || cluster.node(leader).consensus.purged() < 150 {
-            cluster.node(stays).propose(put(&format!("key{n}"), &"x".repeat(1000))).await.unwrap();
-            n += 1;
-        }
-    };
-    tokio::time::timeout(PATIENCE, write).await.expect("the log is let go of");
+    cluster.outrun(stays).await;
     cluster.network.break_snapshots(BREAKS);
     cluster.boot(away).await;
     cluster.ready(away).await;
