@@ -2,8 +2,8 @@
 //!
 //! Each ping tells what the sender's chain is and was (`Machine::marks`); whoever gets it remembers the last of each
 //! member, and looks all the time what it says ([`super::verdict`]). A member that most voters are against stops: it is
-//! not right, and must not be served. It tells the others as its last word, and they say once which one it is. Where no majority is known nobody stops, for it
-//! could be the one that is right, and all say so.
+//! not right, and must not be served. It tells the others as its last word, and they say once which one it is. Where no
+//! majority is known nobody stops, for it could be the one that is right, and all say so.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -307,7 +307,8 @@ impl Node {
     /// take away another.
     ///
     /// # Errors
-    /// As [`Node::propose`]; try again after [`NodeError::Timeout`]. [`NodeError::Rejected`] says that the cluster does not know the member, or not yet.
+    /// As [`Node::propose`]; try again after [`NodeError::Timeout`]. [`NodeError::Rejected`] says that the cluster does not
+    /// know the member, or not yet.
     pub async fn ready(&self, options: &NodeOptions) -> Result<(), NodeError> {
         self.barrier.pass().await?;
         // Leases that clients are granted from now on are not among those that a new leader extends.

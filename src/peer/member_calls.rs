@@ -1,7 +1,8 @@
 //! What members ask and tell each other about membership, the key space and the state, as bytes and back.
 //!
 //! The bodies of [`Method::Promote`](super::Method::Promote), [`Method::HashKv`](super::Method::HashKv) and
-//! [`Method::Ping`](super::Method::Ping), whose answer is empty. An answer that refuses is an answer all the same: whoever gets it knows that the request arrived.
+//! [`Method::Ping`](super::Method::Ping), whose answer is empty. An answer that refuses is an answer all the
+//! same: whoever gets it knows that the request arrived.
 
 use bytes::Bytes;
 use prost::Message;
