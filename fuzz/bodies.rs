@@ -89,15 +89,19 @@ pub fn log_batch(bytes: &[u8]) {
     log(&segment_of(records, u32::from(count)));
 }
 
-/// Any bytes as a snapshot stream: it is refused, or becomes a file that opens.
-pub fn snapshot(mut bytes: &[u8]) {
+/// Any bytes as a snapshot stream, in pieces whose length the first byte says: it is refused, or becomes a file that
+/// opens.
+pub fn snapshot(bytes: &[u8]) {
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
     let path = Path::new("incoming");
-    match storage::import(disk.clone(), path, &mut bytes) {
-        Ok(meta) => {
+    let mut import = storage::Import::begin(disk.clone(), path).expect("the disk takes a file");
+    let piece_bytes = bytes.first().map_or(1, |len| usize::from(*len) + 1);
+    match bytes.chunks(piece_bytes).try_for_each(|piece| import.push(piece)).and_then(|()| import.finish()) {
+        Ok(imported) => {
             let storage = Storage::open(disk, path, 1 << 16).expect("what was imported opens");
-            assert_eq!(storage.meta().expect("it has meta"), meta);
-            storage.load_records::<Vec<_>>(2).expect("it is whole");
+            assert_eq!(storage.meta().expect("it has meta"), imported.meta);
+            let records = storage.load_records::<Vec<_>>(2).expect("it is whole").concat();
+            assert_eq!(records, imported.records);
             storage.small_tables().expect("it is whole");
         }
         Err(_) => assert!(

@@ -3,6 +3,7 @@
 //! Nothing below `node` takes these by itself; it is given them, each in a real and in a simulated form. With the
 //! simulated ones a test moves the clock, replays a seed, and crashes the disk at any point where data was synced.
 
+mod background;
 mod clock;
 mod disk;
 pub mod mistake;
@@ -10,6 +11,7 @@ mod random;
 mod real_disk;
 mod sim_disk;
 
+pub use background::spawn_background;
 pub use clock::{Clock, ManualClock, SystemClock, Tick, unix_time};
 pub use disk::{Disk, File, SyncSite};
 pub use mistake::Mistake;

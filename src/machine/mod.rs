@@ -33,7 +33,7 @@ use self::marks::Marks;
 pub use self::shared::Shared;
 pub use self::txn::read_txn;
 use crate::lease::{Lease, Lessor};
-use crate::model::{ChainMark, Command, LogId, Member, MemberId, Reply};
+use crate::model::{ChainMark, Command, LeaseId, LogId, Member, MemberId, Record, Reply, SubRevision};
 use crate::mvcc::Store;
 use crate::storage::{self, Storage, TableWrite};
 
@@ -69,13 +69,28 @@ impl Machine {
     /// # Errors
     /// If the checkpoint is damaged or cannot be read.
     pub fn load(storage: &Storage) -> Result<Machine, storage::Error> {
+        Machine::build(storage, |meta, each_leased| Store::load(storage, meta, each_leased))
+    }
+
+    /// The state of a checkpoint whose records, all of them, are in memory already.
+    ///
+    /// # Errors
+    /// If the rest of it is damaged or cannot be read.
+    pub fn of_records(storage: &Storage, records: Vec<(SubRevision, Record)>) -> Result<Machine, storage::Error> {
+        Machine::build(storage, |meta, each_leased| Ok(Store::of_records(records, meta, each_leased)))
+    }
+
+    fn build(
+        storage: &Storage,
+        store: impl FnOnce(&storage::Meta, &mut dyn FnMut(&[u8], LeaseId)) -> Result<Store, storage::Error>,
+    ) -> Result<Machine, storage::Error> {
         let meta = storage.meta()?;
         let small = storage.small_tables()?;
         let mut lessor = Lessor::default();
         for (id, ttl, remaining) in small.leases {
             lessor.grant(id, Lease { ttl, remaining });
         }
-        let kv = Store::load(storage, &meta, &mut |key, lease| lessor.attach(lease, key))?;
+        let kv = store(&meta, &mut |key, lease| lessor.attach(lease, key))?;
         let members = small.members.into_iter().map(|member| (member.id, member)).collect();
         let removed = small.removed.into_iter().collect();
         Ok(Machine { kv, lessor, members, removed, applied: meta.applied, chain: meta.chain, marks: Marks::default() })

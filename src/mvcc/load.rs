@@ -27,7 +27,23 @@ impl Store {
         meta: &storage::Meta,
         each_leased: &mut dyn FnMut(&[u8], LeaseId),
     ) -> Result<Store, storage::Error> {
-        let runs = storage.load_records::<Run>(PARTS)?;
+        Ok(Store::of_runs(storage.load_records::<Run>(PARTS)?, meta, each_leased))
+    }
+
+    /// Builds the store of records that are in memory already, all that a checkpoint holds and in its order; else as
+    /// [`Store::load`].
+    pub fn of_records(
+        records: Vec<(SubRevision, Record)>,
+        meta: &storage::Meta,
+        each_leased: &mut dyn FnMut(&[u8], LeaseId),
+    ) -> Store {
+        let mut run = Run::begin(records.len());
+        records.into_iter().for_each(|(at, record)| run.add(at, record));
+        run.end();
+        Store::of_runs(vec![run], meta, each_leased)
+    }
+
+    fn of_runs(runs: Vec<Run>, meta: &storage::Meta, each_leased: &mut dyn FnMut(&[u8], LeaseId)) -> Store {
         let records = runs.iter().map(|run| run.0.len()).sum();
         let mut histories: Vec<(Box<[u8]>, KeyHistory)> = Vec::with_capacity(records);
         let mut live = Live::default();
@@ -47,7 +63,7 @@ impl Store {
             }
         }
         let index = BTreeMap::from_iter(histories);
-        Ok(Store { index, revision: meta.revision, compacted: meta.compacted, live, ..Store::new() })
+        Store { index, revision: meta.revision, compacted: meta.compacted, live, ..Store::new() }
     }
 }
 

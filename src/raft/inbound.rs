@@ -9,15 +9,16 @@ use futures_util::{Stream, StreamExt};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest};
 use parking_lot::Mutex;
 
+use super::background::Background;
 use super::consensus::Consensus;
-use super::snapshot::{FileReader, SnapshotData, SnapshotOf};
+use super::snapshot::{Received, SnapshotData, SnapshotOf};
 use super::types::{SnapshotMeta, Tc};
 use super::wire::{SnapshotHead, Wire, message};
-use crate::env::{Disk, File};
+use crate::env::Disk;
 use crate::model::MemberId;
 use crate::peer::{BoxStream, Method, PeerError, Refusal};
 use crate::proto::lodemarkpb as pb;
-use crate::storage;
+use crate::storage::{self, Import, Imported};
 
 impl Consensus {
     /// Answers a call about the log.
@@ -87,7 +88,7 @@ impl Consensus {
         }
     }
 
-    /// Takes the bytes of a snapshot, builds a checkpoint of them aside once they are whole, and installs that.
+    /// Takes the bytes of a snapshot, builds a checkpoint of them aside as they come, and installs that.
     ///
     /// # Errors
     /// [`Refusal::Malformed`] if they do not follow what is there or are damaged, [`Refusal::Stopped`] if they broke off
@@ -101,15 +102,14 @@ impl Consensus {
         let SnapshotHead { vote, meta, sending, offset } = SnapshotHead::decode(head)?;
         let mut arriving = self.incoming.begin(from, sending, offset).await?;
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| Refusal::Stopped(error.to_string().into()))?;
-            arriving = self.incoming.write(arriving, chunk).await?;
+            arriving.push(chunk.map_err(stopped)?).await?;
         }
-        let built = self.incoming.build(arriving, &meta).await?;
+        let built = arriving.finish(&meta).await?;
         tracing::info!(%from, last_log = ?meta.last_log_id, "received a snapshot");
         let snapshot = SnapshotOf { meta, snapshot: SnapshotData::Received(built.clone()) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         // The answer comes after the install, which moved the file. It is still there if the log was further already.
-        self.incoming.discard(built).await?;
+        self.incoming.discard(&built.path)?;
         Ok(response.encode())
     }
 }
@@ -133,39 +133,34 @@ fn stopped(error: impl std::fmt::Display) -> Refusal {
 
 /// The snapshot that is arriving: one at a time, and the newest sending wins.
 ///
-/// Each sending has files of its own, so that one which begins does not disturb another that is being installed.
+/// Each sending has a file of its own, so that one which begins does not disturb another that is being installed.
 #[derive(Debug)]
 pub(super) struct Incoming {
     disk: Arc<dyn Disk>,
-    present: Mutex<Option<Arrived>>,
+    present: Mutex<Present>,
 }
 
-/// How far a sending has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Arrived {
-    from: MemberId,
-    sending: u64,
-    bytes: u64,
+/// The newest sending.
+#[derive(Debug, Default)]
+struct Present {
+    /// Counts sendings from their beginning.
+    number: u64,
+    sending: Option<(MemberId, u64)>,
+    /// What came of it before it broke off; `None` while it is coming in.
+    broken_off: Option<Import>,
 }
 
-/// A sending whose bytes are coming in.
+/// A sending whose bytes are coming in. What has come is kept when it is dropped, so that it can be taken up again.
 struct Arriving {
-    file: Box<dyn File>,
-    arrived: Arrived,
+    incoming: Arc<Incoming>,
+    number: u64,
+    /// `None` while the thread has it, and once it failed.
+    import: Option<Import>,
+    thread: Background,
 }
 
 /// What the files of sendings begin with.
 pub(super) const INCOMING_PREFIX: &str = "snapshot-";
-
-impl Arrived {
-    fn bytes_path(&self) -> PathBuf {
-        PathBuf::from(format!("{INCOMING_PREFIX}{:016x}.bytes", self.sending))
-    }
-
-    fn built_path(&self) -> PathBuf {
-        PathBuf::from(format!("{INCOMING_PREFIX}{:016x}.redb", self.sending))
-    }
-}
 
 impl Incoming {
     /// Begins without any; removes what an earlier process left.
@@ -179,98 +174,134 @@ impl Incoming {
         Ok(Incoming { disk, present: Mutex::default() })
     }
 
-    /// How many bytes of a sending are there.
+    /// How many bytes of a sending that broke off are there.
     fn offset(&self, from: MemberId, sending: u64) -> u64 {
-        let present = *self.present.lock();
-        present.filter(|there| (there.from, there.sending) == (from, sending)).map_or(0, |there| there.bytes)
+        let present = self.present.lock();
+        let there = present.broken_off.as_ref().filter(|_| present.sending == Some((from, sending)));
+        there.map_or(0, Import::bytes)
     }
 
     /// Makes room for a sending, or goes on with one that is there up to `offset`.
-    async fn begin(&self, from: MemberId, sending: u64, offset: u64) -> Result<Arriving, Refusal> {
-        let arrived = Arrived { from, sending, bytes: offset };
-        let earlier = {
+    async fn begin(self: &Arc<Incoming>, from: MemberId, sending: u64, offset: u64) -> Result<Arriving, Refusal> {
+        let thread = Background::start("snapshot").map_err(stopped)?;
+        let (number, earlier) = {
             let mut present = self.present.lock();
-            if offset > 0 && *present != Some(arrived) {
-                return Err(Refusal::malformed(format!("{offset} bytes of the snapshot are not there")));
-            }
-            present.replace(arrived)
-        };
-        let disk = self.disk.clone();
-        let open = move || {
             if offset > 0 {
-                return disk.open(&arrived.bytes_path());
+                let is_there = |import: &mut Import| import.bytes() == offset;
+                let is_same = present.sending == Some((from, sending));
+                let import = present.broken_off.take_if(|import| is_same && is_there(import));
+                let missing = || Refusal::malformed(format!("{offset} bytes of the snapshot are not there"));
+                let import = Some(import.ok_or_else(missing)?);
+                return Ok(Arriving { incoming: self.clone(), number: present.number, import, thread });
             }
-            if let Some(earlier) = earlier {
-                remove(&*disk, &earlier.bytes_path())?;
-            }
-            remove(&*disk, &arrived.bytes_path())?;
-            disk.create(&arrived.bytes_path())
+            present.number += 1;
+            present.sending = Some((from, sending));
+            (present.number, present.broken_off.take())
         };
-        Ok(Arriving { file: blocking(open).await.map_err(stopped)?, arrived })
+        let (disk, path) = (self.disk.clone(), path_of(number));
+        let begin = move || {
+            drop(earlier);
+            Import::begin(disk, &path)
+        };
+        let import = thread.run(begin).await.map_err(stopped)?.map_err(stopped)?;
+        Ok(Arriving { incoming: self.clone(), number, import: Some(import), thread })
     }
 
-    async fn write(&self, mut arriving: Arriving, chunk: Bytes) -> Result<Arriving, Refusal> {
-        if *self.present.lock() != Some(arriving.arrived) {
-            return Err(Refusal::Stopped("another sending of a snapshot has begun".into()));
-        }
-        let before = arriving.arrived;
-        let write = move || {
-            arriving.file.write_all_at(arriving.arrived.bytes, &chunk)?;
-            arriving.arrived.bytes += chunk.len() as u64;
-            io::Result::Ok(arriving)
-        };
-        let arriving = blocking(write).await.map_err(stopped)?;
+    /// Keeps what came of a sending, unless a newer one has begun.
+    fn keep(&self, number: u64, import: Import) {
         let mut present = self.present.lock();
-        if *present == Some(before) {
-            *present = Some(arriving.arrived);
+        if present.number == number {
+            present.broken_off = Some(import);
         }
-        Ok(arriving)
-    }
-
-    /// Builds a checkpoint of a sending that is whole, which checks all of it. The sending is forgotten, whatever
-    /// becomes of it.
-    async fn build(&self, arriving: Arriving, meta: &SnapshotMeta) -> Result<PathBuf, Refusal> {
-        let Arriving { file, arrived } = arriving;
-        drop(file);
-        {
-            let mut present = self.present.lock();
-            if *present == Some(arrived) {
-                *present = None;
-            }
-        }
-        let disk = self.disk.clone();
-        let build = move || {
-            let mut reader = FileReader::open(&*disk, &arrived.bytes_path())?;
-            let built = storage::import(disk.clone(), &arrived.built_path(), &mut reader);
-            remove(&*disk, &arrived.bytes_path())?;
-            if built.is_err() {
-                remove(&*disk, &arrived.built_path())?;
-            }
-            io::Result::Ok(built)
-        };
-        let built = blocking(build).await.map_err(stopped)?.map_err(Refusal::malformed)?;
-        if super::snapshot::meta_of(&built).map_err(Refusal::malformed)? != *meta {
-            return Err(Refusal::malformed("a snapshot of another state than its head says"));
-        }
-        Ok(arrived.built_path())
     }
 
     /// Removes a checkpoint that was not installed, if it is there.
-    async fn discard(&self, built: PathBuf) -> Result<(), Refusal> {
-        let disk = self.disk.clone();
-        blocking(move || remove(&*disk, &built)).await.map_err(stopped)
+    fn discard(&self, built: &Path) -> Result<(), Refusal> {
+        let removed = if self.disk.exists(built).map_err(stopped)? { self.disk.remove(built) } else { Ok(()) };
+        removed.map_err(stopped)
     }
 }
 
-fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    if disk.exists(path)? { disk.remove(path) } else { Ok(()) }
+impl Arriving {
+    /// Takes the next bytes in.
+    async fn push(&mut self, chunk: Bytes) -> Result<(), Refusal> {
+        if self.incoming.present.lock().number != self.number {
+            return Err(Refusal::Stopped("another sending of a snapshot has begun".into()));
+        }
+        let mut import = self.take()?;
+        let push = move || import.push(&chunk).map(|()| import);
+        self.import = Some(self.thread.run(push).await.map_err(stopped)?.map_err(refusal)?);
+        Ok(())
+    }
+
+    /// Ends a sending whose bytes are all there, which checks that they are. Gives the checkpoint that was built.
+    async fn finish(mut self, meta: &SnapshotMeta) -> Result<Received, Refusal> {
+        let import = self.take()?;
+        let imported = self.thread.run(move || import.finish()).await.map_err(stopped)?.map_err(refusal)?;
+        let Imported { meta: found, records } = imported;
+        let path = path_of(self.number);
+        if super::snapshot::meta_of(&found).map_err(Refusal::malformed)? != *meta {
+            self.incoming.discard(&path)?;
+            return Err(Refusal::malformed("a snapshot of another state than its head says"));
+        }
+        Ok(Received { path, records: Arc::new(Mutex::new(Some(records))) })
+    }
+
+    fn take(&mut self) -> Result<Import, Refusal> {
+        self.import.take().ok_or_else(|| Refusal::Stopped("the snapshot has failed before".into()))
+    }
 }
 
-/// Runs `work`, which waits for the disk, without holding up the runtime; in place where there is only one thread.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::CurrentThread => work(),
-        _ => tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?,
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        if let Some(import) = self.import.take() {
+            self.incoming.keep(self.number, import);
+        }
+    }
+}
+
+fn path_of(number: u64) -> PathBuf {
+    PathBuf::from(format!("{INCOMING_PREFIX}{number}.redb"))
+}
+
+/// A stream that is wrong is refused for good; what only cannot be stored may be sent again.
+fn refusal(error: storage::Error) -> Refusal {
+    match error {
+        storage::Error::Stream { .. } | storage::Error::Newer { .. } => Refusal::malformed(error),
+        error => stopped(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::SimDisk;
+
+    #[tokio::test]
+    async fn what_broke_off_is_kept_until_a_newer_sending_begins() {
+        let disk = SimDisk::new();
+        let incoming = Arc::new(Incoming::new(Arc::new(disk.clone()), Path::new(".")).unwrap());
+        let (from, bytes) = (MemberId(7), Bytes::from_static(b"LODESNAP\x01\0\0\0\x01"));
+
+        let mut arriving = incoming.begin(from, 1, 0).await.unwrap();
+        arriving.push(bytes.clone()).await.unwrap();
+        assert_eq!(incoming.offset(from, 1), 0, "nobody else may go on with it meanwhile");
+        drop(arriving);
+        assert_eq!((incoming.offset(from, 1), incoming.offset(from, 2), incoming.offset(MemberId(8), 1)), (13, 0, 0));
+        assert!(incoming.begin(from, 1, 12).await.is_err());
+        assert!(incoming.begin(from, 2, 13).await.is_err());
+        let mut resumed = incoming.begin(from, 1, 13).await.unwrap();
+
+        let mut newer = incoming.begin(from, 2, 0).await.unwrap();
+        assert!(matches!(resumed.push(bytes.clone()).await, Err(Refusal::Stopped(_))));
+        drop(resumed);
+        assert_eq!(
+            (incoming.offset(from, 1), disk.list(Path::new(".")).unwrap()),
+            (0, vec!["snapshot-2.redb".to_owned()])
+        );
+
+        assert!(matches!(newer.push(Bytes::from_static(b"garbage of twelve bytes")).await, Err(Refusal::Malformed(_))));
+        drop(newer);
+        assert_eq!((incoming.offset(from, 2), disk.list(Path::new(".")).unwrap()), (0, Vec::new()));
     }
 }

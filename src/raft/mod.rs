@@ -15,6 +15,7 @@
 //! [`crate::peer`], in the bytes of `wire`.
 
 mod alone;
+mod background;
 mod batch;
 mod checkpoint;
 mod command;

@@ -4,16 +4,18 @@
 //! checkpoint and pinning it. Only sending it, or installing one that was received, moves bytes. What was received is a
 //! checkpoint too, built aside and ready to take the place of the present one.
 
-use std::io::{self, Read, Write};
+use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use openraft::RaftSnapshotBuilder;
+use parking_lot::Mutex;
 
 use super::checkpoint::Checkpoints;
 use super::log_codec::decode_stored_membership;
 use super::types::{SnapshotMeta, Tc, theirs};
-use crate::env::{Disk, File};
+use crate::model::{Record, SubRevision};
 use crate::storage::{self, Frozen};
 
 pub(super) type SnapshotOf = openraft::alias::SnapshotOf<Tc, SnapshotData>;
@@ -23,8 +25,25 @@ pub(super) type SnapshotOf = openraft::alias::SnapshotOf<Tc, SnapshotData>;
 pub enum SnapshotData {
     /// Pinned in this member's storage until dropped.
     Frozen(Arc<Frozen>),
-    /// Received from another member: a checkpoint of its state in a file of its own.
-    Received(PathBuf),
+    /// Received from another member.
+    Received(Received),
+}
+
+/// A checkpoint of another member's state, in a file of its own.
+#[derive(Clone)]
+pub struct Received {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// All of its records, until it is installed: shared, since openraft may copy what it hands on.
+    pub(super) records: Arc<Mutex<Option<Records>>>,
+}
+
+type Records = Vec<(SubRevision, Record)>;
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl SnapshotData {
@@ -35,7 +54,7 @@ impl SnapshotData {
     pub(super) fn write_to(&self, offset: u64, out: &mut dyn Write) -> io::Result<()> {
         match self {
             SnapshotData::Frozen(frozen) => frozen.export(&mut Skip { left: offset, out }).map_err(io::Error::other),
-            SnapshotData::Received(path) => {
+            SnapshotData::Received(Received { path, .. }) => {
                 Err(io::Error::other(format!("the snapshot {} was only received", path.display())))
             }
         }
@@ -60,32 +79,6 @@ impl Write for Skip<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
-    }
-}
-
-/// Reads a file from its beginning.
-#[derive(Debug)]
-pub(super) struct FileReader {
-    file: Box<dyn File>,
-    at: u64,
-    len: u64,
-}
-
-impl FileReader {
-    pub(super) fn open(disk: &dyn Disk, path: &std::path::Path) -> io::Result<FileReader> {
-        let file = disk.open(path)?;
-        let len = file.len()?;
-        Ok(FileReader { file, at: 0, len })
-    }
-}
-
-impl Read for FileReader {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.len - self.at).unwrap_or(usize::MAX);
-        let count = out.len().min(left);
-        self.file.read_exact_at(self.at, &mut out[..count])?;
-        self.at += count as u64;
-        Ok(count)
     }
 }
 

@@ -5,7 +5,7 @@
 //! proposers; tell the observer that the run is over, so that it wakes each connection once.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
@@ -15,7 +15,7 @@ use openraft::{EntryPayload, OptionalSend};
 use super::batch;
 use super::checkpoint::Checkpoints;
 use super::log_codec::{decode_stored_membership, encode_stored_membership};
-use super::snapshot::{SnapshotBuilder, SnapshotData, SnapshotOf, snapshot_of};
+use super::snapshot::{Received, SnapshotBuilder, SnapshotData, SnapshotOf, snapshot_of};
 use super::types::{Answers, Entry, SnapshotMeta, StoredMembership, Tc, TheirLogId, ours, theirs};
 use crate::env::{Disk, SyncSite};
 use crate::machine::{Effects, LeaseChange, Machine, Rejection, Shared};
@@ -160,21 +160,26 @@ impl StateMachine {
     }
 
     /// Puts a state that was received and built aside in the place of the present one, whole.
-    fn install(&self, built: &Path) -> io::Result<StoredMembership> {
+    fn install(&self, received: &Received) -> io::Result<StoredMembership> {
+        let built = received.path.as_path();
         let StateFiles { disk, dir, state, cache_bytes } = &self.files;
         {
             // A snapshot belongs to nobody: the file has the owner of the one it replaces before it can be found in its place.
-            let storage = Storage::open(disk.clone(), built, *cache_bytes).map_err(io::Error::other)?;
+            let storage = Storage::open_built(&**disk, built, *cache_bytes).map_err(io::Error::other)?;
             storage.succeed(&self.shared.storage.load()).map_err(io::Error::other)?;
         }
         let mut membership = StoredMembership::default();
         self.checkpoints.replace(|| {
             disk.rename(built, state)?;
             disk.sync_dir(dir, SyncSite::DataFolder)?;
-            let storage = Storage::open(disk.clone(), state, *cache_bytes).map_err(io::Error::other)?;
+            let storage = Storage::open_built(&**disk, state, *cache_bytes).map_err(io::Error::other)?;
             let meta = storage.meta().map_err(io::Error::other)?;
             membership = decode_stored_membership(&meta.membership)?;
-            let machine = Machine::load(&storage).map_err(io::Error::other)?;
+            let machine = match received.records.lock().take() {
+                Some(records) => Machine::of_records(&storage, records),
+                None => Machine::load(&storage),
+            };
+            let machine = machine.map_err(io::Error::other)?;
             let mut present = self.shared.machine.write();
             self.shared.storage.store(Arc::new(storage));
             *present = machine;
@@ -229,12 +234,12 @@ impl RaftStateMachine<Tc> for StateMachine {
     }
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
-        let SnapshotData::Received(built) = &snapshot else {
+        let SnapshotData::Received(received) = &snapshot else {
             // openraft finds the present checkpoint newer than what is applied only if it was received.
             return Err(io::Error::other("a snapshot of this member itself cannot be installed"));
         };
         // Blocks the worker of the state machine for as long as it takes: nothing can be applied meanwhile anyway.
-        self.membership = self.install(built)?;
+        self.membership = self.install(received)?;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use openraft::{EntryPayload, OptionalSend, StorageError};
 use parking_lot::RwLock;
 
 use super::log_store::LogStore;
-use super::snapshot::{SnapshotBuilder, SnapshotData, SnapshotOf};
+use super::snapshot::{Received, SnapshotBuilder, SnapshotData, SnapshotOf};
 use super::state_machine::StateMachine;
 use super::types::{Entry, SnapshotMeta, StoredMembership, Tc, TheirLogId, ours, theirs};
 use super::{Checkpointer, Checkpoints, Observer, Run, StateFiles};
@@ -109,8 +109,10 @@ impl RaftStateMachine<Tc> for Filled {
         let mut bytes = Vec::new();
         snapshot.write_to(0, &mut bytes)?;
         let built = PathBuf::from("snapshot.redb");
-        storage::import(self.disk.clone(), &built, &mut bytes.as_slice()).map_err(std::io::Error::other)?;
-        self.inner.install_snapshot(meta, SnapshotData::Received(built)).await?;
+        let mut import = storage::Import::begin(self.disk.clone(), &built).map_err(std::io::Error::other)?;
+        let imported = import.push(&bytes).and_then(|()| import.finish()).map_err(std::io::Error::other)?;
+        let records = std::sync::Arc::new(parking_lot::Mutex::new(Some(imported.records)));
+        self.inner.install_snapshot(meta, SnapshotData::Received(Received { path: built, records })).await?;
         self.applied_log.purge(self.shared.machine.read().applied().index, bytes::Bytes::new())
     }
 

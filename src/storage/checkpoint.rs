@@ -49,8 +49,21 @@ impl Storage {
         } else {
             make(disk.as_ref(), path)?;
         }
+        Storage::open_checked(disk.as_ref(), path, cache_bytes, Check::EveryPage)
+    }
+
+    /// Opens the file at `path` that this process has just built with an [`super::Import`], without verifying its pages:
+    /// each was written with its checksum moments ago. Our own checksums are checked as ever, when it is read.
+    ///
+    /// # Errors
+    /// As [`Storage::open`].
+    pub fn open_built(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Storage, Error> {
+        Storage::open_checked(disk, path, cache_bytes, Check::Nothing)
+    }
+
+    fn open_checked(disk: &dyn Disk, path: &Path, cache_bytes: usize, check: Check) -> Result<Storage, Error> {
         let file: Arc<dyn File> = Arc::from(disk.open(path).map_err(|error| error::disk(path, error))?);
-        let database = open_database(&file, path, cache_bytes, Check::EveryPage)?;
+        let database = open_database(&file, path, cache_bytes, check)?;
         Ok(Storage {
             path: path.to_path_buf(),
             file,
@@ -264,8 +277,8 @@ enum Check {
     /// redb's checksum of every page is verified, and the record of free pages made anew from the tables: redb trusts
     /// it as it is, and commits with a wrong one panic or overwrite live pages.
     EveryPage,
-    /// Only what recovery needs. For a file that this process wrote and whose disk is full: the full check takes time
-    /// and space.
+    /// Only what recovery needs. For a file that this process wrote: one whose disk is full, where the full check takes
+    /// time and space, or one that was just built.
     Nothing,
 }
 
@@ -306,6 +319,17 @@ pub(super) fn transact(
     transaction.set_durability(Durability::Immediate)?;
     // Keeps the allocator's state in the commit, so that a start after a crash need not walk the whole file.
     transaction.set_quick_repair(true);
+    write(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+/// Runs `write` in a transaction of a file that is being built, which only the last one makes whole: what a start after
+/// a crash would need is not written.
+pub(super) fn transact_part(
+    database: &Database,
+    write: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let transaction = database.begin_write()?;
     write(&transaction)?;
     Ok(transaction.commit()?)
 }

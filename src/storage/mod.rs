@@ -27,7 +27,7 @@
 //! # Snapshots
 //!
 //! [`Storage::freeze`] pins one commit; [`Frozen::export`] writes it as a stream of our own format, which does not
-//! depend on redb; [`import`] builds a new file from it. The bytes of files and streams are described in
+//! depend on redb; an [`Import`] builds a new file from it as it arrives. The bytes of files and streams are described in
 //! `docs/storage-format.md`.
 //!
 //! No other folder knows redb.
@@ -37,6 +37,7 @@ mod checkpoint;
 mod codec;
 mod error;
 mod hash;
+mod import;
 mod meta;
 mod read;
 mod snapshot;
@@ -50,8 +51,9 @@ mod tests;
 pub use checkpoint::Storage;
 pub use error::{Damage, Error, StreamDamage};
 pub use hash::TableSum;
+pub use import::{Import, Imported};
 pub use read::Collect;
-pub use snapshot::{Frozen, import};
+pub use snapshot::Frozen;
 pub use tables::Table;
 
 use bytes::Bytes;

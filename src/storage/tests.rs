@@ -155,7 +155,7 @@ fn an_imported_file_takes_over_its_owner_before_it_takes_a_place() {
     let mut stream = Vec::new();
     storage.freeze().unwrap().export(&mut stream).unwrap();
     let incoming = Path::new("incoming");
-    import(disk.clone(), incoming, &mut stream.as_slice()).unwrap();
+    import(disk.clone(), incoming, &stream, 4096).unwrap();
     assert_eq!(Storage::identity_of(disk.as_ref(), incoming).unwrap(), None);
     Storage::open(disk.clone(), incoming, 0).unwrap().succeed(&storage).unwrap();
     let imported = Storage::open(disk, incoming, 0).unwrap();
@@ -309,15 +309,17 @@ fn exported(frozen: &Frozen) -> Vec<u8> {
     stream
 }
 
-fn imported(mut stream: &[u8]) -> Result<Content, Error> {
+fn imported(stream: &[u8]) -> Result<Content, Error> {
     let disk = MemoryDisk::new();
     let dyn_disk = Arc::clone(&disk) as Arc<dyn Disk>;
-    match import(dyn_disk, Path::new(PATH), &mut stream) {
-        Ok(meta) => {
+    match import(dyn_disk, Path::new(PATH), stream, 100_000) {
+        Ok(Imported { meta, records }) => {
             let storage = open(&disk).unwrap();
             assert_eq!(storage.meta().unwrap(), meta);
             assert_eq!(storage.identity().unwrap(), None);
-            content(&storage)
+            let content = content(&storage)?;
+            assert_eq!(content.records, records);
+            Ok(content)
         }
         Err(error) => {
             assert!(!disk.exists(Path::new(PATH)).unwrap());
@@ -333,13 +335,16 @@ fn an_export_imports_as_the_same_state() {
     let stream = exported(&storage.freeze().unwrap());
     let before = content(&storage).unwrap();
     assert_eq!(imported(&stream).unwrap(), before);
-    // What follows the stream is another's.
-    let mut longer = stream.as_slice();
-    let mut reader = io::Read::chain(&mut longer, &b"and more"[..]);
-    import(MemoryDisk::new(), Path::new(PATH), &mut reader).unwrap();
-    let mut rest = Vec::new();
-    io::Read::read_to_end(&mut reader, &mut rest).unwrap();
-    assert_eq!(rest, b"and more");
+    // However it is cut.
+    for piece_bytes in [1, 7, 1000] {
+        let disk = MemoryDisk::new();
+        let imported = import(disk.clone(), Path::new(PATH), &stream, piece_bytes).unwrap();
+        assert_eq!((imported.meta, content(&open(&disk).unwrap()).unwrap()), (storage.meta().unwrap(), before.clone()));
+    }
+    // A whole chunk after the footer does not belong to it.
+    let longer = [stream.as_slice(), &stream[12..]].concat();
+    let error = imported(&longer).unwrap_err();
+    assert!(matches!(error, Error::Stream { why: StreamDamage::Malformed(_), .. }), "{error}");
 }
 
 #[test]
@@ -429,13 +434,13 @@ fn an_import_that_fails_at_any_write_leaves_nothing_that_opens() {
     let path = Path::new(PATH);
     let changes = {
         let disk = MemoryDisk::new();
-        import(Arc::clone(&disk) as Arc<dyn Disk>, path, &mut stream.as_slice()).unwrap();
+        import(Arc::clone(&disk) as Arc<dyn Disk>, path, &stream, 4096).unwrap();
         disk.changes()
     };
     for failing in 0..changes {
         let disk = MemoryDisk::new();
         disk.fail(failing, u64::MAX, io::ErrorKind::StorageFull);
-        let result = import(Arc::clone(&disk) as Arc<dyn Disk>, path, &mut stream.as_slice());
+        let result = import(Arc::clone(&disk) as Arc<dyn Disk>, path, &stream, 4096);
         if result.is_ok() {
             // All commits were done; only closing failed, and that redb keeps to itself.
             disk.heal();

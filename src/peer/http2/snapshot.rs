@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::dial::Connection;
 use super::messages::{self, frame};
 use super::{CALL_BYTES_MAX, CHUNK_BYTES, SNAPSHOT_PATH, request};
+use crate::env::spawn_background;
 use crate::peer::{Envelope, PeerError, SnapshotSource};
 use crate::proto::lodemarkpb::{SnapshotChunk, SnapshotPart, SnapshotReply, snapshot_part::Part};
 
@@ -45,15 +46,16 @@ pub(super) async fn send(
         // Here and below an error means that the stream has ended; the answer says why.
         let Ok(()) = messages::send(&mut stream, frame(&head)).await else { return Ok(()) };
         let (chunks_tx, mut chunks_rx) = mpsc::channel(CHUNKS_QUEUED);
-        let writing = runtime.spawn_blocking(move || {
+        let (written_tx, written) = oneshot::channel();
+        let write = move || {
             let mut chunks = Chunks { queue: chunks_tx, data: Vec::with_capacity(CHUNK_BYTES) };
-            source.write_to(0, &mut chunks)?;
-            chunks.finish()
-        });
+            let _ = written_tx.send(source.write_to(0, &mut chunks).and_then(|()| chunks.finish()));
+        };
+        spawn_background("snapshot", write).map_err(unreadable)?;
         while let Some(chunk) = chunks_rx.recv().await {
             let Ok(()) = messages::send(&mut stream, chunk).await else { return Ok(()) };
         }
-        match writing.await {
+        match written.await {
             Ok(Ok(())) => drop(stream.send_data(Bytes::new(), true)),
             Ok(Err(error)) => return Err(unreadable(error)),
             Err(panicked) => return Err(unreadable(panicked)),
