@@ -27,8 +27,8 @@ normalise() {
     -e 's#^"(ClusterID|MemberID|RaftTerm)" : [0-9]+#"\1" : N#' \
     -e 's#http://127.0.0.1:[0-9]+#PEER#g; s#127.0.0.1:[0-9]+#PEER#g' \
     -e 's#"took":"[^"]*"#"took":T#; s#took = .*#took = T#' \
-    -e 's#/[0-9a-f]{14,16}($|[^0-9a-f])#/LEASE\1#g' \
-    -e 's#\b[0-9a-f]{14,16}\b#ID#g'
+    -e 's#/[0-9a-f]{9,16}($|[^0-9a-f])#/LEASE\1#g' \
+    -e 's#\b[0-9a-f]{12,16}\b#ID#g'
 }
 
 # The keys of a lease come in any order from etcd; those of the step below, in theirs.
