@@ -43,4 +43,13 @@ impl Background {
         jobs.send(job).map_err(|_| failed())?;
         result.await.map_err(|_| failed())
     }
+
+    /// Does `work` when there is time, after what was given before; nobody hears of it.
+    pub(super) fn leave(&self, work: impl FnOnce() + Send + 'static) {
+        match &self.jobs {
+            // A thread that has failed drops it, which is all that is left to do.
+            Some(jobs) => drop(jobs.send(Box::new(work))),
+            None => work(),
+        }
+    }
 }

@@ -105,11 +105,12 @@ impl Consensus {
             arriving.push(chunk.map_err(stopped)?).await?;
         }
         let built = arriving.finish(&meta).await?;
+        let path = built.path.clone();
         tracing::info!(%from, last_log = ?meta.last_log_id, "received a snapshot");
-        let snapshot = SnapshotOf { meta, snapshot: SnapshotData::Received(built.clone()) };
+        let snapshot = SnapshotOf { meta, snapshot: SnapshotData::Received(built) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         // The answer comes after the install, which moved the file. It is still there if the log was further already.
-        self.incoming.discard(&built.path)?;
+        arriving.discard(path).await?;
         Ok(response.encode())
     }
 }
@@ -150,6 +151,13 @@ struct Present {
     broken_off: Option<Import>,
 }
 
+impl Present {
+    /// How much there is to go on with.
+    fn bytes(&self) -> u64 {
+        self.broken_off.as_ref().map_or(0, Import::bytes)
+    }
+}
+
 /// A sending whose bytes are coming in. What has come is kept when it is dropped, so that it can be taken up again.
 struct Arriving {
     incoming: Arc<Incoming>,
@@ -177,8 +185,7 @@ impl Incoming {
     /// How many bytes of a sending that broke off are there.
     fn offset(&self, from: MemberId, sending: u64) -> u64 {
         let present = self.present.lock();
-        let there = present.broken_off.as_ref().filter(|_| present.sending == Some((from, sending)));
-        there.map_or(0, Import::bytes)
+        if present.sending == Some((from, sending)) { present.bytes() } else { 0 }
     }
 
     /// Makes room for a sending, or goes on with one that is there up to `offset`.
@@ -187,11 +194,10 @@ impl Incoming {
         let (number, earlier) = {
             let mut present = self.present.lock();
             if offset > 0 {
-                let is_there = |import: &mut Import| import.bytes() == offset;
-                let is_same = present.sending == Some((from, sending));
-                let import = present.broken_off.take_if(|import| is_same && is_there(import));
-                let missing = || Refusal::malformed(format!("{offset} bytes of the snapshot are not there"));
-                let import = Some(import.ok_or_else(missing)?);
+                if present.sending != Some((from, sending)) || present.bytes() != offset {
+                    return Err(Refusal::malformed(format!("{offset} bytes of the snapshot are not there")));
+                }
+                let import = present.broken_off.take();
                 return Ok(Arriving { incoming: self.clone(), number: present.number, import, thread });
             }
             present.number += 1;
@@ -205,20 +211,6 @@ impl Incoming {
         };
         let import = thread.run(begin).await.map_err(stopped)?.map_err(stopped)?;
         Ok(Arriving { incoming: self.clone(), number, import: Some(import), thread })
-    }
-
-    /// Keeps what came of a sending, unless a newer one has begun.
-    fn keep(&self, number: u64, import: Import) {
-        let mut present = self.present.lock();
-        if present.number == number {
-            present.broken_off = Some(import);
-        }
-    }
-
-    /// Removes a checkpoint that was not installed, if it is there.
-    fn discard(&self, built: &Path) -> Result<(), Refusal> {
-        let removed = if self.disk.exists(built).map_err(stopped)? { self.disk.remove(built) } else { Ok(()) };
-        removed.map_err(stopped)
     }
 }
 
@@ -235,16 +227,23 @@ impl Arriving {
     }
 
     /// Ends a sending whose bytes are all there, which checks that they are. Gives the checkpoint that was built.
-    async fn finish(mut self, meta: &SnapshotMeta) -> Result<Received, Refusal> {
+    async fn finish(&mut self, meta: &SnapshotMeta) -> Result<Received, Refusal> {
         let import = self.take()?;
         let imported = self.thread.run(move || import.finish()).await.map_err(stopped)?.map_err(refusal)?;
         let Imported { meta: found, records } = imported;
         let path = path_of(self.number);
         if super::snapshot::meta_of(&found).map_err(Refusal::malformed)? != *meta {
-            self.incoming.discard(&path)?;
+            self.discard(path).await?;
             return Err(Refusal::malformed("a snapshot of another state than its head says"));
         }
         Ok(Received { path, records: Arc::new(Mutex::new(Some(records))) })
+    }
+
+    /// Removes a checkpoint that was not installed, if it is there.
+    async fn discard(&self, built: PathBuf) -> Result<(), Refusal> {
+        let disk = self.incoming.disk.clone();
+        let remove = move || if disk.exists(&built)? { disk.remove(&built) } else { Ok(()) };
+        self.thread.run(remove).await.flatten().map_err(stopped)
     }
 
     fn take(&mut self) -> Result<Import, Refusal> {
@@ -254,8 +253,14 @@ impl Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        if let Some(import) = self.import.take() {
-            self.incoming.keep(self.number, import);
+        let Some(import) = self.import.take() else { return };
+        let mut present = self.incoming.present.lock();
+        if present.number == self.number {
+            present.broken_off = Some(import);
+        } else {
+            drop(present);
+            // Its file goes, and that takes time.
+            self.thread.leave(move || drop(import));
         }
     }
 }

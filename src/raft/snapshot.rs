@@ -34,7 +34,7 @@ pub enum SnapshotData {
 pub struct Received {
     /// The file.
     pub(super) path: PathBuf,
-    /// All of its records, until it is installed: shared, since openraft may copy what it hands on.
+    /// All of its records, until it is installed. Shared, for openraft asks that snapshots can be copied.
     pub(super) records: Arc<Mutex<Option<Records>>>,
 }
 

@@ -162,6 +162,8 @@ impl StateMachine {
     /// Puts a state that was received and built aside in the place of the present one, whole.
     fn install(&self, received: &Received) -> io::Result<StoredMembership> {
         let built = received.path.as_path();
+        let records = received.records.lock().take();
+        let records = records.ok_or_else(|| io::Error::other("the snapshot was installed before"))?;
         let StateFiles { disk, dir, state, cache_bytes } = &self.files;
         {
             // A snapshot belongs to nobody: the file has the owner of the one it replaces before it can be found in its place.
@@ -175,11 +177,7 @@ impl StateMachine {
             let storage = Storage::open_built(&**disk, state, *cache_bytes).map_err(io::Error::other)?;
             let meta = storage.meta().map_err(io::Error::other)?;
             membership = decode_stored_membership(&meta.membership)?;
-            let machine = match received.records.lock().take() {
-                Some(records) => Machine::of_records(&storage, records),
-                None => Machine::load(&storage),
-            };
-            let machine = machine.map_err(io::Error::other)?;
+            let machine = Machine::of_records(&storage, records).map_err(io::Error::other)?;
             let mut present = self.shared.machine.write();
             self.shared.storage.store(Arc::new(storage));
             *present = machine;

@@ -30,12 +30,7 @@ impl StorageBackend for Backend {
     fn sync_data(&self) -> io::Result<()> {
         // A write that finds the disk full has changed nothing that counts, and the file can be opened again. A sync
         // that fails, for whatever reason, leaves nothing known: it must not look like a full disk.
-        self.file.sync_data(self.site).map_err(|error| io::Error::other(format!("sync: {error}")))?;
-        if self.site == SyncSite::Snapshot {
-            // A file that is built of a stream: see `import`.
-            self.file.forget_cached();
-        }
-        Ok(())
+        self.file.sync_data(self.site).map_err(|error| io::Error::other(format!("sync: {error}")))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

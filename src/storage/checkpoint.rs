@@ -241,7 +241,8 @@ fn make(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
     let unfinished = PathBuf::from(unfinished);
     let at = |error| error::disk(path, error);
 
-    let database = create_database(disk, &unfinished, SyncSite::Checkpoint, 0)?;
+    let file = create_file(disk, &unfinished)?;
+    let database = create_database(file, &unfinished, SyncSite::Checkpoint, 0)?;
     let filled =
         guarded(path, || transact(&database, |transaction| finish(transaction, &Meta::default(), &Sums::default())));
     let closed = guarded(path, || Ok(database.close()?));
@@ -256,18 +257,22 @@ fn sync_folder(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
     disk.sync_dir(folder, SyncSite::DataFolder).map_err(|error| error::disk(path, error))
 }
 
-/// Makes a new, empty redb file, in place of one that is there.
-pub(super) fn create_database(
-    disk: &dyn Disk,
-    path: &Path,
-    site: SyncSite,
-    cache_bytes: usize,
-) -> Result<Database, Error> {
+/// Makes a new, empty file, in place of one that is there.
+pub(super) fn create_file(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn File>, Error> {
     let at = |error| error::disk(path, error);
     if disk.exists(path).map_err(at)? {
         disk.remove(path).map_err(at)?;
     }
-    let file = Arc::from(disk.create(path).map_err(at)?);
+    Ok(Arc::from(disk.create(path).map_err(at)?))
+}
+
+/// Makes an empty database of an empty file.
+pub(super) fn create_database(
+    file: Arc<dyn File>,
+    path: &Path,
+    site: SyncSite,
+    cache_bytes: usize,
+) -> Result<Database, Error> {
     guarded(path, || Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(Backend { file, site })?))
 }
 

@@ -88,7 +88,7 @@ pub enum Error {
         /// What is wrong.
         why: StreamDamage,
     },
-    /// The reader or writer of a snapshot stream failed.
+    /// The writer of a snapshot stream failed.
     #[error("cannot pass on the snapshot stream: {0}")]
     Pipe(#[source] io::Error),
     /// redb refused a call for a reason that ours never give it.

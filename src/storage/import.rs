@@ -22,7 +22,7 @@ use super::meta::Sums;
 use super::snapshot::{BODY_BYTES_MAX, CRC_LEN, HEAD_LEN, KIND_ENTRIES, KIND_FOOTER, KIND_META, MAGIC};
 use super::tables::{IdKey, RecordKey, Table};
 use super::{FORMAT, Meta};
-use crate::env::{Disk, SyncSite};
+use crate::env::{Disk, File, SyncSite};
 use crate::model::{MemberId, Record, Revision, SubRevision};
 
 /// What is written at a time: it and redb's pages for it stay in memory until then.
@@ -38,6 +38,7 @@ const TOO_LONG: &str = "it goes on after its end";
 pub struct Import {
     disk: Arc<dyn Disk>,
     path: PathBuf,
+    file: Arc<dyn File>,
     /// `None` once it is closed.
     database: Option<Database>,
     /// What came and is no whole chunk yet.
@@ -80,9 +81,11 @@ impl Import {
     /// # Errors
     /// [`Error::Full`], [`Error::Io`].
     pub fn begin(disk: Arc<dyn Disk>, path: &Path) -> Result<Import, Error> {
+        let file = checkpoint::create_file(disk.as_ref(), path)?;
         let mut import = Import {
             disk,
             path: path.to_path_buf(),
+            file: file.clone(),
             database: None,
             rest: BytesMut::new(),
             offset: 0,
@@ -94,7 +97,7 @@ impl Import {
             is_finished: false,
         };
         // What fails from here on leaves no file behind.
-        let database = checkpoint::create_database(import.disk.as_ref(), path, SyncSite::Snapshot, IMPORT_CACHE_BYTES)?;
+        let database = checkpoint::create_database(file, path, SyncSite::Snapshot, IMPORT_CACHE_BYTES)?;
         import.database = Some(database);
         Ok(import)
     }
@@ -216,7 +219,7 @@ impl Import {
 
     /// Writes what has arrived into the file, and with the footer what makes it one that opens.
     fn write(&mut self, footer: Option<&[u8]>) -> Result<(), Error> {
-        let Import { path, database, offset, chunks, expects, arrived, sums, records, .. } = self;
+        let Import { path, file, database, offset, chunks, expects, arrived, sums, records, .. } = self;
         let fault = |why| Fault::Stream { offset: *offset, why };
         guarded(path, || {
             let database = database.as_ref().ok_or_else(Fault::closed)?;
@@ -233,6 +236,8 @@ impl Import {
             }
         })?;
         arrived.forget();
+        // It is durable, and nobody reads it soon.
+        file.forget_cached();
         Ok(())
     }
 

@@ -186,7 +186,8 @@ fn other_files_are_refused() {
     // Another program's redb file.
     let disk = MemoryDisk::new();
     let path = Path::new(PATH);
-    drop(checkpoint::create_database(disk.as_ref(), path, crate::env::SyncSite::Checkpoint, CACHE_BYTES).unwrap());
+    let file = checkpoint::create_file(disk.as_ref(), path).unwrap();
+    drop(checkpoint::create_database(file, path, crate::env::SyncSite::Checkpoint, CACHE_BYTES).unwrap());
     let error = open(&disk).unwrap_err();
     assert!(matches!(error, Error::Foreign { .. }), "{error}");
 }
@@ -341,10 +342,11 @@ fn an_export_imports_as_the_same_state() {
         let imported = import(disk.clone(), Path::new(PATH), &stream, piece_bytes).unwrap();
         assert_eq!((imported.meta, content(&open(&disk).unwrap()).unwrap()), (storage.meta().unwrap(), before.clone()));
     }
-    // A whole chunk after the footer does not belong to it.
-    let longer = [stream.as_slice(), &stream[12..]].concat();
-    let error = imported(&longer).unwrap_err();
-    assert!(matches!(error, Error::Stream { why: StreamDamage::Malformed(_), .. }), "{error}");
+    // Nothing may follow the footer, neither a whole chunk nor a byte.
+    for more in [&stream[12..], b"x"] {
+        let error = imported(&[stream.as_slice(), more].concat()).unwrap_err();
+        assert!(matches!(error, Error::Stream { why: StreamDamage::Malformed(_), .. }), "{error}");
+    }
 }
 
 #[test]
