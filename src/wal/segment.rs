@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::format::{HEADER_BYTES, SegmentHeader, encode_header};
 use crate::env::{Disk, File, Mistake, SyncSite};
 
-/// Zeros are written in pieces of this size.
+/// Zeros are written and synced in pieces of this size: a sync of batches may have to wait for one of them, not for all.
 const FILL_BYTES: usize = 1024 * 1024;
 const SUFFIX: &str = ".wal";
 /// A segment that is being made; it holds nothing.
@@ -38,6 +38,9 @@ impl Segment {
             let piece = FILL_BYTES.min(usize::try_from(len - offset).unwrap_or(FILL_BYTES));
             file.write_all_at(offset, &zeros[..piece])?;
             offset += piece as u64;
+            if offset < len {
+                file.sync_data(SyncSite::WalSegment)?;
+            }
         }
         file.write_all_at(0, &encode_header(header))?;
         file.sync_data(SyncSite::WalSegment)?;

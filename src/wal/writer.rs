@@ -14,7 +14,7 @@ use super::queue::{Operation, Queue, Work, copy};
 use super::recovery::Found;
 use super::segment::{Segment, path};
 use super::{LogEntry, Options};
-use crate::env::{Disk, Random, SyncSite};
+use crate::env::{Disk, Random, SyncSite, spawn_background};
 
 /// A batch is closed when it has this many bytes; one operation may be larger.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -299,7 +299,7 @@ impl Writer {
         self.segments.push_back(next);
         if self.prepares_ahead {
             let make = self.next_segment();
-            self.spare = Some(std::thread::Builder::new().name("wal-segment".into()).spawn(make)?);
+            self.spare = Some(spawn_background("wal-segment", make)?);
         }
         Ok(())
     }
