@@ -94,9 +94,8 @@ pub fn log_batch(bytes: &[u8]) {
 pub fn snapshot(bytes: &[u8]) {
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
     let path = Path::new("incoming");
-    let mut import = storage::Import::begin(disk.clone(), path).expect("the disk takes a file");
     let piece_bytes = bytes.first().map_or(1, |len| usize::from(*len) + 1);
-    match bytes.chunks(piece_bytes).try_for_each(|piece| import.push(piece)).and_then(|()| import.finish()) {
+    match storage::Import::of_pieces(disk.clone(), path, bytes.chunks(piece_bytes)) {
         Ok(imported) => {
             let storage = Storage::open(disk, path, 1 << 16).expect("what was imported opens");
             assert_eq!(storage.meta().expect("it has meta"), imported.meta);

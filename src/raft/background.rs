@@ -8,6 +8,20 @@ use tokio::sync::oneshot;
 
 use crate::env::spawn_background;
 
+/// Work that was begun.
+#[derive(Debug)]
+pub(super) struct Begun<T>(oneshot::Receiver<T>);
+
+impl<T> Begun<T> {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// If it panicked, or what was done before it.
+    pub(super) async fn result(self) -> io::Result<T> {
+        self.0.await.map_err(|_| io::Error::other("the thread has failed"))
+    }
+}
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A thread that does one thing after another until this is dropped. Where there is only one thread for everything, in a
@@ -36,12 +50,15 @@ impl Background {
     /// # Errors
     /// If it panicked, or what was done before it.
     pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-        let Some(jobs) = &self.jobs else { return Ok(work()) };
+        self.begin(work).result().await
+    }
+
+    /// Begins `work`, to be waited for before the next is given. It is done even if this is dropped in between.
+    pub(super) fn begin<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Begun<T> {
         let (done, result) = oneshot::channel();
-        let job = Box::new(move || drop(done.send(work())));
-        let failed = || io::Error::other("the thread has failed");
-        jobs.send(job).map_err(|_| failed())?;
-        result.await.map_err(|_| failed())
+        // Whoever waits no more, or has given work to a thread that has failed, learns it from the result.
+        self.leave(move || drop(done.send(work())));
+        Begun(result)
     }
 
     /// Does `work` when there is time, after what was given before; nobody hears of it.

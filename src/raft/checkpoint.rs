@@ -97,8 +97,11 @@ impl Checkpoints {
         pending.writes.append(writes);
         pending.membership = meta.membership.clone();
         pending.meta = Some(meta);
-        if was_idle || pending.bytes >= PENDING_BYTES_DUE {
+        if was_idle {
             self.changed.notify_one();
+        }
+        if pending.bytes >= PENDING_BYTES_DUE {
+            self.hurry();
         }
     }
 
@@ -140,7 +143,7 @@ impl Checkpoints {
         let target = {
             let mut pending = self.pending.lock();
             pending.wanted = pending.meta.is_some();
-            self.changed.notify_one();
+            self.hurry();
             if pending.wanted { pending.number } else { pending.number - 1 }
         };
         let mut progress = self.progress.subscribe();
@@ -165,11 +168,18 @@ impl Checkpoints {
     /// Lets the checkpointer end after one last checkpoint.
     pub fn close(&self) {
         self.pending.lock().closed = true;
+        self.hurry();
+    }
+
+    /// Wakes the checkpointer up, or ends the rests of the checkpoint that it writes.
+    fn hurry(&self) {
         self.changed.notify_one();
+        self.shared.storage.load().hurry();
     }
 
     /// Keeps checkpoints away while `replace` swaps tables and machine; what was pending belongs to the old ones.
     pub(super) fn replace<E>(&self, replace: impl FnOnce() -> Result<Meta, E>) -> Result<(), E> {
+        self.shared.storage.load().hurry();
         let _writing = self.writing.lock();
         let Meta { applied, membership, .. } = replace()?;
         let dropped = {
@@ -214,6 +224,11 @@ impl Pending {
     fn new(number: u64, membership: Bytes) -> Pending {
         Pending { number, writes: Vec::new(), bytes: 0, meta: None, membership, wanted: false, closed: false }
     }
+
+    /// Nothing more is waited for.
+    fn is_due(&self) -> bool {
+        self.bytes >= PENDING_BYTES_DUE || self.wanted || self.closed
+    }
 }
 
 /// The checkpointer's thread as a value.
@@ -222,16 +237,19 @@ pub struct Checkpointer {
     checkpoints: Arc<Checkpoints>,
     /// The last checkpoint found no space.
     is_full: bool,
+    /// It has a thread of its own, where it may rest.
+    may_rest: bool,
 }
 
 impl Checkpointer {
     /// Writes what gathers in `checkpoints`.
     pub fn new(checkpoints: Arc<Checkpoints>) -> Checkpointer {
-        Checkpointer { checkpoints, is_full: false }
+        Checkpointer { checkpoints, is_full: false, may_rest: false }
     }
 
     /// Runs until checkpoints are closed or fail.
     pub fn run(mut self) {
+        self.may_rest = true;
         while self.wait() && self.step() {}
     }
 
@@ -253,12 +271,11 @@ impl Checkpointer {
         while pending.meta.is_none() && !pending.closed {
             checkpoints.changed.wait(&mut pending);
         }
-        let is_due = |pending: &Pending| pending.bytes >= PENDING_BYTES_DUE || pending.wanted || pending.closed;
         let mut waited = false;
         while self.is_full && !pending.closed && !waited {
             waited = checkpoints.changed.wait_for(&mut pending, FULL_PAUSE).timed_out();
         }
-        while !is_due(&pending) && !waited {
+        while !pending.is_due() && !waited {
             waited = checkpoints.changed.wait_for(&mut pending, PENDING_TIME_DUE).timed_out();
         }
         pending.meta.is_some()
@@ -278,7 +295,12 @@ impl Checkpointer {
             checkpoints.fail("the write-ahead log has stopped");
             return false;
         }
-        let committed = checkpoints.storage().commit(&taken.writes, &meta);
+        let storage = checkpoints.storage();
+        let committed = if self.may_rest && !taken.is_due() {
+            storage.commit_gently(&taken.writes, &meta)
+        } else {
+            storage.commit(&taken.writes, &meta)
+        };
         self.is_full = matches!(committed, Err(storage::Error::Full { .. }));
         if let Err(error) = committed {
             tracing::error!(%error, "failed to write a checkpoint");

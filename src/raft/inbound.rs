@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest};
 use parking_lot::Mutex;
 
-use super::background::Background;
+use super::background::{Background, Begun};
 use super::consensus::Consensus;
 use super::snapshot::{Received, SnapshotData, SnapshotOf};
 use super::types::{SnapshotMeta, Tc};
@@ -18,7 +18,7 @@ use crate::env::Disk;
 use crate::model::MemberId;
 use crate::peer::{BoxStream, Method, PeerError, Refusal};
 use crate::proto::lodemarkpb as pb;
-use crate::storage::{self, Import, Imported};
+use crate::storage::{self, Arrival, Import, Imported};
 
 impl Consensus {
     /// Answers a call about the log.
@@ -100,7 +100,7 @@ impl Consensus {
         mut chunks: BoxStream<Result<Bytes, PeerError>>,
     ) -> Result<Bytes, Refusal> {
         let SnapshotHead { vote, meta, sending, offset } = SnapshotHead::decode(head)?;
-        let mut arriving = self.incoming.begin(from, sending, offset).await?;
+        let mut arriving = self.incoming.begin(from, sending, offset)?;
         while let Some(chunk) = chunks.next().await {
             arriving.push(chunk.map_err(stopped)?).await?;
         }
@@ -148,23 +148,30 @@ struct Present {
     number: u64,
     sending: Option<(MemberId, u64)>,
     /// What came of it before it broke off; `None` while it is coming in.
-    broken_off: Option<Import>,
+    broken_off: Option<(Arrival, Building)>,
 }
 
 impl Present {
     /// How much there is to go on with.
     fn bytes(&self) -> u64 {
-        self.broken_off.as_ref().map_or(0, Import::bytes)
+        self.broken_off.as_ref().map_or(0, |(arrival, _)| arrival.bytes())
     }
 }
 
-/// A sending whose bytes are coming in. What has come is kept when it is dropped, so that it can be taken up again.
+/// The file that a sending becomes, once everything is written to it that was given before.
+type Building = Begun<Result<Import, storage::Error>>;
+
+/// A sending whose bytes are coming in: read on one thread, while another writes what was read before.
+///
+/// What has come is kept when this is dropped, so that it can be taken up again.
 struct Arriving {
     incoming: Arc<Incoming>,
     number: u64,
-    /// `None` while the thread has it, and once it failed.
-    import: Option<Import>,
-    thread: Background,
+    /// `None` while the thread has it, and once it failed; so is `building`.
+    arrival: Option<Arrival>,
+    building: Option<Building>,
+    reading: Background,
+    writing: Background,
 }
 
 /// What the files of sendings begin with.
@@ -189,47 +196,60 @@ impl Incoming {
     }
 
     /// Makes room for a sending, or goes on with one that is there up to `offset`.
-    async fn begin(self: &Arc<Incoming>, from: MemberId, sending: u64, offset: u64) -> Result<Arriving, Refusal> {
-        let thread = Background::start("snapshot").map_err(stopped)?;
+    fn begin(self: &Arc<Incoming>, from: MemberId, sending: u64, offset: u64) -> Result<Arriving, Refusal> {
+        let reading = Background::start("snapshot").map_err(stopped)?;
+        let writing = Background::start("snapshot-file").map_err(stopped)?;
         let (number, earlier) = {
             let mut present = self.present.lock();
-            if offset > 0 {
-                if present.sending != Some((from, sending)) || present.bytes() != offset {
-                    return Err(Refusal::malformed(format!("{offset} bytes of the snapshot are not there")));
-                }
-                let import = present.broken_off.take();
-                return Ok(Arriving { incoming: self.clone(), number: present.number, import, thread });
+            if offset > 0 && (present.sending != Some((from, sending)) || present.bytes() != offset) {
+                return Err(Refusal::malformed(format!("{offset} bytes of the snapshot are not there")));
             }
-            present.number += 1;
-            present.sending = Some((from, sending));
+            if offset == 0 {
+                present.number += 1;
+                present.sending = Some((from, sending));
+            }
             (present.number, present.broken_off.take())
         };
-        let (disk, path) = (self.disk.clone(), path_of(number));
-        let begin = move || {
-            drop(earlier);
-            Import::begin(disk, &path)
+        let (arrival, building) = match earlier {
+            Some(earlier) if offset > 0 => earlier,
+            earlier => {
+                let (disk, path) = (self.disk.clone(), path_of(number));
+                let arrival = Arrival::new(&path);
+                let begin = move || {
+                    drop(earlier);
+                    Import::begin(disk, &path)
+                };
+                (arrival, writing.begin(begin))
+            }
         };
-        let import = thread.run(begin).await.map_err(stopped)?.map_err(stopped)?;
-        Ok(Arriving { incoming: self.clone(), number, import: Some(import), thread })
+        let (arrival, building) = (Some(arrival), Some(building));
+        Ok(Arriving { incoming: self.clone(), number, arrival, building, reading, writing })
     }
 }
 
 impl Arriving {
-    /// Takes the next bytes in.
+    /// Takes the next bytes in. Does not wait until they are in the file, but for those of a batch before.
     async fn push(&mut self, chunk: Bytes) -> Result<(), Refusal> {
         if self.incoming.present.lock().number != self.number {
             return Err(Refusal::Stopped("another sending of a snapshot has begun".into()));
         }
-        let mut import = self.take()?;
-        let push = move || import.push(&chunk).map(|()| import);
-        self.import = Some(self.thread.run(push).await.map_err(stopped)?.map_err(refusal)?);
+        let mut arrival = self.arrival.take().ok_or_else(failed_before)?;
+        let read = move || arrival.push(&chunk).map(|batch| (arrival, batch));
+        let (arrival, batch) = self.reading.run(read).await.map_err(stopped)?.map_err(refusal)?;
+        if let Some(batch) = batch {
+            let mut import = self.import().await?;
+            let write = move || import.write(batch).map(|()| import);
+            self.building = Some(self.writing.begin(write));
+        }
+        self.arrival = Some(arrival);
         Ok(())
     }
 
     /// Ends a sending whose bytes are all there, which checks that they are. Gives the checkpoint that was built.
     async fn finish(&mut self, meta: &SnapshotMeta) -> Result<Received, Refusal> {
-        let import = self.take()?;
-        let imported = self.thread.run(move || import.finish()).await.map_err(stopped)?.map_err(refusal)?;
+        self.arrival.take().ok_or_else(failed_before)?.end().map_err(refusal)?;
+        let import = self.import().await?;
+        let imported = self.writing.run(move || import.finish()).await.map_err(stopped)?.map_err(refusal)?;
         let Imported { meta: found, records } = imported;
         let path = path_of(self.number);
         if super::snapshot::meta_of(&found).map_err(Refusal::malformed)? != *meta {
@@ -243,24 +263,31 @@ impl Arriving {
     async fn discard(&self, built: PathBuf) -> Result<(), Refusal> {
         let disk = self.incoming.disk.clone();
         let remove = move || if disk.exists(&built)? { disk.remove(&built) } else { Ok(()) };
-        self.thread.run(remove).await.flatten().map_err(stopped)
+        self.writing.run(remove).await.flatten().map_err(stopped)
     }
 
-    fn take(&mut self) -> Result<Import, Refusal> {
-        self.import.take().ok_or_else(|| Refusal::Stopped("the snapshot has failed before".into()))
+    /// The file, once everything is written to it that was given before.
+    async fn import(&mut self) -> Result<Import, Refusal> {
+        let building = self.building.take().ok_or_else(failed_before)?;
+        building.result().await.map_err(stopped)?.map_err(refusal)
     }
+}
+
+fn failed_before() -> Refusal {
+    Refusal::Stopped("the snapshot has failed before".into())
 }
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        let Some(import) = self.import.take() else { return };
+        let Some(building) = self.building.take() else { return };
         let mut present = self.incoming.present.lock();
-        if present.number == self.number {
-            present.broken_off = Some(import);
-        } else {
-            drop(present);
-            // Its file goes, and that takes time.
-            self.thread.leave(move || drop(import));
+        match self.arrival.take() {
+            Some(arrival) if present.number == self.number => present.broken_off = Some((arrival, building)),
+            _ => {
+                drop(present);
+                // Its file goes, and that takes time.
+                self.writing.leave(move || drop(building));
+            }
         }
     }
 }
@@ -288,16 +315,16 @@ mod tests {
         let incoming = Arc::new(Incoming::new(Arc::new(disk.clone()), Path::new(".")).unwrap());
         let (from, bytes) = (MemberId(7), Bytes::from_static(b"LODESNAP\x01\0\0\0\x01"));
 
-        let mut arriving = incoming.begin(from, 1, 0).await.unwrap();
+        let mut arriving = incoming.begin(from, 1, 0).unwrap();
         arriving.push(bytes.clone()).await.unwrap();
         assert_eq!(incoming.offset(from, 1), 0, "nobody else may go on with it meanwhile");
         drop(arriving);
         assert_eq!((incoming.offset(from, 1), incoming.offset(from, 2), incoming.offset(MemberId(8), 1)), (13, 0, 0));
-        assert!(incoming.begin(from, 1, 12).await.is_err());
-        assert!(incoming.begin(from, 2, 13).await.is_err());
-        let mut resumed = incoming.begin(from, 1, 13).await.unwrap();
+        assert!(incoming.begin(from, 1, 12).is_err());
+        assert!(incoming.begin(from, 2, 13).is_err());
+        let mut resumed = incoming.begin(from, 1, 13).unwrap();
 
-        let mut newer = incoming.begin(from, 2, 0).await.unwrap();
+        let mut newer = incoming.begin(from, 2, 0).unwrap();
         assert!(matches!(resumed.push(bytes.clone()).await, Err(Refusal::Stopped(_))));
         drop(resumed);
         assert_eq!(

@@ -109,8 +109,8 @@ impl RaftStateMachine<Tc> for Filled {
         let mut bytes = Vec::new();
         snapshot.write_to(0, &mut bytes)?;
         let built = PathBuf::from("snapshot.redb");
-        let mut import = storage::Import::begin(self.disk.clone(), &built).map_err(std::io::Error::other)?;
-        let imported = import.push(&bytes).and_then(|()| import.finish()).map_err(std::io::Error::other)?;
+        let imported = storage::Import::of_pieces(self.disk.clone(), &built, [bytes.as_slice()]);
+        let imported = imported.map_err(std::io::Error::other)?;
         let records = std::sync::Arc::new(parking_lot::Mutex::new(Some(imported.records)));
         self.inner.install_snapshot(meta, SnapshotData::Received(Received { path: built, records })).await?;
         self.applied_log.purge(self.shared.machine.read().applied().index, bytes::Bytes::new())

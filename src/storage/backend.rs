@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 
+use super::pace::Pace;
 use crate::env::{File, SyncSite};
 
 /// A file as redb wants it. One process at a time opens a data folder, so there are no locks.
@@ -12,6 +13,7 @@ use crate::env::{File, SyncSite};
 pub(super) struct Backend {
     pub(super) file: Arc<dyn File>,
     pub(super) site: SyncSite,
+    pub(super) pace: Arc<Pace>,
 }
 
 impl StorageBackend for Backend {
@@ -34,6 +36,7 @@ impl StorageBackend for Backend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.pace.spend(data.len());
         self.file.write_all_at(offset, data)
     }
 }

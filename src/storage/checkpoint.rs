@@ -13,10 +13,14 @@ use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, Table
 use super::backend::Backend;
 use super::error::{self, Damage, Error, Fault, guarded};
 use super::meta::Sums;
+use super::pace::Pace;
 use super::read::visit;
 use super::tables::{IdKey, LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
 use super::{Founding, Identity, Meta, TableSum, TableWrite, codec, meta};
 use crate::env::{Disk, File, Mistake, SyncSite};
+
+/// What a change costs beside its payload, as if it were bytes: looking for a place takes about as long as copying these.
+const CHANGE_COST_BYTES: usize = 128;
 
 /// The checkpoint: one redb file. All methods may be called from several threads; one commit runs at a time.
 pub struct Storage {
@@ -29,6 +33,8 @@ pub struct Storage {
     generation: AtomicU64,
     /// Held by a commit until the database is usable again. Taken before `database`.
     commits: Mutex<()>,
+    /// That of the commit that runs.
+    pace: Arc<Pace>,
 }
 
 impl Storage {
@@ -63,7 +69,8 @@ impl Storage {
 
     fn open_checked(disk: &dyn Disk, path: &Path, cache_bytes: usize, check: Check) -> Result<Storage, Error> {
         let file: Arc<dyn File> = Arc::from(disk.open(path).map_err(|error| error::disk(path, error))?);
-        let database = open_database(&file, path, cache_bytes, check)?;
+        let pace = Arc::new(Pace::default());
+        let database = open_database(&file, path, cache_bytes, check, &pace)?;
         Ok(Storage {
             path: path.to_path_buf(),
             file,
@@ -71,6 +78,7 @@ impl Storage {
             database: RwLock::new(Some(database)),
             generation: AtomicU64::new(0),
             commits: Mutex::new(()),
+            pace,
         })
     }
 
@@ -84,7 +92,7 @@ impl Storage {
             return Ok(None);
         }
         let file = Arc::from(disk.open(path).map_err(|error| error::disk(path, error))?);
-        let database = open_database(&file, path, 0, Check::Nothing)?;
+        let database = open_database(&file, path, 0, Check::Nothing, &Arc::default())?;
         guarded(path, || {
             let identity = meta::identity(&database.begin_read()?)?;
             database.close()?;
@@ -145,10 +153,25 @@ impl Storage {
         self.commit_at_once(writes, meta)
     }
 
+    /// The same in short bursts with rests in between, so that who waits for an answer meanwhile hardly notices: for
+    /// whoever has the time. See [`Storage::hurry`].
+    ///
+    /// # Errors
+    /// As [`Storage::commit`].
+    pub fn commit_gently(&self, writes: &[TableWrite], meta: &Meta) -> Result<(), Error> {
+        let _gently = self.pace.gently();
+        self.commit(writes, meta)
+    }
+
+    /// Lets a gentle commit that runs go on without rests.
+    pub fn hurry(&self) {
+        self.pace.hurry();
+    }
+
     fn commit_at_once(&self, writes: &[TableWrite], meta: &Meta) -> Result<(), Error> {
         self.transact(|transaction| {
             let mut sums = meta::sums(transaction)?;
-            write_tables(transaction, Changes::of(writes), &mut sums)?;
+            write_tables(transaction, Changes::of(writes), &mut sums, &self.pace)?;
             meta::write(transaction, meta, &sums)
         })
     }
@@ -213,7 +236,7 @@ impl Storage {
             // It cannot write any more, so what it says at its end is the error we know.
             let _ = guarded(&self.path, || Ok(failed.close()?));
         }
-        *database = Some(open_database(&self.file, &self.path, self.cache_bytes, Check::Nothing)?);
+        *database = Some(open_database(&self.file, &self.path, self.cache_bytes, Check::Nothing, &self.pace)?);
         self.generation.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -273,7 +296,8 @@ pub(super) fn create_database(
     site: SyncSite,
     cache_bytes: usize,
 ) -> Result<Database, Error> {
-    guarded(path, || Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(Backend { file, site })?))
+    let backend = Backend { file, site, pace: Arc::default() };
+    guarded(path, || Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?))
 }
 
 /// What is done before a file is trusted.
@@ -287,13 +311,19 @@ enum Check {
     Nothing,
 }
 
-fn open_database(file: &Arc<dyn File>, path: &Path, cache_bytes: usize, check: Check) -> Result<Database, Error> {
+fn open_database(
+    file: &Arc<dyn File>,
+    path: &Path,
+    cache_bytes: usize,
+    check: Check,
+    pace: &Arc<Pace>,
+) -> Result<Database, Error> {
     // redb would make a new database of an empty file.
     if file.is_empty().map_err(|error| error::disk(path, error))? {
         return Err(Error::Foreign { file: path.to_path_buf(), why: "it is empty".to_owned() });
     }
     guarded(path, || {
-        let backend = Backend { file: Arc::clone(file), site: SyncSite::Checkpoint };
+        let backend = Backend { file: Arc::clone(file), site: SyncSite::Checkpoint, pace: Arc::clone(pace) };
         let mut builder = Builder::new();
         builder.set_cache_size(cache_bytes).set_check_integrity_on_open(check == Check::EveryPage);
         let database = builder.create_with_backend(backend).map_err(unopened)?;
@@ -386,12 +416,17 @@ impl<'a> Changes<'a> {
 }
 
 /// Applies changes to the tables and to their sums.
-pub(super) fn write_tables(transaction: &WriteTransaction, changes: Changes<'_>, sums: &mut Sums) -> Result<(), Fault> {
+pub(super) fn write_tables(
+    transaction: &WriteTransaction,
+    changes: Changes<'_>,
+    sums: &mut Sums,
+    pace: &Pace,
+) -> Result<(), Fault> {
     let [records, leases, members, removed] = sums;
-    write_table(transaction, Table::Records, RECORDS, changes.records, records)?;
-    write_table(transaction, Table::Leases, LEASES, changes.leases, leases)?;
-    write_table(transaction, Table::Members, MEMBERS, changes.members, members)?;
-    write_table(transaction, Table::Removed, REMOVED, changes.removed, removed)
+    write_table(transaction, Table::Records, RECORDS, changes.records, records, pace)?;
+    write_table(transaction, Table::Leases, LEASES, changes.leases, leases, pace)?;
+    write_table(transaction, Table::Members, MEMBERS, changes.members, members, pace)?;
+    write_table(transaction, Table::Removed, REMOVED, changes.removed, removed, pace)
 }
 
 fn write_table<const N: usize, P: AsRef<[u8]>>(
@@ -400,6 +435,7 @@ fn write_table<const N: usize, P: AsRef<[u8]>>(
     definition: TableDefinition<'_, &'static [u8; N], &'static [u8]>,
     mut changes: Vec<Change<[u8; N], P>>,
     sum: &mut TableSum,
+    pace: &Pace,
 ) -> Result<(), Fault> {
     if changes.is_empty() {
         return Ok(());
@@ -418,6 +454,7 @@ fn write_table<const N: usize, P: AsRef<[u8]>>(
     let mut missed = Vec::new();
 
     for (key, payload) in within {
+        pace.spend(cost(payload.as_ref()));
         let before = match payload {
             Some(payload) => {
                 codec::seal(key, payload.as_ref(), &mut sealed);
@@ -446,6 +483,7 @@ fn write_table<const N: usize, P: AsRef<[u8]>>(
     // descending the tree for each entry. Removals there find nothing.
     let mut end = open.upper_bound_mut(Bound::<&[u8; N]>::Unbounded)?;
     for (key, payload) in beyond {
+        pace.spend(cost(payload.as_ref()));
         if let Some(payload) = payload {
             codec::seal(key, payload.as_ref(), &mut sealed);
             end.insert_before(key, sealed.as_slice())?;
@@ -453,6 +491,11 @@ fn write_table<const N: usize, P: AsRef<[u8]>>(
         }
     }
     Ok(end.close()?)
+}
+
+/// What a change costs, in bytes of work.
+fn cost(payload: Option<&impl AsRef<[u8]>>) -> usize {
+    CHANGE_COST_BYTES + payload.map_or(0, |payload| payload.as_ref().len())
 }
 
 /// Checks that keys that were to be removed and not found are really not there.

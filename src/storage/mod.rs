@@ -32,6 +32,7 @@
 //!
 //! No other folder knows redb.
 
+mod arrival;
 mod backend;
 mod checkpoint;
 mod codec;
@@ -39,6 +40,7 @@ mod error;
 mod hash;
 mod import;
 mod meta;
+mod pace;
 mod read;
 mod snapshot;
 mod tables;
@@ -48,6 +50,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use arrival::{Arrival, Batch};
 pub use checkpoint::Storage;
 pub use error::{Damage, Error, StreamDamage};
 pub use hash::TableSum;

@@ -270,9 +270,5 @@ pub(super) fn filled(disk: &Arc<MemoryDisk>) -> Storage {
 
 /// Builds a file at `path` of a stream that comes in pieces of `piece_bytes`.
 pub(super) fn import(disk: Arc<dyn Disk>, path: &Path, stream: &[u8], piece_bytes: usize) -> Result<Imported, Error> {
-    let mut import = Import::begin(disk, path)?;
-    for piece in stream.chunks(piece_bytes) {
-        import.push(piece)?;
-    }
-    import.finish()
+    Import::of_pieces(disk, path, stream.chunks(piece_bytes))
 }

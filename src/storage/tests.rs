@@ -304,6 +304,16 @@ fn a_frozen_state_does_not_change_and_ends_with_a_reopening() {
     assert_eq!(storage.meta().unwrap(), meta(140));
 }
 
+#[test]
+fn a_gentle_commit_writes_the_same() {
+    let contents = [Storage::commit, Storage::commit_gently].map(|commit| {
+        let storage = filled(&MemoryDisk::new());
+        commit(&storage, &second_commit(), &meta(140)).unwrap();
+        content(&storage).unwrap()
+    });
+    assert_eq!(contents[0], contents[1]);
+}
+
 fn exported(frozen: &Frozen) -> Vec<u8> {
     let mut stream = Vec::new();
     frozen.export(&mut stream).unwrap();
