@@ -24,6 +24,7 @@ macro_rules! on_both_programs {
 }
 
 mod bootstrap;
+mod difference;
 mod failover;
 mod load;
 mod membership;
