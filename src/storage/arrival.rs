@@ -35,7 +35,7 @@ pub struct Arrival {
     rest: BytesMut,
     /// Bytes of the stream that were taken from `rest`.
     offset: u64,
-    /// Chunks of entries, and the one before them, that were taken.
+    /// Chunks that were taken.
     chunks: u64,
     expects: Expects,
     /// The last entry that came.
