@@ -12,7 +12,7 @@ use super::error::OpenError;
 use super::format::{
     ALIGNMENT, Batch, HEADER_BYTES, HeaderError, INDEX_MAX, Record, SegmentHeader, decode_batch, decode_header,
 };
-use super::segment::{Segment, is_unfinished, path, sequence_of};
+use super::segment::{Making, Segment, is_unfinished, path, sequence_of};
 use super::{Options, Recovered};
 use crate::env::{Disk, File, Random, SyncSite};
 
@@ -77,7 +77,7 @@ pub(super) fn recover(disk: &dyn Disk, random: &dyn Random, options: &Options) -
     remove_spares(disk, dir, &mut found.segments)?;
     if found.segments.is_empty() {
         let header = SegmentHeader { sequence: 1, salt: random.next_u64(), len: options.segment_bytes };
-        found.segments.push_back(Segment::create(disk, dir, header)?);
+        found.segments.push_back(Segment::create(disk, dir, header, Making::AtOnce)?);
     }
     // The same for what it has written.
     if let Some(last) = found.segments.back() {

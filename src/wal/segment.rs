@@ -7,11 +7,20 @@ use std::sync::Arc;
 use super::format::{HEADER_BYTES, SegmentHeader, encode_header};
 use crate::env::{Disk, File, Mistake, SyncSite};
 
-/// Zeros are written and synced in pieces of this size: a sync of batches may have to wait for one of them, not for all.
+/// Zeros are written in pieces of this size.
 const FILL_BYTES: usize = 1024 * 1024;
 const SUFFIX: &str = ".wal";
 /// A segment that is being made; it holds nothing.
 const UNFINISHED_SUFFIX: &str = ".wal.new";
+
+/// Who waits while a segment is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Making {
+    /// The log: it is to be there soon.
+    AtOnce,
+    /// Nobody, but batches are synced meanwhile: each may have to wait for a piece of zeros, not for all of them.
+    Ahead,
+}
 
 /// A segment that batches can be written to.
 #[derive(Debug)]
@@ -28,7 +37,7 @@ pub(super) struct Segment {
 impl Segment {
     /// Makes a segment: filled with zeros, synced, and its name too. It gets its name last, so that a file of that name is
     /// always whole.
-    pub(super) fn create(disk: &dyn Disk, dir: &Path, header: SegmentHeader) -> io::Result<Segment> {
+    pub(super) fn create(disk: &dyn Disk, dir: &Path, header: SegmentHeader, making: Making) -> io::Result<Segment> {
         let len = header.len;
         let unfinished = dir.join(format!("{:016}{UNFINISHED_SUFFIX}", header.sequence));
         let file: Arc<dyn File> = disk.create(&unfinished)?.into();
@@ -38,7 +47,7 @@ impl Segment {
             let piece = FILL_BYTES.min(usize::try_from(len - offset).unwrap_or(FILL_BYTES));
             file.write_all_at(offset, &zeros[..piece])?;
             offset += piece as u64;
-            if offset < len {
+            if making == Making::Ahead && offset < len {
                 file.sync_data(SyncSite::WalSegment)?;
             }
         }

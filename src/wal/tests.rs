@@ -448,3 +448,33 @@ fn on_a_real_disk_many_threads_share_syncs_and_the_log_reopens() {
     let again = open_with(disk, options(64 * 1024)).unwrap();
     assert_eq!(again.all(), written);
 }
+
+#[test]
+fn the_next_segment_is_made_once_the_last_one_is_half_full() {
+    const SEGMENT_BYTES: u64 = 4 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RealDisk::new(dir.path());
+    let Log { wal, writer, .. } = open_with(disk.clone(), options(SEGMENT_BYTES)).unwrap();
+    let thread = std::thread::spawn(move || writer.run());
+    let append = |index| {
+        wal.append(vec![entry(index, 1, SEGMENT_BYTES as usize / 4)], Box::new(|result| result.unwrap())).unwrap();
+        assert!(wal.wait_synced(index));
+    };
+    append(1);
+    assert_eq!(segments(&disk).len(), 1, "a quarter");
+    append(2);
+    for _ in 0..1000 {
+        if segments(&disk).len() > 1 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(segments(&disk), ["0000000000000001.wal", "0000000000000002.wal"]);
+    (3..=5).for_each(append);
+    let written = wal.read(1, u64::MAX, usize::MAX).unwrap();
+    wal.close();
+    thread.join().unwrap();
+    assert_eq!(written.len(), 5);
+    let again = open_with(disk.clone(), options(SEGMENT_BYTES)).unwrap();
+    assert_eq!((again.all(), segments(&disk).len()), (written, 2));
+}

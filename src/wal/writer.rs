@@ -12,7 +12,7 @@ use super::entries::{Entries, Place};
 use super::format::{BATCH_HEADER_BYTES, BatchWriter, HEADER_BYTES, Record, SegmentHeader};
 use super::queue::{Operation, Queue, Work, copy};
 use super::recovery::Found;
-use super::segment::{Segment, path};
+use super::segment::{Making, Segment, path};
 use super::{LogEntry, Options};
 use crate::env::{Disk, Random, SyncSite, spawn_background};
 
@@ -251,7 +251,7 @@ impl Writer {
         segment.offset += self.buffer.len() as u64;
         self.batches.written = number;
         self.batches.proven = self.batches.synced;
-        Ok(())
+        self.prepare()
     }
 
     /// Makes everything that was written durable, and lets files go that a purge has freed.
@@ -294,22 +294,28 @@ impl Writer {
         }
         let next = match self.spare.take() {
             Some(spare) => spare.join().map_err(|_| io::Error::other("making a log segment failed badly"))??,
-            None => self.next_segment()()?,
+            None => self.next_segment(Making::AtOnce)()?,
         };
         self.segments.push_back(next);
-        if self.prepares_ahead {
-            let make = self.next_segment();
+        Ok(())
+    }
+
+    /// Begins to make the next segment once the last one is half full: not before, for who starts may not write much.
+    fn prepare(&mut self) -> io::Result<()> {
+        let is_half_full = self.current().offset >= self.current().len / 2;
+        if self.prepares_ahead && is_half_full && self.spare.is_none() {
+            let make = self.next_segment(Making::Ahead);
             self.spare = Some(spawn_background("wal-segment", make)?);
         }
         Ok(())
     }
 
     /// Makes the segment after the last one, wherever it is called.
-    fn next_segment(&self) -> impl FnOnce() -> io::Result<Segment> + Send + 'static {
+    fn next_segment(&self, making: Making) -> impl FnOnce() -> io::Result<Segment> + Send + 'static {
         let sequence = self.current().header.sequence + 1;
         let header = SegmentHeader { sequence, salt: self.random.next_u64(), len: self.options.segment_bytes };
         let (disk, dir) = (self.disk.clone(), self.options.dir.clone());
-        move || Segment::create(&*disk, &dir, header)
+        move || Segment::create(&*disk, &dir, header, making)
     }
 
     fn current(&self) -> &Segment {
