@@ -39,7 +39,7 @@ impl Background {
         if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
             return Ok(Background { jobs: None });
         }
-        // Whoever gives work waits for it, so there is never more than one that waits.
+        // Whoever gives work waits for what was given before, so there is never more than one that waits.
         let (jobs, queue) = mpsc::sync_channel::<Job>(1);
         spawn_background(name, move || queue.into_iter().for_each(|job| job()))?;
         Ok(Background { jobs: Some(jobs) })

@@ -19,7 +19,7 @@ use super::tables::{IdKey, LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
 use super::{Founding, Identity, Meta, TableSum, TableWrite, codec, meta};
 use crate::env::{Disk, File, Mistake, SyncSite};
 
-/// What a change costs beside its payload, as if it were bytes: looking for a place takes about as long as copying these.
+/// What a change counts beside its payload, as if it were bytes: a guess, so that many small ones rest as well.
 const CHANGE_COST_BYTES: usize = 128;
 
 /// The checkpoint: one redb file. All methods may be called from several threads; one commit runs at a time.

@@ -27,8 +27,8 @@
 //! # Snapshots
 //!
 //! [`Storage::freeze`] pins one commit; [`Frozen::export`] writes it as a stream of our own format, which does not
-//! depend on redb; an [`Import`] builds a new file from it as it arrives. The bytes of files and streams are described in
-//! `docs/storage-format.md`.
+//! depend on redb. An [`Arrival`] reads and checks it as it comes, and an [`Import`] builds a new file of the batches
+//! that it gives. The bytes of files and streams are described in `docs/storage-format.md`.
 //!
 //! No other folder knows redb.
 

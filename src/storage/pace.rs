@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// About half a millisecond of work.
+/// 0.1 to 0.4 ms of work at a time, as `perf sched` showed it with records of 300 bytes.
 const BURST_BYTES: usize = 64 << 10;
 /// Long enough for a put to be answered.
 const REST: Duration = Duration::from_millis(1);
