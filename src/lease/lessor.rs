@@ -13,6 +13,8 @@ pub struct Lease {
     pub ttl: i64,
     /// Seconds left when that was last stored; zero if it never was.
     pub remaining: i64,
+    /// The log entry that granted it, which tells it from another lease of the same id; zero if that is not known.
+    pub granted_at: u64,
 }
 
 /// The leases and the keys attached to them.
@@ -101,7 +103,7 @@ impl Lessor {
 mod tests {
     use super::*;
 
-    const LEASE: Lease = Lease { ttl: 10, remaining: 0 };
+    const LEASE: Lease = Lease { ttl: 10, remaining: 0, granted_at: 7 };
 
     #[test]
     fn keys_end_with_their_lease_in_order() {

@@ -25,7 +25,7 @@ impl goldenscript::Runner for Runner {
         let mut words = Words::of(command);
         let line = match command.name.as_str() {
             "grant" => {
-                let lease = Lease { ttl: words.number("ttl")?, remaining: 0 };
+                let lease = Lease { ttl: words.number("ttl")?, remaining: 0, granted_at: 0 };
                 if self.lessor.grant(id(&mut words)?, lease) { "granted" } else { "the id is taken" }.to_owned()
             }
             "end" => match self.lessor.end(id(&mut words)?) {

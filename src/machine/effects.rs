@@ -66,7 +66,9 @@ pub(super) fn digest(digest: u32, write: &TableWrite) -> u32 {
     let texts = |digest: u32, texts: &[String]| texts.iter().fold(length(digest, texts.len()), text);
     match write {
         TableWrite::Record { record, .. } => crc32c::crc32c_append(digest, record.as_bytes()),
-        TableWrite::Lease { id, ttl, remaining } => number(number(number(digest, id.0), *ttl), *remaining),
+        // Not where it was granted: that is the number of the entry itself, and a lease that an earlier version granted has
+        // none in the checkpoint of one member and one in the log of another.
+        TableWrite::Lease(lease) => number(number(number(digest, lease.id.0), lease.ttl), lease.remaining),
         TableWrite::RemoveLease { id } => number(digest, id.0),
         TableWrite::Member(member) => {
             let digest = text(id(digest, member.id), &member.name);

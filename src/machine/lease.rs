@@ -4,7 +4,7 @@ use super::{Effects, LeaseChange, Machine, Rejection};
 use crate::env::Mistake;
 use crate::lease::Lease;
 use crate::model::{GrantReply, KeyRange, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Reply};
-use crate::storage::TableWrite;
+use crate::storage::{LeaseRow, TableWrite};
 
 /// The longest time to live in seconds. Source: etcd, `lease.MaxLeaseTTL`.
 const LEASE_TTL_MAX: i64 = 9_000_000_000;
@@ -16,10 +16,11 @@ impl Machine {
             return Err(Rejection::LeaseTtlTooLarge);
         }
         // No lease has the id that says "no lease"; a proposer never asks for it.
-        if id.is_none() || !self.lessor.grant(id, Lease { ttl, remaining: 0 }) {
+        let granted_at = self.applied().index;
+        if id.is_none() || !self.lessor.grant(id, Lease { ttl, remaining: 0, granted_at }) {
             return Err(Rejection::LeaseExists);
         }
-        effects.writes.push(TableWrite::Lease { id, ttl, remaining: 0 });
+        effects.writes.push(TableWrite::Lease(LeaseRow { id, ttl, remaining: 0, granted_at }));
         effects.leases.push(LeaseChange::Granted { id, ttl });
         Ok(Reply::LeaseGrant(GrantReply { revision: self.kv.revision(), id, ttl }))
     }
@@ -36,8 +37,10 @@ impl Machine {
     pub(super) fn lease_expire(&mut self, expire: &LeaseExpire, effects: &mut Effects) -> Reply {
         if expire.term == self.applied().term || Mistake::OldLeaderExpires.is_made() {
             for &id in &expire.ids {
-                // Revoked meanwhile, perhaps.
-                self.end_lease(id, effects);
+                // Revoked meanwhile, perhaps, or granted anew.
+                if self.was_there(id, expire.as_of) {
+                    self.end_lease(id, effects);
+                }
             }
         }
         Reply::Done { revision: self.kv.revision() }
@@ -47,12 +50,20 @@ impl Machine {
     pub(super) fn lease_checkpoint(&mut self, checkpoint: &LeaseCheckpoint, effects: &mut Effects) -> Reply {
         if checkpoint.term == self.applied().term {
             for &(id, remaining) in &checkpoint.remaining {
-                // Ended meanwhile, perhaps.
-                let Some(lease) = self.lessor.set_remaining(id, remaining) else { continue };
-                effects.writes.push(TableWrite::Lease { id, ttl: lease.ttl, remaining });
+                // Ended meanwhile, perhaps, or granted anew.
+                if !self.was_there(id, checkpoint.as_of) {
+                    continue;
+                }
+                let Some(Lease { ttl, granted_at, .. }) = self.lessor.set_remaining(id, remaining) else { continue };
+                effects.writes.push(TableWrite::Lease(LeaseRow { id, ttl, remaining, granted_at }));
             }
         }
         Reply::Done { revision: self.kv.revision() }
+    }
+
+    /// Whether there is a lease that a leader could see when it had applied `as_of`; zero is any time.
+    fn was_there(&self, id: LeaseId, as_of: u64) -> bool {
+        self.lessor.get(id).is_some_and(|lease| as_of == 0 || lease.granted_at <= as_of)
     }
 
     /// Ends a lease and deletes its keys, in order and in one revision; `false` if there is no such lease.

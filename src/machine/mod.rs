@@ -35,7 +35,7 @@ pub use self::txn::read_txn;
 use crate::lease::{Lease, Lessor};
 use crate::model::{ChainMark, Command, LeaseId, LogId, Member, MemberId, Record, Reply, SubRevision};
 use crate::mvcc::Store;
-use crate::storage::{self, Storage, TableWrite};
+use crate::storage::{self, LeaseRow, Storage, TableWrite};
 
 /// The replicated state and the rules that change it.
 #[derive(Debug, Default)]
@@ -87,8 +87,8 @@ impl Machine {
         let meta = storage.meta()?;
         let small = storage.small_tables()?;
         let mut lessor = Lessor::default();
-        for (id, ttl, remaining) in small.leases {
-            lessor.grant(id, Lease { ttl, remaining });
+        for LeaseRow { id, ttl, remaining, granted_at } in small.leases {
+            lessor.grant(id, Lease { ttl, remaining, granted_at });
         }
         let kv = store(&meta, &mut |key, lease| lessor.attach(lease, key))?;
         let members = small.members.into_iter().map(|member| (member.id, member)).collect();
@@ -125,7 +125,9 @@ impl Machine {
 
     /// A hash of everything but the key space.
     fn hash_beside_kv(&self) -> u32 {
-        let leases = self.lessor.iter().map(|(id, Lease { ttl, remaining })| TableWrite::Lease { id, ttl, remaining });
+        let leases = self.lessor.iter().map(|(id, Lease { ttl, remaining, granted_at })| {
+            TableWrite::Lease(LeaseRow { id, ttl, remaining, granted_at })
+        });
         let members = self.members.values().cloned().map(TableWrite::Member);
         let removed = self.removed.iter().copied().map(TableWrite::Removed);
         leases.chain(members).chain(removed).fold(0, |hash, row| effects::digest(hash, &row))

@@ -56,7 +56,7 @@ fn the_chain_tells_every_part_of_a_change_apart() {
         Member { client_urls: Vec::new(), ..base.clone() },
         Member { is_learner: true, ..base },
     ];
-    let checkpoint = |seconds| LeaseCheckpoint { remaining: vec![(LeaseId(1), seconds)], term: 1 };
+    let checkpoint = |seconds| LeaseCheckpoint { remaining: vec![(LeaseId(1), seconds)], term: 1, as_of: 0 };
     let mut chains: Vec<u64> = members.into_iter().map(|member| chain(Command::MemberSet(member))).collect();
     chains.extend([100, 101].map(|seconds| chain(Command::LeaseCheckpoint(checkpoint(seconds)))));
     let different: std::collections::BTreeSet<u64> = chains.iter().copied().collect();
@@ -315,22 +315,22 @@ impl goldenscript::Runner for Runner {
                 self.apply(Command::LeaseRevoke(LeaseRevoke { id }))?
             }
             "expire" => {
-                let term = words.number("term")?.unsigned_abs();
+                let (term, as_of) = (words.number("term")?.unsigned_abs(), words.number("as_of")?.unsigned_abs());
                 let mut ids = Vec::new();
                 while let Ok(id) = words.word() {
                     ids.push(LeaseId(id.parse()?));
                 }
-                self.apply(Command::LeaseExpire(LeaseExpire { ids, term }))?
+                self.apply(Command::LeaseExpire(LeaseExpire { ids, term, as_of }))?
             }
             "remains" => {
-                let term = words.number("term")?.unsigned_abs();
+                let (term, as_of) = (words.number("term")?.unsigned_abs(), words.number("as_of")?.unsigned_abs());
                 let mut remaining = Vec::new();
                 while let Ok((id, seconds)) = words.pair() {
                     let number =
                         |bytes: Bytes| Ok::<i64, Box<dyn std::error::Error>>(std::str::from_utf8(&bytes)?.parse()?);
                     remaining.push((LeaseId(number(id)?), number(seconds)?));
                 }
-                self.apply(Command::LeaseCheckpoint(LeaseCheckpoint { remaining, term }))?
+                self.apply(Command::LeaseCheckpoint(LeaseCheckpoint { remaining, term, as_of }))?
             }
             "member_set" => {
                 let member = member(&mut words)?;

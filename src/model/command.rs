@@ -255,17 +255,24 @@ pub struct LeaseExpire {
     pub ids: Vec<LeaseId>,
     /// The term in which the leader saw them expire.
     pub term: u64,
+    /// The last entry that the leader had applied when it looked, zero if the log does not say. A lease that was granted
+    /// behind it is another one under the same id, and is passed over: a leader that does not know what became of its
+    /// proposal makes it again, and between the two a client may have its id granted anew.
+    pub as_of: u64,
 }
 
 /// Stores what is left of leases, so that a new leader need not give them all of their time again.
 ///
-/// Dropped whole by apply in another term than that of its leader, as [`LeaseExpire`] is.
+/// Dropped whole by apply in another term than that of its leader, and without effect on leases that were granted after
+/// it looked, as [`LeaseExpire`] is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseCheckpoint {
     /// Which, and the seconds left; zero for all of its time. Unknown leases are passed over.
     pub remaining: Vec<(LeaseId, i64)>,
     /// The term in which the leader looked at them.
     pub term: u64,
+    /// The last entry that the leader had applied when it looked, zero if the log does not say.
+    pub as_of: u64,
 }
 
 /// Takes a member in.

@@ -188,7 +188,8 @@ impl LeaseKeeper {
     /// Takes back what is stored of a lease: after the next change of leaders it has all of its time.
     async fn take_back(&self, id: LeaseId, term: u64, proposer: &Proposer) -> Result<(), NodeError> {
         let _storing = self.storing.read().await;
-        let command = Command::LeaseCheckpoint(LeaseCheckpoint { remaining: vec![(id, 0)], term });
+        let as_of = self.applied_index();
+        let command = Command::LeaseCheckpoint(LeaseCheckpoint { remaining: vec![(id, 0)], term, as_of });
         proposer.propose(Proposal::from(&command)).await?;
         self.unmark(term, &[(id, 0)]);
         Ok(())
@@ -243,10 +244,12 @@ impl LeaseKeeper {
             let Some(term) = term else { continue };
             self.store_remaining(term, &mut walk, &proposer).await;
             loop {
+                // Before the look: what is granted meanwhile is not among what is seen.
+                let as_of = self.applied_index();
                 let ids = self.ends.lock().expire(self.clock.now());
                 let is_last = ids.len() < EXPIRE_MAX;
                 if !ids.is_empty() {
-                    let command = Command::LeaseExpire(LeaseExpire { ids, term });
+                    let command = Command::LeaseExpire(LeaseExpire { ids, term, as_of });
                     if let Err(error) = proposer.propose(Proposal::from(&command)).await {
                         tracing::warn!(%error, "failed to end leases; they are tried again");
                         break;
@@ -259,17 +262,23 @@ impl LeaseKeeper {
         }
     }
 
+    /// The last entry that is applied here.
+    fn applied_index(&self) -> u64 {
+        self.shared.machine.read().applied().index
+    }
+
     /// Takes one step of the walk and stores what it finds.
     async fn store_remaining(&self, term: u64, walk: &mut Walk, proposer: &Proposer) {
         if walk.behind.is_none() && self.clock.now() < walk.begins {
             return;
         }
         let _storing = self.storing.write().await;
+        let as_of = self.applied_index();
         let remaining = self.choose_remaining(term, walk);
         if remaining.is_empty() {
             return;
         }
-        let command = Command::LeaseCheckpoint(LeaseCheckpoint { remaining: remaining.clone(), term });
+        let command = Command::LeaseCheckpoint(LeaseCheckpoint { remaining: remaining.clone(), term, as_of });
         match proposer.propose(Proposal::from(&command)).await {
             Ok(_) => self.unmark(term, &remaining),
             // It may be in the log all the same, so the marks stay.
@@ -415,7 +424,11 @@ mod tests {
         }
 
         fn store(&self, remaining: Vec<(LeaseId, i64)>) {
-            self.apply(&Command::LeaseCheckpoint(LeaseCheckpoint { remaining, term: TERM }));
+            self.apply(&Command::LeaseCheckpoint(LeaseCheckpoint {
+                remaining,
+                term: TERM,
+                as_of: self.keeper.applied_index(),
+            }));
         }
 
         fn advance(&self, seconds: u64) {
@@ -481,7 +494,8 @@ mod tests {
         keeper.grant(1, 10);
         keeper.advance(10);
         assert_eq!(keeper.keeper.ends.lock().expire(keeper.clock.now()), [LeaseId(1)]);
-        keeper.apply(&Command::LeaseExpire(LeaseExpire { ids: vec![LeaseId(1)], term: TERM }));
+        let as_of = keeper.keeper.applied_index();
+        keeper.apply(&Command::LeaseExpire(LeaseExpire { ids: vec![LeaseId(1)], term: TERM, as_of }));
         // The id is granted anew.
         keeper.grant(1, 10);
         keeper.keeper.follow(None);

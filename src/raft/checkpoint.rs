@@ -339,7 +339,7 @@ fn bytes_of(write: &TableWrite) -> usize {
         + match write {
             TableWrite::Record { record, .. } => record.as_bytes().len(),
             TableWrite::RemoveRecord { .. }
-            | TableWrite::Lease { .. }
+            | TableWrite::Lease(_)
             | TableWrite::RemoveLease { .. }
             | TableWrite::Member(_)
             | TableWrite::RemoveMember(_)

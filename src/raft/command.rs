@@ -66,14 +66,18 @@ pub(super) fn encode(command: &Command) -> Proposal {
         }
         Command::LeaseExpire(expire) => Proposal::of_message(
             FIELD_LEASE_EXPIRE,
-            &lodemarkpb::LeaseExpire { ids: expire.ids.iter().map(|id| id.0).collect(), term: expire.term },
+            &lodemarkpb::LeaseExpire {
+                ids: expire.ids.iter().map(|id| id.0).collect(),
+                term: expire.term,
+                as_of: expire.as_of,
+            },
         ),
         Command::LeaseCheckpoint(checkpoint) => {
-            let LeaseCheckpoint { remaining, term } = checkpoint;
+            let &LeaseCheckpoint { ref remaining, term, as_of } = checkpoint;
             let left = |&(id, ttl): &(LeaseId, i64)| lodemarkpb::lease_checkpoint::Remaining { id: id.0, ttl };
             Proposal::of_message(
                 FIELD_LEASE_CHECKPOINT,
-                &lodemarkpb::LeaseCheckpoint { remaining: remaining.iter().map(left).collect(), term: *term },
+                &lodemarkpb::LeaseCheckpoint { remaining: remaining.iter().map(left).collect(), term, as_of },
             )
         }
         Command::MembersReduce(id) => {
@@ -132,8 +136,8 @@ pub(super) fn decode(mut request: Bytes) -> Result<Command, DecodeError> {
             Command::LeaseRevoke(LeaseRevoke { id: LeaseId(id) })
         }
         FIELD_LEASE_EXPIRE => {
-            let lodemarkpb::LeaseExpire { ids, term } = Message::decode(request)?;
-            Command::LeaseExpire(LeaseExpire { ids: ids.into_iter().map(LeaseId).collect(), term })
+            let lodemarkpb::LeaseExpire { ids, term, as_of } = Message::decode(request)?;
+            Command::LeaseExpire(LeaseExpire { ids: ids.into_iter().map(LeaseId).collect(), term, as_of })
         }
         FIELD_MEMBERS_REDUCE => {
             let lodemarkpb::MembersReduce { id } = Message::decode(request)?;
@@ -166,9 +170,10 @@ pub(super) fn decode(mut request: Bytes) -> Result<Command, DecodeError> {
             Command::MemberAttributes(MemberAttributes { id: MemberId(id), name, client_urls })
         }
         FIELD_LEASE_CHECKPOINT => {
-            let lodemarkpb::LeaseCheckpoint { remaining, term } = Message::decode(request)?;
+            let lodemarkpb::LeaseCheckpoint { remaining, term, as_of } = Message::decode(request)?;
             let left = |left: lodemarkpb::lease_checkpoint::Remaining| (LeaseId(left.id), left.ttl);
-            Command::LeaseCheckpoint(LeaseCheckpoint { remaining: remaining.into_iter().map(left).collect(), term })
+            let remaining = remaining.into_iter().map(left).collect();
+            Command::LeaseCheckpoint(LeaseCheckpoint { remaining, term, as_of })
         }
         _ => return Err(DecodeError::Unknown(field)),
     })
@@ -211,8 +216,10 @@ mod tests {
         let add = MemberAdd { member: member(), learners_max: 1 };
         let update = MemberUpdate { id: MemberId(7), peer_urls: vec!["p".into()] };
         let attributes = MemberAttributes { id: MemberId(7), name: "n".into(), client_urls: vec!["c".into()] };
-        let checkpoint = LeaseCheckpoint { remaining: vec![(LeaseId(4), 300), (LeaseId(5), 0)], term: 3 };
-        let cases: [(Command, u32, Vec<u8>); 9] = [
+        let checkpoint =
+            |as_of| LeaseCheckpoint { remaining: vec![(LeaseId(4), 300), (LeaseId(5), 0)], term: 3, as_of };
+        let expire = |as_of| LeaseExpire { ids: vec![LeaseId(4), LeaseId(5)], term: 3, as_of };
+        let cases: [(Command, u32, Vec<u8>); 12] = [
             (Command::MemberSet(member()), 2001, ROW.into()),
             (Command::MembersFound(vec![member(), Member::default()]), 2002, [b"\x0a\x10", ROW, b"\x0a\x00"].concat()),
             (Command::MemberAdd(add), 2003, [b"\x0a\x10", ROW, b"\x10\x01"].concat()),
@@ -221,10 +228,18 @@ mod tests {
             (Command::MemberPromote(MemberId(7)), 2006, b"\x08\x07".into()),
             (Command::MembersReduce(MemberId(7)), 2009, b"\x08\x07".into()),
             (Command::MemberAttributes(attributes), 2007, b"\x08\x07\x12\x01n\x1a\x01c".into()),
+            // As the first versions wrote them, and as they are now.
+            (Command::LeaseExpire(expire(0)), 2000, b"\x0a\x02\x04\x05\x10\x03".into()),
+            (Command::LeaseExpire(expire(9)), 2000, b"\x0a\x02\x04\x05\x10\x03\x18\x09".into()),
             (
-                Command::LeaseCheckpoint(checkpoint),
+                Command::LeaseCheckpoint(checkpoint(0)),
                 2008,
                 b"\x0a\x05\x08\x04\x10\xac\x02\x0a\x02\x08\x05\x10\x03".into(),
+            ),
+            (
+                Command::LeaseCheckpoint(checkpoint(9)),
+                2008,
+                b"\x0a\x05\x08\x04\x10\xac\x02\x0a\x02\x08\x05\x10\x03\x18\x09".into(),
             ),
         ];
         for (command, field, message) in cases {

@@ -19,7 +19,7 @@ use super::meta::Sums;
 use super::snapshot::{BODY_BYTES_MAX, CRC_LEN, HEAD_LEN, KIND_ENTRIES, KIND_FOOTER, KIND_META, MAGIC};
 use super::tables::{IdKey, RecordKey, Table};
 use super::{FORMAT, Meta};
-use crate::model::{MemberId, Record, Revision, SubRevision};
+use crate::model::{LeaseId, MemberId, Record, Revision, SubRevision};
 
 /// Entries that make a batch: one commit, which with redb's pages for it stays in memory until it is written.
 const BATCH_BYTES: usize = 8 << 20;
@@ -247,7 +247,7 @@ impl Batch {
             }
             Table::Leases => {
                 let key: IdKey = key.try_into().map_err(short)?;
-                codec::decode_lease(payload)?;
+                codec::decode_lease(LeaseId(i64::from_be_bytes(key)), payload)?;
                 self.leases.push((key, Some(payload.to_vec())));
             }
             Table::Members => {

@@ -400,8 +400,8 @@ impl<'a> Changes<'a> {
                     changes.records.push((codec::record_key(*at), Some(record.as_bytes())));
                 }
                 TableWrite::RemoveRecord { at } => changes.records.push((codec::record_key(*at), None)),
-                TableWrite::Lease { id, ttl, remaining } => {
-                    changes.leases.push((id.0.to_be_bytes(), Some(codec::encode_lease(*ttl, *remaining))));
+                TableWrite::Lease(lease) => {
+                    changes.leases.push((lease.id.0.to_be_bytes(), Some(codec::encode_lease(lease))));
                 }
                 TableWrite::RemoveLease { id } => changes.leases.push((id.0.to_be_bytes(), None)),
                 TableWrite::Member(member) => {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::error::Damage;
 use super::tables::RecordKey;
-use super::{Founding, Identity, TableSum};
-use crate::model::{ClusterId, LogId, Member, MemberId, Revision, SubRevision};
+use super::{Founding, Identity, LeaseRow, TableSum};
+use crate::model::{ClusterId, LeaseId, LogId, Member, MemberId, Revision, SubRevision};
 
 const CRC_LEN: usize = 4;
 const FOUNDING_NEW: u8 = 1;
@@ -57,14 +57,22 @@ fn checksum(key: &[u8], payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), payload)
 }
 
-/// Ttl and remaining seconds of a lease.
-pub(super) fn encode_lease(ttl: i64, remaining: i64) -> Vec<u8> {
-    [ttl.to_le_bytes(), remaining.to_le_bytes()].concat()
+/// A lease without its id: ttl and remaining seconds, and where it was granted unless that is not known.
+pub(super) fn encode_lease(lease: &LeaseRow) -> Vec<u8> {
+    let mut out = [lease.ttl.to_le_bytes(), lease.remaining.to_le_bytes()].concat();
+    if lease.granted_at > 0 {
+        out.extend_from_slice(&lease.granted_at.to_le_bytes());
+    }
+    out
 }
 
 /// Reads what [`encode_lease`] wrote.
-pub(super) fn decode_lease(payload: &[u8]) -> Result<(i64, i64), Damage> {
-    Cursor(payload).whole(|from| Ok((from.i64()?, from.i64()?)))
+pub(super) fn decode_lease(id: LeaseId, payload: &[u8]) -> Result<LeaseRow, Damage> {
+    Cursor(payload).whole(|from| {
+        let (ttl, remaining) = (from.i64()?, from.i64()?);
+        let granted_at = if from.is_empty() { 0 } else { from.u64()? };
+        Ok(LeaseRow { id, ttl, remaining, granted_at })
+    })
 }
 
 /// A member without its id: flags, name, peer addresses, client addresses.

@@ -133,14 +133,7 @@ pub enum TableWrite {
         at: SubRevision,
     },
     /// Adds or replaces a lease.
-    Lease {
-        /// The lease.
-        id: LeaseId,
-        /// Its granted time to live, in seconds.
-        ttl: i64,
-        /// What was left of it when that was last stored, in seconds; zero if never.
-        remaining: i64,
-    },
+    Lease(LeaseRow),
     /// Removes a lease.
     RemoveLease {
         /// The lease.
@@ -154,11 +147,24 @@ pub enum TableWrite {
     Removed(MemberId),
 }
 
+/// A lease as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseRow {
+    /// The lease.
+    pub id: LeaseId,
+    /// Its granted time to live, in seconds.
+    pub ttl: i64,
+    /// What was left of it when that was last stored, in seconds; zero if never.
+    pub remaining: i64,
+    /// The log entry that granted it; zero if that is not known.
+    pub granted_at: u64,
+}
+
 /// The tables that are small enough to be read at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SmallTables {
-    /// Each lease with its ttl and its remaining seconds as in [`TableWrite::Lease`], by id.
-    pub leases: Vec<(LeaseId, i64, i64)>,
+    /// The leases, by id.
+    pub leases: Vec<LeaseRow>,
     /// The members, by id.
     pub members: Vec<Member>,
     /// The ids that were removed for ever, in order.

@@ -78,9 +78,9 @@ impl Storage {
 
             let mut found = TableSum::default();
             visit(&transaction.open_table(LEASES)?, Table::Leases, None, |key, payload| {
-                let (ttl, remaining) =
-                    codec::decode_lease(payload).map_err(|why| Fault::entry(Table::Leases, key, why))?;
-                small.leases.push((LeaseId(i64::from_be_bytes(*key)), ttl, remaining));
+                let id = LeaseId(i64::from_be_bytes(*key));
+                let lease = codec::decode_lease(id, payload).map_err(|why| Fault::entry(Table::Leases, key, why))?;
+                small.leases.push(lease);
                 found.add(Table::Leases.number(), key, payload);
                 Ok(ControlFlow::Continue(()))
             })?;
@@ -108,7 +108,7 @@ impl Storage {
             check_sum(Table::Removed, meta::sum(transaction, Table::Removed)?, found)?;
 
             // Keys order ids as unsigned numbers.
-            small.leases.sort_unstable_by_key(|(id, ..)| *id);
+            small.leases.sort_unstable_by_key(|lease| lease.id);
             Ok(small)
         })
     }

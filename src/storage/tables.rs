@@ -3,7 +3,7 @@
 //! | table | number | key | payload |
 //! | --- | --- | --- | --- |
 //! | `records` | 1 | revision, sub-revision: 8 + 4 bytes, big-endian | the record's bytes |
-//! | `leases` | 2 | lease id: 8 bytes, big-endian | ttl and remaining seconds |
+//! | `leases` | 2 | lease id: 8 bytes, big-endian | ttl and remaining seconds, log index of the grant |
 //! | `members` | 3 | member id: 8 bytes, big-endian | names and addresses |
 //! | `removed` | 4 | member id: 8 bytes, big-endian | nothing: the key says that it was removed |
 //!

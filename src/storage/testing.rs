@@ -227,6 +227,11 @@ pub(super) fn records(mains: std::ops::RangeInclusive<i64>) -> Vec<TableWrite> {
     mains.flat_map(|main| (0..2).map(move |sub| put(main, sub))).collect()
 }
 
+/// A lease that was granted at the entry of its ttl.
+pub(super) fn lease(id: i64, ttl: i64) -> TableWrite {
+    TableWrite::Lease(LeaseRow { id: LeaseId(id), ttl, remaining: 1, granted_at: ttl.unsigned_abs() })
+}
+
 pub(super) fn put(main: i64, sub: u32) -> TableWrite {
     TableWrite::Record { at: at(main, sub), record: record(main, sub) }
 }
@@ -255,7 +260,11 @@ pub(super) fn meta(revision: i64) -> Meta {
 pub(super) fn filled(disk: &Arc<MemoryDisk>) -> Storage {
     let storage = open(disk).unwrap();
     let mut writes = records(2..=80);
-    writes.extend((1..=5).map(|id| TableWrite::Lease { id: LeaseId(id - 3), ttl: 60 + id, remaining: id }));
+    writes.extend((1..=5_i64).map(|id| {
+        // Some as earlier versions stored them.
+        let granted_at = if id % 2 == 0 { 0 } else { id.unsigned_abs() };
+        TableWrite::Lease(LeaseRow { id: LeaseId(id - 3), ttl: 60 + id, remaining: id, granted_at })
+    }));
     writes.extend((1..=3).map(|id| TableWrite::Member(member(id))));
     storage.commit(&writes, &meta(80)).unwrap();
 

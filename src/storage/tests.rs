@@ -33,7 +33,7 @@ fn what_was_committed_is_there_after_opening_again() {
     assert_eq!(before.records.len(), 119 * 2 - 20);
     assert!(before.records.is_sorted_by_key(|(at, _)| *at));
     assert!(before.records.iter().all(|(place, record)| *record == testing::record(place.main.0, place.sub)));
-    let leases: Vec<i64> = before.small.leases.iter().map(|(id, ..)| id.0).collect();
+    let leases: Vec<i64> = before.small.leases.iter().map(|lease| lease.id.0).collect();
     assert_eq!(leases, [-2, -1, 0, 1]);
     assert_eq!(before.small.members, [member(1), member(3)]);
     assert_eq!(before.small.removed, [MemberId(2)]);
@@ -63,16 +63,16 @@ fn of_several_changes_of_one_key_the_last_counts() {
         put(4, 0),
         TableWrite::RemoveRecord { at: at(9, 0) },
         TableWrite::Record { at: at(4, 0), record: testing::record(4, 1) },
-        TableWrite::Lease { id: LeaseId(7), ttl: 1, remaining: 1 },
-        TableWrite::Lease { id: LeaseId(7), ttl: 2, remaining: 2 },
+        lease(7, 1),
+        lease(7, 2),
     ];
     storage.commit(&writes, &meta(4)).unwrap();
-    storage.commit(&[put(3, 0), TableWrite::Lease { id: LeaseId(7), ttl: 3, remaining: 1 }], &meta(5)).unwrap();
+    storage.commit(&[put(3, 0), lease(7, 3)], &meta(5)).unwrap();
     let content = content(&storage).unwrap();
     let expected =
         [(at(2, 0), testing::record(2, 0)), (at(3, 0), testing::record(3, 0)), (at(4, 0), testing::record(4, 1))];
     assert_eq!(content.records, expected);
-    assert_eq!(content.small.leases, [(LeaseId(7), 3, 1)]);
+    assert_eq!(content.small.leases, [LeaseRow { id: LeaseId(7), ttl: 3, remaining: 1, granted_at: 3 }]);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn other_files_are_refused() {
 fn second_commit() -> Vec<TableWrite> {
     let mut writes = records(121..=140);
     writes.extend((40..60).map(|main| TableWrite::RemoveRecord { at: at(main, 0) }));
-    writes.push(TableWrite::Lease { id: LeaseId(9), ttl: 9, remaining: 9 });
+    writes.push(lease(9, 9));
     writes
 }
 

@@ -218,7 +218,7 @@ impl<'h> Search<'h> {
                 has_changed
             }
             Candidate::LeaseEnd(id) => {
-                let expire = LeaseExpire { ids: vec![id], term: self.model.term };
+                let expire = LeaseExpire { ids: vec![id], term: self.model.term, as_of: 0 };
                 let has_changed =
                     self.model.apply(&Command::LeaseExpire(expire)).is_ok() && self.model.revision() == revision;
                 if has_changed {

@@ -11,7 +11,7 @@ use lodemark::model::{
     LogId, Member, MemberAdd, MemberAttributes, MemberId, MemberUpdate, Put, Record, Revision, SubRevision,
 };
 use lodemark::raft::{Proposal, encode_commands};
-use lodemark::storage::{Meta, Storage, TableWrite};
+use lodemark::storage::{LeaseRow, Meta, Storage, TableWrite};
 use lodemark::wal::{LogEntry, Options, Wal};
 use proptest::prelude::*;
 
@@ -119,8 +119,12 @@ fn all_commands() -> Vec<Command> {
         Command::Compact(Compact { revision: Revision(8), physical: true }),
         Command::LeaseGrant(LeaseGrant { id: LeaseId(4), ttl: 60 }),
         Command::LeaseRevoke(LeaseRevoke { id: LeaseId(4) }),
-        Command::LeaseExpire(LeaseExpire { ids: vec![LeaseId(4), LeaseId(-4)], term: 3 }),
-        Command::LeaseCheckpoint(LeaseCheckpoint { remaining: vec![(LeaseId(4), 600), (LeaseId(-4), 0)], term: 3 }),
+        Command::LeaseExpire(LeaseExpire { ids: vec![LeaseId(4), LeaseId(-4)], term: 3, as_of: 8 }),
+        Command::LeaseCheckpoint(LeaseCheckpoint {
+            remaining: vec![(LeaseId(4), 600), (LeaseId(-4), 0)],
+            term: 3,
+            as_of: 8,
+        }),
         Command::MemberSet(member()),
         Command::MembersFound(vec![member(), Member { id: MemberId(10), is_learner: false, ..member() }]),
         Command::MemberAdd(MemberAdd { member: member(), learners_max: 1 }),
@@ -190,7 +194,7 @@ fn stream() -> Vec<u8> {
     let writes = [
         TableWrite::Record { at: at(300), record: record() },
         TableWrite::Record { at: at(301), record: Record::tombstone(b"key", Revision(301)) },
-        TableWrite::Lease { id: LeaseId(4), ttl: 60, remaining: 0 },
+        TableWrite::Lease(LeaseRow { id: LeaseId(4), ttl: 60, remaining: 0, granted_at: 7 }),
         TableWrite::Member(member()),
     ];
     let meta = Meta { applied: LogId { term: 1, index: 7 }, revision: Revision(301), ..Meta::default() };

@@ -156,9 +156,9 @@ pub fn command() -> impl Strategy<Value = Command> {
         5 => (lease().prop_filter("a proposer never asks for it", |id| !id.is_none()), ttl)
             .prop_map(|(id, ttl)| Command::LeaseGrant(LeaseGrant { id, ttl })),
         1 => lease().prop_map(|id| Command::LeaseRevoke(LeaseRevoke { id })),
-        1 => (ids, 1..3u64).prop_map(|(ids, term)| Command::LeaseExpire(LeaseExpire { ids, term })),
+        1 => (ids, 1..3u64).prop_map(|(ids, term)| Command::LeaseExpire(LeaseExpire { ids, term, as_of: 0 })),
         1 => (vec((lease(), 0..3600i64), 0..4), 1..3u64)
-            .prop_map(|(remaining, term)| Command::LeaseCheckpoint(LeaseCheckpoint { remaining, term })),
+            .prop_map(|(remaining, term)| Command::LeaseCheckpoint(LeaseCheckpoint { remaining, term, as_of: 0 })),
         1 => Just(Command::MemberSet(Member { id: MemberId(1), name: "m".into(), ..Member::default() })),
     ]
 }

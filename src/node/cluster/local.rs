@@ -26,16 +26,21 @@ pub(super) struct LocalNetwork {
 }
 
 /// How snapshots travel.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Snapshots {
     /// So many more sendings break off halfway.
     pub(super) breaks: usize,
-    /// Sendings that there were.
-    pub(super) sendings: usize,
-    /// The length of the first.
-    pub(super) first_bytes: usize,
-    /// What arrived of all of them.
-    pub(super) arrived_bytes: usize,
+    /// Sendings that there were, in their order.
+    pub(super) sendings: Vec<Sending>,
+}
+
+/// One attempt to send a snapshot, or the rest of one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sending {
+    /// What was to be sent, in bytes.
+    pub(super) bytes: usize,
+    /// What arrived of it.
+    pub(super) arrived: usize,
 }
 
 impl std::fmt::Debug for LocalNetwork {
@@ -59,7 +64,7 @@ impl LocalNetwork {
     }
 
     pub(super) fn snapshots(&self) -> Snapshots {
-        *self.snapshots.lock()
+        self.snapshots.lock().clone()
     }
 
     /// How much of a sending of so many bytes arrives; `true` if it then breaks off.
@@ -67,13 +72,9 @@ impl LocalNetwork {
         let mut snapshots = self.snapshots.lock();
         let is_broken = snapshots.breaks > 0;
         snapshots.breaks = snapshots.breaks.saturating_sub(1);
-        let arriving = if is_broken { bytes / 2 } else { bytes };
-        if snapshots.sendings == 0 {
-            snapshots.first_bytes = bytes;
-        }
-        snapshots.sendings += 1;
-        snapshots.arrived_bytes += arriving;
-        (arriving, is_broken)
+        let arrived = if is_broken { bytes / 2 } else { bytes };
+        snapshots.sendings.push(Sending { bytes, arrived });
+        (arrived, is_broken)
     }
 
     pub(super) fn leave(&self, id: MemberId) {

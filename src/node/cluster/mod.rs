@@ -232,7 +232,7 @@ async fn the_rest_goes_on_without_its_leader_and_the_leader_catches_up() {
     assert_eq!(get(cluster.node((old + 2) % 3), "before").await.unwrap().kvs.len(), 1);
     cluster.boot(old).await;
     cluster.ready(old).await;
-    assert!(cluster.network.snapshots().sendings > 0);
+    assert!(!cluster.network.snapshots().sendings.is_empty());
     assert_eq!(get(cluster.node(old), "key199").await.unwrap().kvs.len(), 1);
     let files = cluster.disks[old].list(std::path::Path::new(".")).unwrap();
     assert!(!files.iter().any(|name| name.starts_with("snapshot-")), "nothing of the transfer is left: {files:?}");
@@ -254,9 +254,12 @@ async fn a_snapshot_that_breaks_off_goes_on_where_it_broke() {
     cluster.ready(away).await;
     assert_eq!(get(cluster.node(away), "key0").await.unwrap().kvs.len(), 1);
     let told = cluster.network.snapshots();
-    assert_eq!((told.breaks, told.sendings), (0, BREAKS + 1), "{told:?}");
-    assert!(told.first_bytes > 200_000, "{told:?}");
-    assert_eq!(told.arrived_bytes, told.first_bytes, "no byte came twice: {told:?}");
+    // The first that was begun, however old; a newer one may have followed.
+    let of_one = told.sendings.get(..=BREAKS).unwrap_or_else(|| panic!("{told:?}"));
+    assert!(of_one[0].bytes > 10_000, "{told:?}");
+    for (broken, next) in of_one.iter().zip(&of_one[1..]) {
+        assert_eq!(next.bytes, broken.bytes - broken.arrived, "no byte comes twice: {told:?}");
+    }
     let files = cluster.disks[away].list(std::path::Path::new(".")).unwrap();
     assert!(!files.iter().any(|name| name.starts_with("snapshot-")), "nothing of the transfer is left: {files:?}");
     cluster.stop_all().await;
