@@ -4,12 +4,16 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::clock::{Clock, SystemClock};
 use super::disk::{Disk, File, SyncSite};
 
 /// Files and folders are the owner's alone.
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
+/// A sync of the log that takes longer is told: nothing is acknowledged meanwhile. Source: etcd, `server/storage/wal`.
+const SLOW_SYNC: Duration = Duration::from_secs(1);
 
 /// A folder of the operating system's file system.
 #[derive(Debug, Clone)]
@@ -112,8 +116,14 @@ impl File for RealFile {
         self.0.write_all_at(data, offset)
     }
 
-    fn sync_data(&self, _site: SyncSite) -> io::Result<()> {
-        self.0.sync_data()
+    fn sync_data(&self, site: SyncSite) -> io::Result<()> {
+        let clock = SystemClock::new();
+        self.0.sync_data()?;
+        let took = clock.now().0;
+        if site == SyncSite::WalBatch && took > SLOW_SYNC {
+            tracing::warn!(?took, "expected-duration" = ?SLOW_SYNC, "slow fdatasync");
+        }
+        Ok(())
     }
 
     fn forget_cached(&self) {

@@ -2,8 +2,8 @@
 //! checks that judge simulated clusters too.
 //!
 //! `plan` draws what goes wrong from a seed, `network` has the namespaces, `faults` does it; `workers`, `lock_service`
-//! and `watchers` are the clients, which reach members over `connections`, speak `wire` and write a `journal`; `run` is
-//! the course of one run.
+//! and `watchers` are the clients, which reach members over `connections`, speak `wire` and write a `journal`; `stalls`
+//! knows when the machine itself was to blame; `run` is the course of one run.
 //!
 //! It is a target of its own, and not a part of `it`, because time matters here: leaders must be followed and leases end
 //! in time. Cargo runs one target after another, so no other test takes the processor away.
@@ -40,6 +40,7 @@ mod network;
 mod plan;
 mod report;
 mod run;
+mod stalls;
 mod watchers;
 mod wire;
 mod workers;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::checks::history::{History, Outcome, Request};
 use super::plan::Fault;
 use super::run::Report;
+use super::stalls::Stall;
 
 /// All rounds together.
 #[derive(Debug, Default)]
@@ -50,6 +51,10 @@ pub fn describe(report: &Report) -> String {
     let _ = writeln!(text, "  operations: {}", in_words(&operations(&report.history)));
     let _ = writeln!(text, "  faults: {}", faults_in_words(&report.counts));
     let _ = writeln!(text, "  longest time without an acknowledged change: {:.1?}", report.silence);
+    if !report.stalls.is_empty() {
+        let lengths = report.stalls.iter().map(|stall| format!("{:.1?}", stall.to - stall.from));
+        let _ = writeln!(text, "  the machine's own disk stood still for {}", lengths.collect::<Vec<_>>().join(", "));
+    }
     for (fault, times) in &report.replaced {
         let _ = writeln!(text, "  leader hit by {fault}: another after {times:.1?}");
     }
@@ -76,6 +81,9 @@ pub fn insist_on_none(report: &Report, seed: u64) {
 fn everything(report: &Report) -> String {
     let mut text = report.violations.join("\n");
     let _ = writeln!(text, "\n\n{}\n", report.told.join("\n"));
+    for Stall { from, to } in &report.stalls {
+        let _ = writeln!(text, "the machine's own disk stood still from {from:?} to {to:?}");
+    }
     for operation in &report.history.operations {
         let _ = writeln!(text, "{operation:?}");
     }

@@ -23,6 +23,7 @@ use super::harness::{Cluster, Ext4, Place, Program, has_program};
 use super::journal::Journal;
 use super::network::Network;
 use super::plan::{Fault, Plan};
+use super::stalls::{self, Lookout, Stall};
 use super::watchers::{Stage, watchers};
 use super::wire::everything;
 use super::{lock_service, workers};
@@ -73,8 +74,11 @@ pub struct Report {
     pub replaced: BTreeMap<Fault, Vec<Duration>>,
     /// Everything that clients did and heard.
     pub history: History,
-    /// The longest time without an acknowledged change while there was a quorum.
+    /// The longest time without an acknowledged change while there was a quorum, without those in which the machine's
+    /// disk stood still.
     pub silence: Duration,
+    /// When it stood still.
+    pub stalls: Vec<Stall>,
     /// The last revision.
     pub revision: Revision,
     /// Of the run, and of its judgement.
@@ -116,8 +120,9 @@ pub async fn run(program: &Program, plan: &Plan) -> Result<Report, String> {
         replaced: BTreeMap::new(),
     };
     let probe = Connections::new(PROBE, journal, endpoints);
+    let lookout = Lookout::begin(folder.path(), scene.journal.clone());
     let run = Run { scene, probe, violations: Vec::new(), _folder: folder };
-    Ok(run.course(plan).await)
+    Ok(run.course(plan, lookout).await)
 }
 
 /// A disk for each member, or none at all.
@@ -142,7 +147,7 @@ struct Run {
 }
 
 impl Run {
-    async fn course(mut self, plan: &Plan) -> Report {
+    async fn course(mut self, plan: &Plan, lookout: Lookout) -> Report {
         for member in 0..plan.members {
             self.scene.launch(member);
         }
@@ -188,10 +193,11 @@ impl Run {
             watchings.push(Watching { must_reach: Some(newest), ..watching });
         }
         self.check_replacements();
-        let silence = self.check_silence(chaos);
+        let stalls = lookout.end();
+        let silence = self.check_silence(chaos, &stalls);
         let logs = self.end_in_order();
         let report = self.judge(plan, watchings, begun.elapsed(), logs);
-        Report { silence, ..report }
+        Report { silence, stalls, ..report }
     }
 
     fn start_clients(&self, seed: u64, over: &CancellationToken) -> JoinSet<()> {
@@ -308,8 +314,9 @@ impl Run {
         }
     }
 
-    /// The cluster takes writes whenever there is a quorum; gives the longest time in which it took none.
-    fn check_silence(&mut self, (from, to): (Moment, Moment)) -> Duration {
+    /// The cluster takes writes whenever there is a quorum; gives the longest time in which it took none. While the machine's
+    /// disk stands still nothing can be acknowledged, so that time is not counted.
+    fn check_silence(&mut self, (from, to): (Moment, Moment), stalls: &[Stall]) -> Duration {
         let most = SILENCE_TIMEOUTS * self.scene.election_timeout + GRACE;
         let history = self.scene.journal.history(Vec::new());
         let acknowledged = history.operations.iter().filter(|operation| operation.took_revision().is_some());
@@ -320,12 +327,17 @@ impl Run {
             let blackouts = &self.scene.blackouts;
             !blackouts.iter().any(|&(begun, ended)| begun <= pair[1] && pair[0] <= ended)
         };
-        let longest = moments.windows(2).filter(has_quorum).max_by_key(|pair| pair[1] - pair[0]);
-        let Some(&[before, after]) = longest else { return Duration::ZERO };
-        if after - before > most {
-            self.violations.push(format!("no change was acknowledged from {before:?} to {after:?}"));
+        let silences = moments.windows(2).filter(has_quorum).map(|pair| {
+            let (before, after) = (pair[0], pair[1]);
+            ((after - before).saturating_sub(stalls::within(stalls, before, after)), before, after)
+        });
+        let Some((longest, before, after)) = silences.max() else { return Duration::ZERO };
+        if longest > most {
+            self.violations.push(format!(
+                "no change was acknowledged from {before:?} to {after:?}, of which the disk worked for {longest:?}"
+            ));
         }
-        after - before
+        longest
     }
 
     /// Ends all members; gives what they have said.
@@ -359,6 +371,7 @@ impl Run {
             replaced: scene.replaced,
             history,
             silence: Duration::ZERO,
+            stalls: Vec::new(),
             revision: truth.map_or(Revision(0), |truth| truth.model.revision()),
             lasted: (lasted, begun.elapsed()),
             logs,
