@@ -3,6 +3,8 @@
 #
 #   benches/versus_etcd.sh requests LODEMARK [REFERENCE]   puts and gets: rate and server CPU of each
 #   benches/versus_etcd.sh restart  LODEMARK [REFERENCE]   a million keys: time to the first read after a start, memory then
+#   benches/versus_etcd.sh space    LODEMARK [REFERENCE]   a million old revisions compacted, then the file defragmented,
+#                                                          each beside 1000 puts a second
 #
 # LODEMARK is a binary of `cargo build --profile dist`, REFERENCE a folder with etcd, etcdctl and etcd's own load generator
 # `benchmark` (or LODEMARK_REFERENCE_BIN). Each server has its default durability, both use the same disk (TMPDIR) and the
@@ -12,7 +14,7 @@
 # ROUNDS (5), REQUESTS (100000), KEYS (1000000). Another etcd as LODEMARK shows how much a ratio means: it should be 1.
 set -euo pipefail
 
-usage="use: $0 requests|restart LODEMARK [REFERENCE]"
+usage="use: $0 requests|restart|space LODEMARK [REFERENCE]"
 mode=${1:?$usage} lodemark=${2:?$usage} reference=${3:-${LODEMARK_REFERENCE_BIN:?$usage}}
 rounds=${ROUNDS:-5} requests=${REQUESTS:-100000} keys=${KEYS:-1000000}
 # How long a server may take to serve or to stop, and a load to end.
@@ -145,8 +147,52 @@ measure_restart() {
   rm -rf "$work/data"
 }
 
+# Runs the command that follows on the server $2, which `what` is, beside 1000 puts a second; notes how long it took, and
+# what the puts did meanwhile, in windows of two seconds: the p99 of a window (the median of all) and the slowest put.
+beside() {
+  local what=$1 who=$2 begun work_pid
+  shift 2
+  begun=$(now_us)
+  { "$@" && now_us >"$work/ended"; } >>"$work/log" 2>&1 &
+  work_pid=$!
+  : >"$work/windows"
+  while :; do
+    timeout "$load_s" "$reference/benchmark" --endpoints "$endpoint" --conns=16 --clients=64 put --rate=1000 \
+      --total=2000 --key-size=32 --val-size=256 --key-space-size="$keys" >"$work/out" 2>&1 ||
+      { tail "$work/out" >&2; exit 1; }
+    awk '/ 99% in/ { p99 = $3 * 1000 } /Slowest:/ { slowest = $2 * 1000 } END { print p99, slowest }' "$work/out" \
+      >>"$work/windows"
+    kill -0 "$work_pid" 2>/dev/null || break
+  done
+  wait "$work_pid" || { echo "$what failed:" >&2; tail "$work/log" >&2; exit 1; }
+  note "$what: s" "$who" "$(awk -v begun="$begun" '{ print ($1 - begun) / 1e6 }' "$work/ended")"
+  note "$what: p99 of puts beside it, ms" "$who" \
+    "$(sort -g "$work/windows" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }')"
+  note "$what: slowest put beside it, ms" "$who" "$(awk '$2 > m { m = $2 } END { print m }' "$work/windows")"
+}
+
+db_mib() { ctl endpoint status --write-out fields | awk '/^"DBSize"/ { print $3 / 1048576 }'; }
+
+measure_space() {
+  local who=$1 program=$2 _ revision
+  start "$program" "$work/data"
+  serves any
+  for _ in 1 2; do
+    timeout "$load_s" "$reference/benchmark" --endpoints "$endpoint" --conns=16 --clients=256 put --sequential-keys \
+      --total="$keys" --key-size=32 --val-size=256 --key-space-size="$keys" >"$work/out" 2>&1
+  done
+  revision=$(ctl get any --write-out fields | awk '/"Revision"/ { print $3 }')
+  beside "compaction" "$who" timeout "$load_s" "$reference/etcdctl" --endpoints "$endpoint" \
+    --command-timeout "${load_s}s" compact --physical "$revision"
+  beside "defragmentation" "$who" timeout "$load_s" "$reference/etcdctl" --endpoints "$endpoint" \
+    --command-timeout "${load_s}s" defrag
+  note "file after it, MiB" "$who" "$(db_mib)"
+  stop
+  rm -rf "$work/data"
+}
+
 case $mode in
-requests | restart) ;;
+requests | restart | space) ;;
 *) echo "$usage" >&2; exit 2 ;;
 esac
 for round in $(seq "$rounds"); do

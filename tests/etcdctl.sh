@@ -312,6 +312,8 @@ hashes() {
   run endpoint hashkv --rev 3
   run endpoint hashkv --rev 99999
   run endpoint hashkv --write-out json
+  run defrag | sed -E 's#took [0-9.]+[mµ]?s#took T#'
+  run endpoint hashkv
 }
 
 # Members are listed by ids, which differ, so of lists with more than one only the lines are compared.

@@ -9,7 +9,8 @@
 //!   watch   ──> hub: events of each run, or history for those who are behind
 //! ```
 //!
-//! One file per family of verbs (`writes`, `reads`, `leases`, `members`, `transfer`, `hash`, `status`, `watch`) and one per task that runs
+//! One file per family of verbs (`writes`, `reads`, `leases`, `members`, `transfer`, `hash`, `defragment`,
+//! `status`, `watch`) and one per task that runs
 //! beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`, `roster`, `voice`). What other members ask comes in
 //! through `handler`. `open` opens the data folder of `options`; [`Node::start`] is the only place where threads begin.
 
@@ -21,6 +22,7 @@ mod cluster;
 mod compactor;
 mod completion;
 mod contacts;
+mod defragment;
 mod error;
 mod failure;
 mod flight;
@@ -102,6 +104,7 @@ pub struct NodeState {
     leases: Arc<lease_keeper::LeaseKeeper>,
     compactor: Arc<compactor::Compactor>,
     hub: Arc<watch::WatchHub>,
+    defragmenter: defragment::Defragmenter,
     random: Arc<dyn Random>,
     /// Seconds.
     lease_ttl_min: i64,

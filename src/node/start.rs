@@ -26,6 +26,7 @@ use super::barrier::Barrier;
 use super::compactor::Compactor;
 use super::completion::Wakes;
 use super::contacts::Contacts;
+use super::defragment::Defragmenter;
 use super::error::NodeError;
 use super::failure::{Failure, REMOVED};
 use super::flight::{Abroad, Launcher};
@@ -273,6 +274,7 @@ impl Node {
             Doors { barrier: barrier.clone(), proposals_stop, hub: hub.clone() },
             (stop.clone(), stopped.clone(), failure.clone()),
         ));
+        let defragmenter = Defragmenter::new(checkpoints.clone(), options.disk.clone());
         let running = Running { raft_runtime, stop, tasks, proposer: proposer_task, wal, checkpoints, threads };
         Ok(Node(Arc::new(NodeState {
             cluster: options.cluster,
@@ -294,6 +296,7 @@ impl Node {
             leases: lease_keeper,
             compactor,
             hub,
+            defragmenter,
             random: options.random.clone(),
             lease_ttl_min: options.lease_ttl_min(),
             running: Mutex::new(Some(running)),
@@ -380,6 +383,7 @@ impl Node {
             }
             thread.join().await;
         }
+        self.defragmenter.ended().await;
         running.raft_runtime.shutdown();
         self.stopped.cancel();
     }

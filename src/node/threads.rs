@@ -11,7 +11,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::oneshot;
 
+use crate::env::spawn_background;
 use crate::raft::Checkpointer;
 use crate::wal::Writer;
 
@@ -89,6 +91,22 @@ impl Threading {
                 Ok(Running::Thread(name, std::thread::Builder::new().name(name.into()).spawn(run)?))
             }
             Threading::Tasks(pace) => Ok(Running::Task(name, tokio::spawn(run_in_steps(body, pace.clone())))),
+        }
+    }
+
+    /// Runs `work`, which takes long, on a thread that gives way. If that is not waited for, it is done nevertheless.
+    pub(super) async fn background<T: Send + 'static>(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        match self {
+            Threading::Threads | Threading::ThreadsAnd(_) => {
+                let (done, result) = oneshot::channel();
+                spawn_background(name, move || drop(done.send(work())))?;
+                result.await.map_err(|_| io::Error::other("the thread has failed"))
+            }
+            Threading::Tasks(_) => Ok(work()),
         }
     }
 

@@ -21,9 +21,10 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
+use crate::env::Disk;
 use crate::machine::{Machine, Shared};
 use crate::model::{Revision, SubRevision};
-use crate::storage::{self, Meta, Storage, TableWrite};
+use crate::storage::{self, Meta, Rewrite, Storage, SwapError, TableWrite};
 use crate::wal::Wal;
 
 /// A buffer of this size is written without waiting longer.
@@ -193,6 +194,38 @@ impl Checkpoints {
             progress.written = dropped;
         });
         Ok(())
+    }
+
+    /// Writes the tables into a new file, which takes no more space than what is in it; `false` if checkpoints were closed
+    /// before that was done. Blocks, for seconds if there is much; checkpoints and reads go on but for the last moment. One
+    /// at a time.
+    ///
+    /// # Errors
+    /// Why it was not done. Unless checkpoints have failed, everything is as it was.
+    pub fn rewrite(&self, disk: Arc<dyn Disk>) -> Result<bool, storage::Error> {
+        let storage = self.storage();
+        let mut rewrite = Rewrite::begin(storage.clone(), disk)?;
+        while rewrite.step()? {
+            if self.pending.lock().closed {
+                return Ok(false);
+            }
+        }
+        storage.hurry();
+        let _writing = self.writing.lock();
+        if self.pending.lock().closed {
+            return Ok(false);
+        }
+        // A state that was received meanwhile is in a new file of its own.
+        if !Arc::ptr_eq(&storage, &self.storage()) {
+            return Ok(true);
+        }
+        rewrite.finish().map(|()| true).map_err(|error| match error {
+            SwapError::Kept(error) => error,
+            SwapError::Unknown(error) => {
+                self.fail(&error.to_string());
+                error
+            }
+        })
     }
 
     /// Takes the pending buffer, if there is anything in it.

@@ -16,8 +16,9 @@ use super::meta::Sums;
 use super::pace::Pace;
 use super::read::visit;
 use super::tables::{IdKey, LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
-use super::{Founding, Identity, Meta, TableSum, TableWrite, codec, meta};
+use super::{Founding, Identity, Meta, TableSum, TableWrite, codec, meta, rewrite};
 use crate::env::{Disk, File, Mistake, SyncSite};
+use crate::model::SubRevision;
 
 /// What a change counts beside its payload, as if it were bytes: a guess, so that many small ones rest as well.
 const CHANGE_COST_BYTES: usize = 128;
@@ -25,14 +26,17 @@ const CHANGE_COST_BYTES: usize = 128;
 /// The checkpoint: one redb file. All methods may be called from several threads; one commit runs at a time.
 pub struct Storage {
     path: PathBuf,
-    file: Arc<dyn File>,
     cache_bytes: usize,
-    /// `None` only after a reopening that failed. Held to read by whoever uses the database, to write by a reopening.
-    database: RwLock<Option<Database>>,
+    /// Held to read by whoever uses the database, to write by a reopening or a swap.
+    open: RwLock<Opened>,
     /// Counts reopenings.
     generation: AtomicU64,
-    /// Held by a commit until the database is usable again. Taken before `database`.
-    commits: Mutex<()>,
+    /// Held by a commit until the database is usable again. Taken before `open`.
+    pub(super) commits: Mutex<()>,
+    /// What commits removed since a [`super::Rewrite`] last took it; `None` if there is none.
+    pub(super) removals: Mutex<Option<Vec<SubRevision>>>,
+    /// Databases of files that were replaced, as long as somebody reads on a pin of theirs.
+    pub(super) retired: Mutex<Vec<(Database, Arc<()>)>>,
     /// That of the commit that runs.
     pace: Arc<Pace>,
 }
@@ -55,6 +59,7 @@ impl Storage {
         } else {
             make(disk.as_ref(), path)?;
         }
+        remove_leftover(disk.as_ref(), path)?;
         Storage::open_checked(disk.as_ref(), path, cache_bytes, Check::EveryPage)
     }
 
@@ -70,14 +75,15 @@ impl Storage {
     fn open_checked(disk: &dyn Disk, path: &Path, cache_bytes: usize, check: Check) -> Result<Storage, Error> {
         let file: Arc<dyn File> = Arc::from(disk.open(path).map_err(|error| error::disk(path, error))?);
         let pace = Arc::new(Pace::default());
-        let database = open_database(&file, path, cache_bytes, check, &pace)?;
+        let database = Some(open_database(&file, path, cache_bytes, check, &pace)?);
         Ok(Storage {
             path: path.to_path_buf(),
-            file,
             cache_bytes,
-            database: RwLock::new(Some(database)),
+            open: RwLock::new(Opened { file, database, pins: Arc::default() }),
             generation: AtomicU64::new(0),
             commits: Mutex::new(()),
+            removals: Mutex::new(None),
+            retired: Mutex::new(Vec::new()),
             pace,
         })
     }
@@ -169,11 +175,20 @@ impl Storage {
     }
 
     fn commit_at_once(&self, writes: &[TableWrite], meta: &Meta) -> Result<(), Error> {
-        self.transact(|transaction| {
+        let _commits = self.commits.lock();
+        self.transact_alone(|transaction| {
             let mut sums = meta::sums(transaction)?;
             write_tables(transaction, Changes::of(writes), &mut sums, &self.pace)?;
             meta::write(transaction, meta, &sums)
-        })
+        })?;
+        if let Some(removals) = self.removals.lock().as_mut() {
+            removals.extend(writes.iter().filter_map(|write| match write {
+                TableWrite::RemoveRecord { at } => Some(*at),
+                _ => None,
+            }));
+        }
+        self.drop_retired();
+        Ok(())
     }
 
     /// The length of the file.
@@ -181,7 +196,7 @@ impl Storage {
     /// # Errors
     /// [`Error::Io`].
     pub fn file_bytes(&self) -> Result<u64, Error> {
-        self.file.len().map_err(|error| error::disk(&self.path, error))
+        self.open.read().file.len().map_err(|error| error::disk(&self.path, error))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -191,7 +206,7 @@ impl Storage {
     /// Runs `call` on the database. A call whose database a reopening closed is run again.
     pub(super) fn with_database<R>(&self, call: impl Fn(&Database) -> Result<R, Fault>) -> Result<R, Error> {
         let once = || {
-            guarded(&self.path, || match self.database.read().as_ref() {
+            guarded(&self.path, || match self.open.read().database.as_ref() {
                 Some(database) => call(database),
                 None => Err(Fault::closed()),
             })
@@ -212,12 +227,39 @@ impl Storage {
         }
     }
 
+    /// A token of the database that is open; a file that is replaced is kept as long as somebody has it.
+    pub(super) fn pins(&self) -> Arc<()> {
+        self.open.read().pins.clone()
+    }
+
+    /// Goes on with another file that holds the same. Commits must be kept away.
+    pub(super) fn swap(&self, file: Arc<dyn File>, database: Database) {
+        let new = Opened { file, database: Some(database), pins: Arc::default() };
+        let old = std::mem::replace(&mut *self.open.write(), new);
+        self.generation.fetch_add(1, Ordering::Release);
+        self.retired.lock().extend(old.database.map(|database| (database, old.pins)));
+    }
+
+    /// Closes the databases that nobody reads any more.
+    pub(super) fn drop_retired(&self) {
+        // Only tokens within pins count beside ours, and nobody can take another one.
+        let gone = self.retired.lock().extract_if(.., |(_, pins)| Arc::strong_count(pins) == 1).collect::<Vec<_>>();
+        for (database, _) in gone {
+            // Nothing is lost if closing fails: its file has no name any more.
+            let _ = guarded(&self.path, || Ok(database.close()?));
+        }
+    }
+
     fn transact(&self, write: impl FnOnce(&WriteTransaction) -> Result<(), Fault>) -> Result<(), Error> {
         let _commits = self.commits.lock();
+        self.transact_alone(write)
+    }
+
+    /// The same for who holds `commits`.
+    fn transact_alone(&self, write: impl FnOnce(&WriteTransaction) -> Result<(), Fault>) -> Result<(), Error> {
         let done = guarded(&self.path, || {
-            let database = self.database.read();
-            let database = database.as_ref().ok_or_else(Fault::closed)?;
-            transact(database, write)
+            let open = self.open.read();
+            transact(open.database.as_ref().ok_or_else(Fault::closed)?, write)
         });
         if let Err(Error::Full { .. }) = &done {
             self.reopen().map_err(|error| match error {
@@ -231,12 +273,12 @@ impl Storage {
 
     /// Opens the file anew: after a failed write redb refuses everything, reads too.
     pub(super) fn reopen(&self) -> Result<(), Error> {
-        let mut database = self.database.write();
-        if let Some(failed) = database.take() {
+        let mut open = self.open.write();
+        if let Some(failed) = open.database.take() {
             // It cannot write any more, so what it says at its end is the error we know.
             let _ = guarded(&self.path, || Ok(failed.close()?));
         }
-        *database = Some(open_database(&self.file, &self.path, self.cache_bytes, Check::Nothing, &self.pace)?);
+        open.database = Some(open_database(&open.file, &self.path, self.cache_bytes, Check::Nothing, &self.pace)?);
         self.generation.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -244,7 +286,8 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if let Some(database) = self.database.get_mut().take() {
+        let retired = std::mem::take(self.retired.get_mut()).into_iter().map(|(database, _)| database);
+        for database in self.open.get_mut().database.take().into_iter().chain(retired) {
             // Nothing is lost if closing fails: every commit was durable when it returned.
             let _ = guarded(&self.path, || Ok(database.close()?));
         }
@@ -255,6 +298,27 @@ impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Storage").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+/// The file that is in use.
+struct Opened {
+    file: Arc<dyn File>,
+    /// `None` only after a reopening that failed.
+    database: Option<Database>,
+    /// Each pin has a clone.
+    pins: Arc<()>,
+}
+
+/// Removes what a rewrite left behind that the process did not live to end.
+fn remove_leftover(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
+    let leftover = rewrite::path_of(path);
+    let at = |error| error::disk(&leftover, error);
+    if disk.exists(&leftover).map_err(at)? { disk.remove(&leftover).map_err(at) } else { Ok(()) }
+}
+
+/// Opens a file that was filled from the one of `storage` and is about to take its place.
+pub(super) fn open_swapped(storage: &Storage, file: &Arc<dyn File>) -> Result<Database, Error> {
+    open_database(file, &storage.path, storage.cache_bytes, Check::Nothing, &storage.pace)
 }
 
 /// Makes an empty file that can be opened, and gives it its name last.
@@ -275,7 +339,7 @@ fn make(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
 }
 
 /// Makes the name of the file durable.
-fn sync_folder(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
+pub(super) fn sync_folder(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     disk.sync_dir(folder, SyncSite::DataFolder).map_err(|error| error::disk(path, error))
 }

@@ -88,6 +88,33 @@ pub(super) fn read(transaction: &ReadTransaction) -> Result<Meta, Fault> {
     })
 }
 
+/// All that a file says of itself beside its sums.
+pub(super) struct Whole {
+    pub(super) meta: Meta,
+    identity: Option<Identity>,
+    founding: Option<Founding>,
+    installed: Option<LogId>,
+}
+
+impl Whole {
+    pub(super) fn read(transaction: &ReadTransaction) -> Result<Whole, Fault> {
+        let installed = find(&transaction.open_table(META)?, INSTALLED, codec::decode_log_id)?;
+        Ok(Whole {
+            meta: read(transaction)?,
+            identity: identity(transaction)?,
+            founding: founding(transaction)?,
+            installed,
+        })
+    }
+
+    /// Writes whose the file is and how it began.
+    pub(super) fn put_origin(&self, transaction: &WriteTransaction) -> Result<(), Fault> {
+        self.identity.map_or(Ok(()), |identity| put_identity(transaction, identity))?;
+        self.founding.as_ref().map_or(Ok(()), |founding| put_founding(transaction, founding))?;
+        self.installed.map_or(Ok(()), |at| put_installed(transaction, at))
+    }
+}
+
 /// The sum of one table.
 pub(super) fn sum(transaction: &ReadTransaction, table: Table) -> Result<TableSum, Fault> {
     sum_in(&transaction.open_table(META)?, table)

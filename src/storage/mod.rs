@@ -30,6 +30,11 @@
 //! depend on redb. An [`Arrival`] reads and checks it as it comes, and an [`Import`] builds a new file of the batches
 //! that it gives. The bytes of files and streams are described in `docs/storage-format.md`.
 //!
+//! # Space
+//!
+//! What is removed leaves pages behind that redb uses again; the file does not become smaller by itself. A [`Rewrite`]
+//! copies what is there into a new one, beside commits and reads, and puts it in its place.
+//!
 //! No other folder knows redb.
 
 mod arrival;
@@ -42,6 +47,7 @@ mod import;
 mod meta;
 mod pace;
 mod read;
+mod rewrite;
 mod snapshot;
 mod tables;
 
@@ -56,6 +62,7 @@ pub use error::{Damage, Error, StreamDamage};
 pub use hash::TableSum;
 pub use import::{Import, Imported};
 pub use read::Collect;
+pub use rewrite::{Rewrite, SwapError};
 pub use snapshot::Frozen;
 pub use tables::Table;
 

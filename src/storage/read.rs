@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
@@ -229,9 +230,12 @@ impl Storage {
         self.with_database(|database| look(&database.begin_read()?))
     }
 
-    fn pin(&self) -> Result<Pin, Error> {
+    pub(super) fn pin(&self) -> Result<Pin, Error> {
+        // Taken first: if the file is replaced in between, the old one is kept for nothing for a while, and not the other way
+        // round.
+        let open = self.pins();
         let transaction = self.with_database(|database| Ok(database.begin_read()?))?;
-        Ok(Pin { path: self.path().to_path_buf(), transaction: Some(transaction) })
+        Ok(Pin { path: self.path().to_path_buf(), transaction: Some(transaction), _open: open })
     }
 }
 
@@ -241,6 +245,8 @@ pub(super) struct Pin {
     path: PathBuf,
     /// `None` only while it is dropped.
     transaction: Option<ReadTransaction>,
+    /// Keeps the file open if another takes its place.
+    _open: Arc<()>,
 }
 
 impl Pin {

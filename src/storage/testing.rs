@@ -281,3 +281,28 @@ pub(super) fn filled(disk: &Arc<MemoryDisk>) -> Storage {
 pub(super) fn import(disk: Arc<dyn Disk>, path: &Path, stream: &[u8], piece_bytes: usize) -> Result<Imported, Error> {
     Import::of_pieces(disk, path, stream.chunks(piece_bytes))
 }
+
+pub(super) fn exported(frozen: &Frozen) -> Vec<u8> {
+    let mut stream = Vec::new();
+    frozen.export(&mut stream).unwrap();
+    stream
+}
+
+pub(super) fn imported(stream: &[u8]) -> Result<Content, Error> {
+    let disk = MemoryDisk::new();
+    let dyn_disk = Arc::clone(&disk) as Arc<dyn Disk>;
+    match import(dyn_disk, Path::new(PATH), stream, 100_000) {
+        Ok(Imported { meta, records }) => {
+            let storage = open(&disk).unwrap();
+            assert_eq!(storage.meta().unwrap(), meta);
+            assert_eq!(storage.identity().unwrap(), None);
+            let content = content(&storage)?;
+            assert_eq!(content.records, records);
+            Ok(content)
+        }
+        Err(error) => {
+            assert!(!disk.exists(Path::new(PATH)).unwrap());
+            Err(error)
+        }
+    }
+}

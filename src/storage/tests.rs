@@ -314,31 +314,6 @@ fn a_gentle_commit_writes_the_same() {
     assert_eq!(contents[0], contents[1]);
 }
 
-fn exported(frozen: &Frozen) -> Vec<u8> {
-    let mut stream = Vec::new();
-    frozen.export(&mut stream).unwrap();
-    stream
-}
-
-fn imported(stream: &[u8]) -> Result<Content, Error> {
-    let disk = MemoryDisk::new();
-    let dyn_disk = Arc::clone(&disk) as Arc<dyn Disk>;
-    match import(dyn_disk, Path::new(PATH), stream, 100_000) {
-        Ok(Imported { meta, records }) => {
-            let storage = open(&disk).unwrap();
-            assert_eq!(storage.meta().unwrap(), meta);
-            assert_eq!(storage.identity().unwrap(), None);
-            let content = content(&storage)?;
-            assert_eq!(content.records, records);
-            Ok(content)
-        }
-        Err(error) => {
-            assert!(!disk.exists(Path::new(PATH)).unwrap());
-            Err(error)
-        }
-    }
-}
-
 #[test]
 fn an_export_imports_as_the_same_state() {
     let disk = MemoryDisk::new();

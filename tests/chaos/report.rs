@@ -59,7 +59,9 @@ pub fn describe(report: &Report) -> String {
         let _ = writeln!(text, "  leader hit by {fault}: another after {times:.1?}");
     }
     let heard: usize = report.history.watchings.iter().flat_map(|watching| &watching.sessions).count();
-    let _ = write!(text, "  connections of watchers: {heard}, holds of locks: {}", report.history.holds.len());
+    let (holds, defragmented) = (report.history.holds.len(), report.defragmented);
+    let _ =
+        write!(text, "  connections of watchers: {heard}, holds of locks: {holds}, defragmentations: {defragmented}");
     text
 }
 

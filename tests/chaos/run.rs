@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +35,8 @@ const WORKERS: u64 = 10;
 const LOCKERS: u64 = 2;
 /// The client that asks to see whether the cluster is well.
 const PROBE: u64 = 0;
+/// The client that lets members write their files anew.
+const DEFRAGMENTER: u64 = 98;
 /// The client that writes all the time.
 const PULSE: u64 = 99;
 /// Ports within a namespace.
@@ -72,6 +75,8 @@ pub struct Report {
     pub counts: BTreeMap<Fault, u64>,
     /// How long it took until there was another leader, by what the leader was hit with.
     pub replaced: BTreeMap<Fault, Vec<Duration>>,
+    /// How often a member wrote its file anew.
+    pub defragmented: u64,
     /// Everything that clients did and heard.
     pub history: History,
     /// The longest time without an acknowledged change while there was a quorum, without those in which the machine's
@@ -121,7 +126,7 @@ pub async fn run(program: &Program, plan: &Plan) -> Result<Report, String> {
     };
     let probe = Connections::new(PROBE, journal, endpoints);
     let lookout = Lookout::begin(folder.path(), scene.journal.clone());
-    let run = Run { scene, probe, violations: Vec::new(), _folder: folder };
+    let run = Run { scene, probe, defragmented: Arc::default(), violations: Vec::new(), _folder: folder };
     Ok(run.course(plan, lookout).await)
 }
 
@@ -141,6 +146,8 @@ fn disks(folder: &Path, members: usize) -> Vec<Ext4> {
 struct Run {
     scene: Scene,
     probe: Connections,
+    /// How often a member wrote its file anew.
+    defragmented: Arc<AtomicU64>,
     violations: Vec<String>,
     /// Holds the disks: the last to go.
     _folder: TempDir,
@@ -213,6 +220,8 @@ impl Run {
         }
         let pulse = Connections::new(PULSE, self.scene.journal.clone(), self.scene.endpoints.clone());
         clients.spawn(workers::pulse(pulse, over.clone()));
+        let defragmenter = Connections::new(DEFRAGMENTER, self.scene.journal.clone(), self.scene.endpoints.clone());
+        clients.spawn(workers::defragment(defragmenter, seed, self.defragmented.clone(), over.clone()));
         clients
     }
 
@@ -357,7 +366,11 @@ impl Run {
         lasted: Duration,
         logs: Vec<(String, Vec<String>)>,
     ) -> Report {
-        let Run { scene, mut violations, .. } = self;
+        let Run { scene, mut violations, defragmented, .. } = self;
+        let defragmented = defragmented.load(Ordering::Relaxed);
+        if defragmented == 0 {
+            violations.push("no member was defragmented".into());
+        }
         let history = scene.journal.history(watchings);
         let election_timeout = plan.election_timeout();
         let terms = LeaseTerms { election_timeout, troubles: scene.troubles, ..LeaseTerms::default() };
@@ -369,6 +382,7 @@ impl Run {
             told: scene.told,
             counts: scene.counts,
             replaced: scene.replaced,
+            defragmented,
             history,
             silence: Duration::ZERO,
             stalls: Vec::new(),

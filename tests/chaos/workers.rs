@@ -1,13 +1,15 @@
 //! Clients that read and write, and those that take turns at a lock: each one thing after another, on members that
 //! chance picks.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use lodemark::model::{Command, Put};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::checks::history::Request;
@@ -17,6 +19,8 @@ use super::workload::Memory;
 
 /// Pauses between two requests of a client, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 0..120;
+/// Pauses between two defragmentations, in milliseconds.
+const DEFRAGMENT_PAUSE_MS: std::ops::Range<u64> = 500..3000;
 /// How long a client waits for an answer, in milliseconds.
 pub const PATIENCE_MS: std::ops::Range<u64> = 1000..9000;
 /// Of each value that is written to a full disk.
@@ -68,6 +72,20 @@ pub async fn pulse(mut connections: Connections, over: CancellationToken) {
         let member = number % connections.members();
         connections.ask(member, &Request::Command(Command::Put(put)), PULSE_PATIENCE).await;
         sleep(PULSE_PAUSE).await;
+    }
+}
+
+/// Lets one member after another write its file anew, as chance picks them, until it is over; counts those that did.
+/// Nothing that anybody sees may depend on it.
+pub async fn defragment(mut connections: Connections, seed: u64, done: Arc<AtomicU64>, over: CancellationToken) {
+    let mut random = StdRng::seed_from_u64(seed);
+    while !over.is_cancelled() {
+        let (member, patience) = draw(&mut random, connections.members());
+        match timeout(patience, connections.client(member).await.defragment()).await {
+            Ok(Ok(_)) => drop(done.fetch_add(1, Ordering::Relaxed)),
+            Ok(Err(_)) | Err(_) => connections.give_up(member),
+        }
+        sleep(Duration::from_millis(random.random_range(DEFRAGMENT_PAUSE_MS))).await;
     }
 }
 
