@@ -70,6 +70,12 @@ impl Expiry {
         expired
     }
 
+    /// Whether a lease has ended at `now` that was not given out as expired a moment ago.
+    #[must_use]
+    pub fn is_due(&self, now: Tick) -> bool {
+        self.queue.first().is_some_and(|&(look, ..)| look <= now)
+    }
+
     /// At most `max` leases behind a place, soonest to end first; each with its place, to go on from. A lease that is
     /// moved meanwhile may come twice, but none is left out.
     #[must_use]
@@ -121,7 +127,9 @@ mod tests {
     fn an_expired_lease_is_given_again_only_after_the_retry_time() {
         let mut expiry = Expiry::default();
         expiry.schedule(LeaseId(1), tick(1));
+        assert!(!expiry.is_due(tick(0)) && expiry.is_due(tick(1)));
         assert_eq!(expiry.expired(tick(2), 10, tick(7).0), [LeaseId(1)]);
+        assert!(!expiry.is_due(tick(8)) && expiry.is_due(tick(9)));
         assert_eq!(expiry.expired(tick(8), 10, tick(7).0), []);
         assert_eq!(expiry.expired(tick(9), 10, tick(7).0), [LeaseId(1)]);
         assert_eq!(expiry.end_of(LeaseId(1)), Some(tick(1)));

@@ -41,6 +41,11 @@ impl Founders {
         self.members.iter().map(|member| member.id).collect()
     }
 
+    /// Whether this member founds the cluster by itself.
+    pub(super) fn are_alone(&self) -> bool {
+        self.may_found && self.members.len() == 1
+    }
+
     /// Puts them into the table.
     pub(super) fn command(&self) -> Command {
         Command::MembersFound(self.members.to_vec())

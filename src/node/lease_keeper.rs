@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{RwLock, watch};
+use tokio::sync::{Notify, RwLock, watch};
+use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
 use super::error::NodeError;
@@ -58,6 +59,8 @@ pub(super) struct LeaseKeeper {
     storing: RwLock<()>,
     /// Counts the leases that ended, for those who wait for one.
     ended: watch::Sender<u64>,
+    /// Somebody has moved the clock.
+    moved: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -106,12 +109,18 @@ impl Ends {
         self.begun.doomed.extend(&ids);
         ids
     }
+
+    /// Whether the time of a lease is over that has not ended yet.
+    fn are_overdue(&self, now: Tick) -> bool {
+        self.term.is_some() && (!self.begun.doomed.is_empty() || self.expiry.is_due(now))
+    }
 }
 
 impl LeaseKeeper {
     pub(super) fn new(shared: Arc<Shared>, clock: Arc<dyn Clock>, extension: Duration) -> Arc<LeaseKeeper> {
         let (ended, _) = watch::channel(0);
-        Arc::new(LeaseKeeper { shared, clock, extension, ends: Mutex::default(), storing: RwLock::new(()), ended })
+        let (ends, storing, moved) = (Mutex::default(), RwLock::new(()), Notify::new());
+        Arc::new(LeaseKeeper { shared, clock, extension, ends, storing, ended, moved })
     }
 
     /// Hears of leases that apply made and ended.
@@ -233,7 +242,7 @@ impl LeaseKeeper {
         let mut scan = tokio::time::interval(SCAN_PERIOD);
         scan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut walk = self.next_walk();
-        while stop.run_until_cancelled(scan.tick()).await.is_some() {
+        while stop.run_until_cancelled(self.next_look(&mut scan)).await.is_some() {
             let mut term = leadership.term();
             if Mistake::OldLeaderExpires.is_made() {
                 term = term.or(self.ends.lock().term);
@@ -265,6 +274,26 @@ impl LeaseKeeper {
     /// The last entry that is applied here.
     fn applied_index(&self) -> u64 {
         self.shared.machine.read().applied().index
+    }
+
+    /// Waits until ends are to be looked at again: a period, or until somebody has moved the clock.
+    async fn next_look(&self, scan: &mut Interval) {
+        tokio::select! {
+            biased;
+            _ = scan.tick() => {}
+            () = self.moved.notified() => {}
+        }
+    }
+
+    /// Has ends looked at now, and waits until no lease is left whose time is over; not at all if this member does not
+    /// lead.
+    pub(super) async fn end_overdue(&self) {
+        let mut ended = self.ended.subscribe();
+        self.moved.notify_one();
+        while self.ends.lock().are_overdue(self.clock.now()) {
+            // An error is impossible while `self` holds the sender.
+            let _ = ended.changed().await;
+        }
     }
 
     /// Takes one step of the walk and stores what it finds.

@@ -148,6 +148,20 @@ impl Node {
         Ok(self.leases.leases())
     }
 
+    /// Ends the leases whose time is over at once, and not when they are looked at next; waits until they have ended. For
+    /// whoever has moved their clock. Does nothing if this member does not lead.
+    ///
+    /// # Errors
+    /// [`NodeError::Timeout`] if they have not ended within the request timeout, [`NodeError::Stopped`] at the end.
+    pub async fn end_overdue_leases(&self) -> Result<(), NodeError> {
+        self.barrier.check_running()?;
+        let ended = tokio::time::timeout(REQUEST_TIMEOUT, self.leases.end_overdue());
+        match self.stopped.run_until_cancelled(ended).await {
+            Some(ended) => ended.map_err(|_| NodeError::Timeout),
+            None => Err(NodeError::Stopped),
+        }
+    }
+
     /// A positive id that no lease has now. Another proposer may take it first; then the grant is refused.
     fn free_lease_id(&self) -> LeaseId {
         loop {

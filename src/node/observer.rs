@@ -24,6 +24,8 @@ pub(super) struct NodeObserver {
     pub(super) applied: Arc<Applied>,
     pub(super) abroad: Arc<Abroad>,
     pub(super) roster_changed: Arc<Notify>,
+    /// This member began its cluster as the only one.
+    pub(super) founds_alone: bool,
     pub(super) shared: Arc<Shared>,
     pub(super) wakes: Arc<Wakes>,
 }
@@ -37,6 +39,10 @@ impl Observer for NodeObserver {
         }
         if let Some(term) = run.led {
             self.led.set(term);
+            if self.founds_alone {
+                // Nobody else is waited for: the table of members is founded now, and not at the roster's next look.
+                self.roster_changed.notify_one();
+            }
         }
         if run.members_changed {
             self.roster_changed.notify_one();

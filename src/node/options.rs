@@ -1,5 +1,6 @@
 //! What a node is started with.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,12 @@ const APPEND_TIMEOUTS: u32 = 2;
 pub struct NodeOptions {
     /// The data folder.
     pub disk: Arc<dyn Disk>,
-    /// The clock that leases run by.
+    /// The folder's lock: held until the last thread that writes there has ended, however that comes about.
+    pub folder_lock: Option<Arc<File>>,
+    /// The clock by which requests and other members are waited for.
     pub clock: Arc<dyn Clock>,
+    /// The clock that leases run by: the same, unless a test moves it.
+    pub lease_clock: Arc<dyn Clock>,
     /// Where ids come from.
     pub random: Arc<dyn Random>,
     /// The cluster that the folder belongs to.
@@ -72,6 +77,8 @@ impl NodeOptions {
     pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, random: Arc<dyn Random>, identity: Identity) -> NodeOptions {
         NodeOptions {
             disk,
+            folder_lock: None,
+            lease_clock: clock.clone(),
             clock,
             random,
             cluster: identity.cluster,

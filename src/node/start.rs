@@ -1,7 +1,8 @@
 //! Start and stop of a node, in order.
 //!
 //! Start: checkpoint, log, their agreement; state; Raft (which applies the committed part of the log); then the tasks.
-//! Stop is the reverse: proposals are refused, Raft ends, the last checkpoint is written, the log is sealed.
+//! Stop is the reverse: proposals are refused, Raft ends, the last checkpoint is written, the log is sealed. A node that is
+//! dropped instead, or that fails while it starts, lets everything end by itself.
 //!
 //! | thread | body |
 //! | --- | --- |
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::agreement::Agreement;
@@ -104,16 +105,47 @@ pub enum StartError {
     },
 }
 
-/// Threads and tasks of a running node.
+/// Threads and tasks of a running node. Dropped, all of them end, in no order, and nobody waits for them.
 #[derive(Debug)]
 pub struct Running {
     raft_runtime: RaftRuntime,
     stop: CancellationToken,
     tasks: JoinSet<()>,
-    proposer: tokio::task::JoinHandle<()>,
+    proposer: Option<JoinHandle<()>>,
     wal: Wal,
     checkpoints: Arc<Checkpoints>,
     threads: Vec<RunningBody>,
+}
+
+impl Running {
+    /// Starts the threads.
+    fn begin(
+        NodeOptions { threading, folder_lock, .. }: &NodeOptions,
+        (wal, writer): (Wal, wal::Writer),
+        checkpoints: Arc<Checkpoints>,
+    ) -> std::io::Result<Running> {
+        let mut running = Running {
+            raft_runtime: threading.raft_runtime()?,
+            stop: CancellationToken::new(),
+            tasks: JoinSet::new(),
+            proposer: None,
+            wal,
+            checkpoints,
+            threads: Vec::new(),
+        };
+        running.threads.push(threading.start(Body::Log(Box::new(writer)), folder_lock.clone())?);
+        let checkpointer = Body::Checkpoints(Checkpointer::new(running.checkpoints.clone()));
+        running.threads.push(threading.start(checkpointer, folder_lock.clone())?);
+        Ok(running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.checkpoints.close();
+        self.wal.close();
+    }
 }
 
 impl Node {
@@ -153,7 +185,7 @@ impl Node {
         let contacts = Contacts::new(options.clock.clone(), options.election_timeout);
         let peers = Peers::new((options.cluster, options.member), options.transport.clone(), contacts.clone());
         let voice = Voice::new();
-        let lease_keeper = LeaseKeeper::new(shared.clone(), options.clock.clone(), options.election_timeout);
+        let lease_keeper = LeaseKeeper::new(shared.clone(), options.lease_clock.clone(), options.election_timeout);
         let compactor = Compactor::new(shared.clone(), checkpoints.clone());
         let hub_options = HubOptions::new(options.watch_progress_interval, options.random.clone(), threading.clone());
         let hub = WatchHub::new(shared.clone(), hub_options);
@@ -165,17 +197,14 @@ impl Node {
             applied: applied.clone(),
             abroad: abroad.clone(),
             roster_changed: roster_changed.clone(),
+            founds_alone: founders.are_alone(),
             shared: shared.clone(),
             wakes: wakes.clone(),
         };
         // Before Raft sends the first message.
         options.transport.set_addresses(founders.addresses(&shared.machine.read()));
 
-        let threads = vec![
-            threading.start(Body::Log(Box::new(writer)))?,
-            threading.start(Body::Checkpoints(Checkpointer::new(checkpoints.clone())))?,
-        ];
-        let raft_runtime = threading.raft_runtime()?;
+        let mut running = Running::begin(&options, (wal.clone(), writer), checkpoints.clone())?;
         let consensus = {
             let (options, wal, shared) = (options.clone(), wal.clone(), shared.clone());
             let (checkpoints, founders) = (checkpoints.clone(), founders.clone());
@@ -195,18 +224,8 @@ impl Node {
                 }
                 Ok::<_, crate::raft::StartError>(consensus)
             };
-            raft_runtime.handle().spawn(start).await.map_err(|error| std::io::Error::other(error.to_string()))
-        };
-        let consensus = match consensus {
-            Ok(Ok(consensus)) => consensus,
-            Ok(Err(error)) => {
-                end_early(raft_runtime, &wal, &checkpoints);
-                return Err(error.into());
-            }
-            Err(error) => {
-                end_early(raft_runtime, &wal, &checkpoints);
-                return Err(error.into());
-            }
+            let started = running.raft_runtime.handle().spawn(start).await;
+            started.map_err(|error| std::io::Error::other(error.to_string()))??
         };
 
         let (clock, election_timeout) = (options.clock.clone(), options.election_timeout);
@@ -256,11 +275,11 @@ impl Node {
         };
 
         // On Raft's runtime: a storm of clients must not delay what other members wait for.
-        let stop = CancellationToken::new();
+        let stop = running.stop.clone();
         let proposals_stop = stop.child_token();
-        let (raft, mut tasks) = (raft_runtime.handle(), JoinSet::new());
-        let proposer_task = queue.into_task(launcher, checkpoints.clone(), wal.clone(), &*options.random);
-        let proposer_task = raft.spawn(proposer_task.run(proposals_stop.clone()));
+        let (raft, tasks) = (running.raft_runtime.handle(), &mut running.tasks);
+        let proposer_task = queue.into_task(launcher, checkpoints.clone(), wal, &*options.random);
+        running.proposer = Some(raft.spawn(proposer_task.run(proposals_stop.clone())));
         tasks.spawn_on(barrier.clone().run(stop.clone()), raft);
         tasks.spawn_on(pinger.run(stop.clone()), raft);
         tasks.spawn_on(roster.run(stop.clone()), raft);
@@ -270,12 +289,11 @@ impl Node {
 
         let stopped = CancellationToken::new();
         tasks.spawn(follow_failures(
-            (consensus.clone(), checkpoints.clone()),
+            (consensus.clone(), checkpoints),
             Doors { barrier: barrier.clone(), proposals_stop, hub: hub.clone() },
-            (stop.clone(), stopped.clone(), failure.clone()),
+            (stop, stopped.clone(), failure.clone()),
         ));
-        let defragmenter = Defragmenter::new(checkpoints.clone(), options.disk.clone());
-        let running = Running { raft_runtime, stop, tasks, proposer: proposer_task, wal, checkpoints, threads };
+        let defragmenter = Defragmenter::new(running.checkpoints.clone(), options.disk.clone());
         Ok(Node(Arc::new(NodeState {
             cluster: options.cluster,
             member: options.member,
@@ -370,30 +388,35 @@ impl Node {
         self.hub.close();
         self.barrier.close();
         running.stop.cancel();
-        // Its end is an answer to everybody who waits.
-        let _ = running.proposer.await;
+        if let Some(proposer) = running.proposer.take() {
+            // Its end is an answer to everybody who waits.
+            let _ = proposer.await;
+        }
         self.hand_over().await;
         self.consensus.shutdown().await;
         while running.tasks.join_next().await.is_some() {}
         running.checkpoints.close();
         // The checkpointer needs the log's thread to the end, so the log is closed after it.
-        for thread in running.threads.into_iter().rev() {
+        for thread in std::mem::take(&mut running.threads).into_iter().rev() {
             if thread.name() == "wal" {
                 running.wal.close();
             }
             thread.join().await;
         }
         self.defragmenter.ended().await;
-        running.raft_runtime.shutdown();
+        drop(running);
         self.stopped.cancel();
     }
-}
 
-/// Lets go of what was started when Raft does not start.
-fn end_early(raft_runtime: RaftRuntime, wal: &Wal, checkpoints: &Checkpoints) {
-    raft_runtime.shutdown();
-    checkpoints.close();
-    wal.close();
+    /// Lets everything end by itself, in no order: for whoever cannot wait for [`Node::stop`]. What was acknowledged is in
+    /// the log. Does nothing if the node was stopped.
+    pub fn halt(&self) {
+        let Some(running) = self.running.lock().take() else { return };
+        self.hub.close();
+        self.barrier.close();
+        drop(running);
+        self.stopped.cancel();
+    }
 }
 
 /// What clients come through.

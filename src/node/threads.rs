@@ -5,6 +5,7 @@
 //! the runtime that starts the node and take a step whenever there is something to do, so that a seed decides the order
 //! of everything.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -53,11 +54,11 @@ pub(super) enum Running {
     Task(&'static str, tokio::task::JoinHandle<()>),
 }
 
-/// The runtime of Raft's tasks.
+/// The runtime of Raft's tasks. Dropped, it ends what still runs there if it is the node's own, and waits for nothing.
 #[derive(Debug)]
-pub(super) enum RaftRuntime {
-    Own(Runtime),
-    Present(Handle),
+pub(super) struct RaftRuntime {
+    handle: Handle,
+    own: Option<Runtime>,
 }
 
 /// Makes a runtime for Raft and for what other members ask.
@@ -71,22 +72,29 @@ pub fn raft_runtime() -> io::Result<Runtime> {
 impl Threading {
     pub(super) fn raft_runtime(&self) -> io::Result<RaftRuntime> {
         match self {
-            Threading::Threads => raft_runtime().map(RaftRuntime::Own),
-            Threading::ThreadsAnd(runtime) => Ok(RaftRuntime::Present(runtime.clone())),
-            Threading::Tasks(_) => Ok(RaftRuntime::Present(Handle::current())),
+            Threading::Threads => {
+                let own = raft_runtime()?;
+                Ok(RaftRuntime { handle: own.handle().clone(), own: Some(own) })
+            }
+            Threading::ThreadsAnd(runtime) => Ok(RaftRuntime { handle: runtime.clone(), own: None }),
+            Threading::Tasks(_) => Ok(RaftRuntime { handle: Handle::current(), own: None }),
         }
     }
 
-    pub(super) fn start(&self, body: Body) -> io::Result<Running> {
+    /// Starts a body. Its thread holds `lock` until it has ended.
+    pub(super) fn start(&self, body: Body, lock: Option<Arc<File>>) -> io::Result<Running> {
         let name = match &body {
             Body::Log(_) => "wal",
             Body::Checkpoints(_) => "checkpoint",
         };
         match self {
             Threading::Threads | Threading::ThreadsAnd(_) => {
-                let run = move || match body {
-                    Body::Log(writer) => writer.run(),
-                    Body::Checkpoints(checkpointer) => checkpointer.run(),
+                let run = move || {
+                    match body {
+                        Body::Log(writer) => writer.run(),
+                        Body::Checkpoints(checkpointer) => checkpointer.run(),
+                    }
+                    drop(lock);
                 };
                 Ok(Running::Thread(name, std::thread::Builder::new().name(name.into()).spawn(run)?))
             }
@@ -164,16 +172,15 @@ impl Running {
 
 impl RaftRuntime {
     pub(super) fn handle(&self) -> &Handle {
-        match self {
-            RaftRuntime::Own(runtime) => runtime.handle(),
-            RaftRuntime::Present(handle) => handle,
-        }
+        &self.handle
     }
+}
 
-    /// Ends what still runs there, without waiting for it.
-    pub(super) fn shutdown(self) {
-        if let RaftRuntime::Own(runtime) = self {
-            runtime.shutdown_background();
+impl Drop for RaftRuntime {
+    fn drop(&mut self) {
+        if let Some(own) = self.own.take() {
+            // Not waited for: whoever drops this may be a task.
+            own.shutdown_background();
         }
     }
 }
