@@ -20,8 +20,8 @@ pub(super) enum Parsed {
     Settings(Box<Settings>),
 }
 
-/// Reads the arguments, over the defaults of the table. Of a repeated flag the last value counts.
-pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
+/// The defaults of the table.
+pub(super) fn defaults() -> Settings {
     let mut settings = Settings::default();
     for flag in flags::ALL {
         match flag.kind {
@@ -30,6 +30,12 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
             Kind::Version | Kind::Help => {}
         }
     }
+    settings
+}
+
+/// Reads the arguments, over the defaults of the table. Of a repeated flag the last value counts.
+pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
+    let mut settings = defaults();
     let mut wants_version = false;
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {

@@ -116,6 +116,13 @@ pub struct Config {
     pub advice: Vec<String>,
 }
 
+impl Default for Config {
+    /// What no flags mean.
+    fn default() -> Config {
+        validate::validate(args::defaults()).expect("a test starts without flags")
+    }
+}
+
 /// Whether a new member founds its cluster.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ClusterState {

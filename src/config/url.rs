@@ -1,6 +1,7 @@
 //! URLs of flags: a scheme and a place to bind or to connect to.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// How to talk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +74,13 @@ impl Url {
     #[must_use]
     pub fn is_secure(&self) -> bool {
         matches!(self.scheme, Scheme::Https | Scheme::Unixs)
+    }
+
+    /// Tells whether a socket can be bound there without asking what a name means: an IP address, `localhost`, or a place
+    /// in the file system.
+    #[must_use]
+    pub fn is_bindable(&self) -> bool {
+        !self.is_tcp() || self.host == "localhost" || self.host.parse::<IpAddr>().is_ok()
     }
 
     /// Reads one URL.

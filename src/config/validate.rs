@@ -1,6 +1,5 @@
 //! From what was said to a [`Config`]: defaults that depend on other flags, and values that must fit together.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -89,8 +88,7 @@ fn fill_empty(urls: &mut Vec<Url>, default: &str) {
 
 fn check_urls(settings: &Settings) -> Result<(), Error> {
     for url in settings.listen_peer_urls.iter().chain(&settings.listen_client_urls) {
-        let is_bindable = !url.is_tcp() || url.host() == "localhost" || url.host().parse::<IpAddr>().is_ok();
-        if !is_bindable {
+        if !url.is_bindable() {
             return Err(Error::BindsName { url: url.to_string() });
         }
     }
@@ -174,6 +172,7 @@ mod tests {
     #[test]
     fn no_flags_mean_what_they_mean_to_etcd() {
         let config = config(&[]).unwrap();
+        assert_eq!(config, Config::default());
         assert_eq!((config.name.as_str(), config.data_dir.to_str()), ("default", Some("default.etcd")));
         assert_eq!(texts(&config.listen_client_urls), ["http://localhost:2379"]);
         assert_eq!(texts(&config.advertise_client_urls), ["http://localhost:2379"]);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// Why a file or folder is synced. Crash tests count each site and crash at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,4 +116,9 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
 
     /// Tells the system that what was written so far will not be read soon (`posix_fadvise` DONTNEED); a hint.
     fn forget_cached(&self) {}
+}
+
+/// The path without `.` parts: how simulated disks know files apart.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| !matches!(part, Component::CurDir)).collect()
 }

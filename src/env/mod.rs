@@ -1,11 +1,13 @@
 //! The seams to the outside world: time, disk and randomness.
 //!
 //! Nothing below `node` takes these by itself; it is given them, each in a real and in a simulated form. With the
-//! simulated ones a test moves the clock, replays a seed, and crashes the disk at any point where data was synced.
+//! simulated ones a test moves the clock, replays a seed, and crashes the disk at any point where data was synced. A third
+//! disk is plain memory, for members whose data may go with their process.
 
 mod background;
 mod clock;
 mod disk;
+mod memory_disk;
 pub mod mistake;
 mod random;
 mod real_disk;
@@ -14,6 +16,7 @@ mod sim_disk;
 pub use background::spawn_background;
 pub use clock::{Clock, ManualClock, SystemClock, Tick, unix_time};
 pub use disk::{Disk, File, SyncSite};
+pub use memory_disk::MemoryDisk;
 pub use mistake::Mistake;
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use real_disk::RealDisk;

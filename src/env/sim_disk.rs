@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::disk::{Disk, File, SyncSite};
+use super::disk::{Disk, File, SyncSite, plain};
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -220,11 +220,6 @@ impl State {
         self.check()?;
         self.names.get(&plain(path)).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
-}
-
-/// The path without `.` parts.
-fn plain(path: &Path) -> PathBuf {
-    path.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect()
 }
 
 impl Disk for SimDisk {

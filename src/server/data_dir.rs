@@ -11,6 +11,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -67,8 +68,8 @@ pub enum DataDirError {
 #[derive(Debug)]
 pub(super) struct DataDir {
     member: PathBuf,
-    /// The lock goes when the file is closed: also when the process is killed.
-    _lock: File,
+    /// The lock goes when the file is closed by all who hold it: also when the process is killed.
+    lock: Arc<File>,
 }
 
 impl DataDir {
@@ -97,7 +98,7 @@ impl DataDir {
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(LOCK_MODE).open(&lock_path);
         let lock = lock.map_err(at(&lock_path))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(DataDir { member, _lock: lock }),
+            Ok(()) => Ok(DataDir { member, lock: Arc::new(lock) }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse { path: path.to_path_buf() }),
             Err(error) => Err(at(&lock_path)(error.into())),
         }
@@ -106,6 +107,11 @@ impl DataDir {
     /// The folder that log and checkpoint are in.
     pub(super) fn member(&self) -> &Path {
         &self.member
+    }
+
+    /// For those who must not be met by whoever opens the folder next.
+    pub(super) fn lock(&self) -> Arc<File> {
+        self.lock.clone()
     }
 }
 

@@ -42,6 +42,17 @@ pub(super) struct Socket {
     pub(super) is_secure: bool,
 }
 
+impl Socket {
+    /// Where clients can connect to it.
+    pub(super) fn url(&self) -> Url {
+        let scheme = match self.listener {
+            Listener::Tcp(_) => "http",
+            Listener::Unix(_) => "unix",
+        };
+        Url::parse(&format!("{scheme}://{}", self.address)).expect("the address of a socket makes a URL")
+    }
+}
+
 /// Binds all of `urls`.
 pub(super) fn bind_all(urls: &[Url]) -> Result<Vec<Bound>, Error> {
     urls.iter().map(bind).collect()

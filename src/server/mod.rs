@@ -9,9 +9,12 @@
 //! wait in the system's queue instead of being refused. Other members are refused until it is known whose the folder is:
 //! founders that start together ask each other, and would all wait for an answer otherwise. The lines that are logged on
 //! the way are etcd's: launchers wait for them.
+//!
+//! A program that runs a server inside itself comes the same way, with an [`Embedding`].
 
 mod bootstrap;
 mod data_dir;
+mod embedding;
 mod inquiry;
 mod listen;
 mod look_up;
@@ -27,19 +30,18 @@ use tokio_util::sync::CancellationToken;
 
 use self::bootstrap::Beginning;
 pub use self::bootstrap::BootstrapError;
-use self::data_dir::DataDir;
 pub use self::data_dir::DataDirError;
+use self::embedding::Data;
+pub use self::embedding::{Embedding, Ready};
 use self::listen::Socket;
 use self::peers::Peers;
 use crate::api::{self, ETCD_VERSION, Limits};
 use crate::config::{ClusterState, Config, Url};
-use crate::env::{RealDisk, SystemClock, SystemRandom};
+use crate::env::{SystemClock, SystemRandom};
 use crate::net::TlsError;
 use crate::node::{Founding, Node, NodeError, NodeOptions, StartError};
 use crate::telemetry::json;
 
-/// Size of one segment of the log: small enough to be made in no time, large enough to be made ahead.
-const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 /// Between two attempts to make this member known to a cluster that has no leader yet.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(100);
 /// How often a member that waits for a leader says so.
@@ -114,6 +116,15 @@ impl Error {
 /// # Errors
 /// What kept it from starting, or ended it. Everything is closed in order then, too.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
+    run_embedded(config, Embedding::default(), stop).await
+}
+
+/// As [`run`], inside a program that decides more than flags say. Dropping the future ends the member without order.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: CancellationToken) -> Result<(), Error> {
+    let Embedding { memory, lease_clock, advertises_listeners, ready_tx } = embedding;
     tracing::info!(
         "listen-peer-urls.json" = url_list(&config.listen_peer_urls),
         "listen-client-urls.json" = url_list(&config.listen_client_urls),
@@ -121,19 +132,29 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     );
     let peer_sockets = listen::bind_all(&config.listen_peer_urls)?;
     let clients = listen::listen_all(listen::bind_all(&config.listen_client_urls)?)?;
-    // Its lock is held until the end.
-    let data_dir = DataDir::open(&config.data_dir)?;
+    let client_urls: Vec<Url> = clients.iter().map(Socket::url).collect();
+    if advertises_listeners {
+        config.advertise_client_urls.clone_from(&client_urls);
+    }
+    let data = Data::open(&config, memory)?;
     let peers = Peers::new(&config)?;
     let options = tokio::select! {
-        options = node_options(&config, &data_dir, &peers) => options?,
+        options = node_options(&config, &data, &peers) => options?,
         // Others are asked, which takes time. Nothing has begun that would have to be ended.
         () = stop.cancelled() => return Ok(()),
     };
+    let options = NodeOptions { lease_clock: lease_clock.unwrap_or_else(|| options.clock.clone()), ..options };
     let peer_sockets = listen::listen_all(peer_sockets)?;
     let node = Node::start(options.clone()).await.map_err(Error::of_start).inspect_err(tell_of_removal)?;
 
+    let announce = |node: &Node| {
+        if let Some(ready_tx) = ready_tx {
+            // Whoever waited for it may have given up.
+            let _ = ready_tx.send(Ready { node: node.clone(), client_urls });
+        }
+    };
     let serving = Serving { node: &node, config: &config, peers: &peers, peers_stop: CancellationToken::new() };
-    let outcome = serving.run(&options, peer_sockets, clients, stop).await;
+    let outcome = serving.run(&options, (peer_sockets, clients), announce, stop).await;
     listen::unlink_all(&config.listen_peer_urls);
     listen::unlink_all(&config.listen_client_urls);
     tracing::info!(
@@ -146,10 +167,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
 }
 
 /// Finds out whose the data folder is: whose it says, or whose it becomes if it is new.
-async fn node_options(config: &Config, data_dir: &DataDir, peers: &Peers) -> Result<NodeOptions, Error> {
-    let disk = Arc::new(RealDisk::new(data_dir.member()));
+async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<NodeOptions, Error> {
+    let disk = data.disk();
     let stored = Node::identity(disk.clone()).await?;
-    log_start(config, data_dir.member(), stored.is_some());
+    log_start(config, data.member_dir().unwrap_or(&config.data_dir), stored.is_some());
     let Beginning { identity, founding } = match stored {
         // The folder knows how it began.
         Some(identity) => Beginning { identity, founding: Founding::New(Vec::new()) },
@@ -179,7 +200,8 @@ async fn node_options(config: &Config, data_dir: &DataDir, peers: &Peers) -> Res
         agreement_check: config.agreement_check,
         request_bytes_max: config.request_bytes_max,
         watch_progress_interval: config.watch_progress_interval,
-        segment_bytes: SEGMENT_BYTES,
+        segment_bytes: data.segment_bytes(),
+        folder_lock: data.lock(),
         ..NodeOptions::new(disk, Arc::new(SystemClock::new()), Arc::new(SystemRandom), identity)
     })
 }
@@ -226,12 +248,12 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    /// Serves peers, waits until the member is ready, serves clients; then ends all of it in order.
+    /// Serves peers, waits until the member is ready, serves clients and says so; then ends all of it in order.
     async fn run(
         &self,
         options: &NodeOptions,
-        peer_sockets: Vec<Socket>,
-        clients: Vec<Socket>,
+        (peer_sockets, clients): (Vec<Socket>, Vec<Socket>),
+        announce: impl FnOnce(&Node),
         stop: CancellationToken,
     ) -> Result<(), Error> {
         let mut peer_tasks = self.peers.serve(peer_sockets, self.node, &self.peers_stop);
@@ -243,6 +265,7 @@ impl Serving<'_> {
             ready = self.ready(options) => match ready {
                 Ok(()) => {
                     self.serve_clients(clients, &clients_stop, &mut client_tasks);
+                    announce(self.node);
                     self.until_end(&stop).await
                 }
                 Err(error) => Err(error),
@@ -327,6 +350,13 @@ impl Serving<'_> {
                 "serving client traffic insecurely; this is strongly discouraged!"
             );
         }
+    }
+}
+
+impl Drop for Serving<'_> {
+    /// A node that was not stopped in order, because nobody waits for that any more, leaves no thread behind.
+    fn drop(&mut self) {
+        self.node.halt();
     }
 }
 

@@ -1,0 +1,87 @@
+//! What a program that runs a server inside itself decides beside the flags, and what it hears back.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::data_dir::{DataDir, DataDirError};
+use crate::config::{Config, Url};
+use crate::env::{Clock, Disk, MemoryDisk, RealDisk};
+use crate::node::Node;
+
+/// Size of one segment of the log: small enough to be made in no time, large enough to be made ahead.
+const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// The same in memory, where nothing is gained by a larger one.
+const SEGMENT_BYTES_IN_MEMORY: u64 = 1024 * 1024;
+
+/// What a program that runs a server inside itself decides beside the flags. By default nothing.
+#[derive(Debug, Default)]
+pub struct Embedding {
+    /// Where the data is kept instead of in the data folder.
+    pub memory: Option<MemoryDisk>,
+    /// The clock that leases run by instead of the system's.
+    pub lease_clock: Option<Arc<dyn Clock>>,
+    /// Tell clients to go where they are awaited, with the ports that the system chose, whatever the flags say.
+    pub advertises_listeners: bool,
+    /// Hears that the member serves, if it comes to that.
+    pub ready_tx: Option<oneshot::Sender<Ready>>,
+}
+
+/// A member that serves.
+#[derive(Debug)]
+pub struct Ready {
+    /// Its door.
+    pub node: Node,
+    /// Where clients are served, with the ports that the system chose.
+    pub client_urls: Vec<Url>,
+}
+
+/// What a member keeps its data on.
+pub(super) enum Data {
+    /// The data folder, locked.
+    Folder(DataDir),
+    /// Memory instead.
+    Memory(MemoryDisk),
+}
+
+impl Data {
+    /// Opens the data folder, unless `memory` stands for it.
+    pub(super) fn open(config: &Config, memory: Option<MemoryDisk>) -> Result<Data, DataDirError> {
+        match memory {
+            Some(memory) => Ok(Data::Memory(memory)),
+            None => DataDir::open(&config.data_dir).map(Data::Folder),
+        }
+    }
+
+    pub(super) fn disk(&self) -> Arc<dyn Disk> {
+        match self {
+            Data::Folder(folder) => Arc::new(RealDisk::new(folder.member())),
+            Data::Memory(memory) => Arc::new(memory.clone()),
+        }
+    }
+
+    /// The folder of log and checkpoint, if there is one.
+    pub(super) fn member_dir(&self) -> Option<&Path> {
+        match self {
+            Data::Folder(folder) => Some(folder.member()),
+            Data::Memory(_) => None,
+        }
+    }
+
+    /// What keeps others from the folder.
+    pub(super) fn lock(&self) -> Option<Arc<File>> {
+        match self {
+            Data::Folder(folder) => Some(folder.lock()),
+            Data::Memory(_) => None,
+        }
+    }
+
+    pub(super) fn segment_bytes(&self) -> u64 {
+        match self {
+            Data::Folder(_) => SEGMENT_BYTES,
+            Data::Memory(_) => SEGMENT_BYTES_IN_MEMORY,
+        }
+    }
+}
