@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["node", "net", "model", "env"]),
     ("config", &["env", "model"]),
     ("server", &["api", "peer", "config", "telemetry", "node", "net", "model", "env"]),
+    ("embed", &["server", "config", "node", "model", "env"]),
 ];
 
 /// Crates that only some folders may name.
@@ -30,7 +31,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("openraft_rt_tokio", &["raft"]),
     ("redb", &["storage"]),
     ("tonic", &["api", "peer", "proto"]),
-    ("tokio", &["net", "peer", "raft", "node", "api", "server", "main.rs"]),
+    ("tokio", &["net", "peer", "raft", "node", "api", "server", "embed", "main.rs"]),
     ("h2", &["api", "peer"]),
     ("hyper", &["api", "peer", "server"]),
     ("axum", &["api", "peer"]),
