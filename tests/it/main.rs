@@ -8,6 +8,7 @@ mod decoders;
 mod differential;
 mod etcd_client;
 mod etcdctl;
+mod examples;
 mod generate;
 #[path = "../harness/mod.rs"]
 mod harness;
