@@ -2,12 +2,14 @@
 //!
 //! Source of the lines that are logged: etcd, `server/etcdserver/api/v3rpc/maintenance.go`.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
 use super::Node;
 use super::error::NodeError;
+use super::options::NodeOptions;
 use crate::env::Disk;
 use crate::raft::Checkpoints;
 
@@ -16,13 +18,16 @@ use crate::raft::Checkpoints;
 pub(super) struct Defragmenter {
     checkpoints: Arc<Checkpoints>,
     disk: Arc<dyn Disk>,
+    /// The lock on the data folder, which the thread holds as well.
+    folder_lock: Option<Arc<File>>,
     /// Held by the thread that rewrites: whoever asked may be gone before it has ended.
     turn: Arc<Mutex<()>>,
 }
 
 impl Defragmenter {
-    pub(super) fn new(checkpoints: Arc<Checkpoints>, disk: Arc<dyn Disk>) -> Defragmenter {
-        Defragmenter { checkpoints, disk, turn: Arc::default() }
+    pub(super) fn new(checkpoints: Arc<Checkpoints>, options: &NodeOptions) -> Defragmenter {
+        let (disk, folder_lock) = (options.disk.clone(), options.folder_lock.clone());
+        Defragmenter { checkpoints, disk, folder_lock, turn: Arc::default() }
     }
 
     /// Waits until nothing is being rewritten. Checkpoints must be closed, so that nothing begins after it.
@@ -40,16 +45,16 @@ impl Node {
     /// second one for example. It is as it was then.
     pub async fn defragment(&self) -> Result<(), NodeError> {
         let fault = |error: &dyn std::fmt::Display| NodeError::Fault(format!("failed to defragment: {error}").into());
-        let Defragmenter { checkpoints, disk, turn } = &self.defragmenter;
+        let Defragmenter { checkpoints, disk, folder_lock, turn } = &self.defragmenter;
         let turn = turn.clone().lock_owned().await;
-        let (checkpoints, disk) = (checkpoints.clone(), disk.clone());
+        let (checkpoints, disk, lock) = (checkpoints.clone(), disk.clone(), folder_lock.clone());
         // What was freed and waits to be taken out counts as well.
         checkpoints.flush().await.map_err(|why| fault(&why))?;
         tracing::info!("starting defragment");
         let file_bytes = || self.shared.storage.load().file_bytes().unwrap_or(0);
         let before = file_bytes();
         let rewrite = move || {
-            let _turn = turn;
+            let _held = (turn, lock);
             checkpoints.rewrite(disk)
         };
         let rewritten = self.threading.background("defragment", rewrite).await.map_err(|error| fault(&error))?;

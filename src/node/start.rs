@@ -293,7 +293,7 @@ impl Node {
             Doors { barrier: barrier.clone(), proposals_stop, hub: hub.clone() },
             (stop, stopped.clone(), failure.clone()),
         ));
-        let defragmenter = Defragmenter::new(running.checkpoints.clone(), options.disk.clone());
+        let defragmenter = Defragmenter::new(running.checkpoints.clone(), &options);
         Ok(Node(Arc::new(NodeState {
             cluster: options.cluster,
             member: options.member,
