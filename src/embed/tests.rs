@@ -1,5 +1,6 @@
 //! A server inside a test, and its store without a socket.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::runtime::Builder as Runtimes;
 
 use super::builder::Place;
 use super::*;
-use crate::env::MemoryDisk;
+use crate::env::{Disk, MemoryDisk};
 use crate::server::{DataDirError, Error as Failure};
 
 /// Longer than anything here takes that does not hang.
@@ -258,6 +259,24 @@ async fn a_folder_keeps_what_was_acknowledged_and_is_for_one_server() {
     server.stop().await.unwrap();
 }
 
+/// Without snapshots the log would have twelve segments in the end, and go on growing.
+#[tokio::test]
+async fn in_memory_the_log_does_not_grow_without_end() {
+    let memory = MemoryDisk::new();
+    let server = Builder::new(Place::Memory(memory.clone())).start().await.unwrap();
+    let (store, value) = (server.store(), vec![7_u8; 4096]);
+    for _ in 0..3000 {
+        store.put("k", &value).await.unwrap();
+    }
+    let purged = async {
+        while memory.list(Path::new("wal")).unwrap().len() > 8 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, purged).await.expect("old segments go");
+    server.stop().await.unwrap();
+}
+
 #[test]
 fn without_a_runtime_there_is_no_server() {
     let mut start = std::pin::pin!(Server::in_memory().start());
@@ -320,7 +339,7 @@ fn a_server_whose_runtime_ends_leaves_nothing_behind() {
 }
 
 /// Starts a server in a folder as soon as nobody uses it.
-async fn reopened(path: &std::path::Path) -> Server {
+async fn reopened(path: &Path) -> Server {
     let open = async {
         loop {
             match Server::in_dir(path).start().await {
