@@ -43,6 +43,39 @@ put_and_get() {
   run put /services/web/1 10.0.0.1 --ignore-lease
 }
 
+# What comes in chunks, put together, is what comes at once.
+same_in_chunks() {
+  printf '$ etcdctl' && printf ' %q' "$@"
+  if diff <(quiet "$@" --stream 2>&1) <(quiet "$@" 2>&1); then echo ": the same with --stream"; fi
+}
+
+chunks() {
+  step "get in chunks"
+  local i
+  # The first chunk has ten keys, each further one twice as many.
+  for i in {100..144}; do quiet put chunk/$i "value $i" >/dev/null; done
+  quiet del chunk/120 chunk/125 >/dev/null
+  local format
+  for format in simple json fields; do same_in_chunks get --prefix chunk/ --write-out $format; done
+  same_in_chunks get --prefix chunk/ --keys-only
+  same_in_chunks get --prefix chunk/ --count-only --write-out fields
+  same_in_chunks get --prefix chunk/ --consistency s
+  same_in_chunks get --prefix chunk/ --limit 25 --write-out json
+  same_in_chunks get --prefix chunk/ --order ASCEND
+  same_in_chunks get --prefix chunk/ --rev 30 --write-out json
+  same_in_chunks get --from-key chunk/130
+  same_in_chunks get chunk/101 chunk/115
+  same_in_chunks get --prefix absent/ --write-out json
+  run get --prefix chunk/ --stream
+  run get --prefix chunk/ --stream --limit 12 --write-out json
+  run get --prefix chunk/ --stream --order DESCEND
+  run get --prefix chunk/ --stream --sort-by MODIFY --order ASCEND
+  run get --prefix chunk/ --stream --min-mod-rev 4
+  run get --prefix chunk/ --stream --max-create-rev 4
+  run get --prefix chunk/ --stream --rev 99999
+  run get "" --stream
+}
+
 order() {
   step "every order of a range"
   local by order
@@ -157,6 +190,7 @@ compactions() {
   run compaction "$revision"
   run get k --rev "$revision"
   run get k --rev $((revision - 1))
+  run get k --rev $((revision - 1)) --stream
   run compaction "$revision"
   run compaction $((revision + 1)) --physical
   run get k --rev "$revision"
@@ -343,6 +377,7 @@ walk() {
   mkdir -p "$dir"
   : >"$dir/leases"
   put_and_get
+  chunks
   order
   formats
   delete

@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 
 use super::Machine;
 use crate::model::{Range, RangeReply, Revision};
-use crate::mvcc::{self, KvHash, ReadError, Source, Store};
+use crate::mvcc::{self, KvHash, PartLimits, RangePart, RangePlace, ReadError, Source, Store};
 use crate::storage::Storage;
 
 /// The state of one member.
@@ -26,6 +26,14 @@ impl Shared {
     /// As [`mvcc::range`].
     pub fn range(&self, query: &Range) -> Result<RangeReply, ReadError> {
         self.read_whole(|storage| mvcc::range(self, storage, query))
+    }
+
+    /// Reads a part of a range, whatever is installed meanwhile.
+    ///
+    /// # Errors
+    /// As [`mvcc::range_part`].
+    pub fn range_part(&self, query: &Range, place: &RangePlace, limits: PartLimits) -> Result<RangePart, ReadError> {
+        self.read_whole(|storage| mvcc::range_part(self, storage, query, place, limits))
     }
 
     /// Hashes the key space as of `at`; zero is the newest revision.

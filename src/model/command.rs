@@ -118,6 +118,14 @@ impl Range {
             max_create_revision: 0,
         }
     }
+
+    /// Whether pairs are left out for their revisions.
+    #[must_use]
+    pub fn has_filter(&self) -> bool {
+        [self.min_mod_revision, self.max_mod_revision, self.min_create_revision, self.max_create_revision]
+            .iter()
+            .any(|&bound| bound != 0)
+    }
 }
 
 /// The direction of a sorted range.

@@ -13,7 +13,7 @@ use crate::model::{Range, RangeReply, Record, Revision, SortOrder, SortTarget, S
 use crate::storage::Storage;
 
 /// Keys that one look at the store visits: bounds how long apply waits for a reader.
-const CHUNK_KEYS: usize = 1000;
+pub(super) const CHUNK_KEYS: usize = 1000;
 /// Above every revision: selects the last change of each key.
 pub(super) const NEWEST: Revision = Revision(i64::MAX);
 
@@ -78,13 +78,7 @@ pub(super) fn read(
 
 /// Turns what was selected into records, asking storage once for those that memory lacks.
 pub(super) fn fetch(found: Vec<Found>, storage: &Storage, records: &mut Vec<Record>) -> Result<(), ReadError> {
-    let places: Vec<SubRevision> = found
-        .iter()
-        .filter_map(|found| match found {
-            Found::Stored(at) => Some(*at),
-            Found::Here(_) => None,
-        })
-        .collect();
+    let places: Vec<SubRevision> = found.iter().filter_map(Found::stored).collect();
     let mut stored = if places.is_empty() { Vec::new() } else { storage.records(&places)? }.into_iter();
     for found in found {
         records.push(match found {
@@ -101,10 +95,6 @@ pub(super) fn fetch(found: Vec<Found>, storage: &Storage, records: &mut Vec<Reco
 /// An order of none with another target than the key is sorted all the same, but, as in etcd, only over what the limit
 /// lets through in key order.
 fn found_max(query: &Range) -> usize {
-    let has_filter =
-        [query.min_mod_revision, query.max_mod_revision, query.min_create_revision, query.max_create_revision]
-            .iter()
-            .any(|&bound| bound != 0);
     // Keys come in ascending order as it is.
     let needs_all = match query.sort_order {
         SortOrder::None => false,
@@ -113,7 +103,7 @@ fn found_max(query: &Range) -> usize {
     };
     if query.count_only {
         0
-    } else if has_filter || needs_all || query.limit <= 0 {
+    } else if query.has_filter() || needs_all || query.limit <= 0 {
         usize::MAX
     } else {
         usize::try_from(query.limit).unwrap_or(usize::MAX).saturating_add(1)
@@ -123,17 +113,27 @@ fn found_max(query: &Range) -> usize {
 fn arrange(query: &Range, mut records: Vec<Record>, count: i64, revision: Revision) -> RangeReply {
     filter(query, &mut records);
     sort(query, &mut records);
-    let limit = usize::try_from(query.limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX);
+    let limit = limit(query);
     let more = records.len() > limit;
     records.truncate(limit);
     if query.keys_only {
-        // Sorting by value needs the whole pair, and etcd then leaves the lease in.
-        let bare = if query.sort_target == SortTarget::Value { Record::without_value } else { Record::keys_only };
-        for record in &mut records {
-            *record = bare(record);
-        }
+        records = records.into_iter().map(|record| shown(query, record)).collect();
     }
     RangeReply { revision, kvs: records, more, count }
+}
+
+/// How many pairs the answer may have.
+pub(super) fn limit(query: &Range) -> usize {
+    usize::try_from(query.limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX)
+}
+
+/// What is shown of a pair. Do it last: sorting by value needs the whole pair, and etcd then leaves the lease in.
+pub(super) fn shown(query: &Range, record: Record) -> Record {
+    match (query.keys_only, query.sort_target) {
+        (false, _) => record,
+        (true, SortTarget::Value) => record.without_value(),
+        (true, SortTarget::Key | SortTarget::Version | SortTarget::Create | SortTarget::Mod) => record.keys_only(),
+    }
 }
 
 fn filter(query: &Range, records: &mut Vec<Record>) {
@@ -153,7 +153,7 @@ fn filter(query: &Range, records: &mut Vec<Record>) {
 }
 
 /// Stable, so that equal ones stay in key order in both directions.
-fn sort(query: &Range, records: &mut [Record]) {
+pub(super) fn sort(query: &Range, records: &mut [Record]) {
     let is_descending = match (query.sort_order, query.sort_target) {
         (SortOrder::None | SortOrder::Ascend, SortTarget::Key) => return,
         (SortOrder::Descend, _) => true,

@@ -13,6 +13,16 @@ pub(super) enum Found {
     Stored(SubRevision),
 }
 
+impl Found {
+    /// The place in storage, if it is there.
+    pub(super) fn stored(&self) -> Option<SubRevision> {
+        match self {
+            Found::Here(_) => None,
+            Found::Stored(at) => Some(*at),
+        }
+    }
+}
+
 /// What a read has selected so far.
 #[derive(Debug, Default)]
 pub(super) struct Selection {

@@ -73,7 +73,7 @@ use crate::env::Random;
 pub use crate::machine::Rejection;
 use crate::machine::Shared;
 use crate::model::{ClusterId, MemberId};
-pub use crate::mvcc::KvHash;
+pub use crate::mvcc::{KvHash, PartLimits, RangePart, RangePlace};
 
 use crate::raft::Consensus;
 pub use crate::raft::Proposal;

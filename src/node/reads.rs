@@ -7,7 +7,7 @@ use super::completion::Completions;
 use super::error::NodeError;
 use crate::machine;
 use crate::model::{Member, Range, RangeReply, Txn, TxnReply};
-use crate::mvcc;
+use crate::mvcc::{self, PartLimits, RangePart, RangePlace};
 
 /// Keys that a read on an async worker may visit without leaving it; about 100 us.
 const KEYS_NOW_MAX: usize = 1000;
@@ -43,6 +43,26 @@ impl Node {
         let query = query.clone();
         // Not on an async worker.
         let read = move || shared.range(&query);
+        self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)?.map_err(NodeError::from)
+    }
+
+    /// Reads the part of a range that begins at `place`; several parts are one state. Only the first passes the barrier.
+    ///
+    /// Nothing is kept for the next part: whoever wants it asks with the place that this one gave, or not at all.
+    ///
+    /// # Errors
+    /// As [`Node::range`]; [`NodeError::Compacted`] also if that happened since the part before.
+    pub async fn range_part(
+        &self,
+        query: &Range,
+        place: &RangePlace,
+        limits: PartLimits,
+    ) -> Result<RangePart, NodeError> {
+        let consistency = if place.is_beginning() { consistency(query) } else { Consistency::Serializable };
+        self.pass_barrier(consistency).await?;
+        let (shared, query, place) = (self.shared.clone(), query.clone(), place.clone());
+        // Not on an async worker.
+        let read = move || shared.range_part(&query, &place, limits);
         self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)?.map_err(NodeError::from)
     }
 

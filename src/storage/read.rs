@@ -173,9 +173,27 @@ impl Storage {
     /// # Errors
     /// As every read.
     pub fn records(&self, at: &[SubRevision]) -> Result<Vec<Option<Record>>, Error> {
+        self.records_within(at, usize::MAX)
+    }
+
+    /// As [`Storage::records`], but ends with the record that makes `bytes_max` or more bytes of them: fewer may come back
+    /// than were asked for, and at least one.
+    ///
+    /// # Errors
+    /// As every read.
+    pub fn records_within(&self, at: &[SubRevision], bytes_max: usize) -> Result<Vec<Option<Record>>, Error> {
         self.read(|transaction| {
             let open = transaction.open_table(RECORDS)?;
-            at.iter().map(|at| find(&open, *at)).collect()
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            for &at in at {
+                let record = find(&open, at)?;
+                bytes += record.as_ref().map_or(0, |record| record.as_bytes().len());
+                found.push(record);
+                if bytes >= bytes_max {
+                    break;
+                }
+            }
+            Ok(found)
         })
     }
 

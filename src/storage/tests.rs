@@ -87,6 +87,19 @@ fn single_records_are_found_or_not() {
 }
 
 #[test]
+fn several_records_come_up_to_the_one_that_is_too_much() {
+    let disk = MemoryDisk::new();
+    let storage = filled(&disk);
+    let places = [at(120, 0), at(15, 1), at(2, 0), at(50, 1)];
+    let first = record(120, 0).as_bytes().len();
+    let second = record(2, 0).as_bytes().len();
+    for (bytes_max, count) in [(0, 1), (first, 1), (first + 1, 3), (first + second, 3), (usize::MAX, 4)] {
+        let found = storage.records_within(&places, bytes_max).unwrap();
+        assert_eq!(found, storage.records(&places[..count]).unwrap(), "{bytes_max}");
+    }
+}
+
+#[test]
 fn a_scan_gives_whole_revisions_within_its_bounds() {
     let disk = MemoryDisk::new();
     let storage = filled(&disk);

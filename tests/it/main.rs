@@ -22,6 +22,7 @@ mod peer_tls;
 mod powercut;
 mod process;
 mod protoc_stand_in;
+mod range_stream;
 mod readme;
 mod reference;
 mod strace;

@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::status::{self, Row};
 use super::txn_overlap;
-use crate::model::{Compact, Range, Revision, Txn};
+use crate::model::{Compact, Range, Revision, SortOrder as Order, SortTarget as Target, Txn};
 use crate::node::{Consistency, Proposal};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
@@ -36,6 +36,22 @@ pub(crate) fn range(body: Bytes) -> Result<Range, Status> {
     let request = message::<pb::RangeRequest>(body)?;
     check_range(&request)?;
     Ok(request.into())
+}
+
+/// Reads a `RangeRequest` that is to be answered in chunks.
+///
+/// # Errors
+/// As [`range`]; then pairs are wanted in another order than that of keys, or only those of some revisions.
+pub(crate) fn range_stream(body: Bytes) -> Result<Range, Status> {
+    let range = range(body)?;
+    // Without an order any target will do: etcd then sorts each chunk by itself.
+    if !matches!((range.sort_order, range.sort_target), (Order::None, _) | (Order::Ascend, Target::Key)) {
+        return Err(status::STREAM_IN_ORDER.into());
+    }
+    if range.has_filter() {
+        return Err(status::STREAM_WITH_FILTERS.into());
+    }
+    Ok(range)
 }
 
 /// Reads a `PutRequest`.
@@ -205,6 +221,32 @@ mod tests {
         refused(range(bytes(&odd)), status::INVALID_SORT_OPTION);
         let even = pb::RangeRequest { sort_order: 2, sort_target: 4, limit: -1, ..odd };
         assert_eq!(range(bytes(&even)).unwrap(), Range::from(even));
+    }
+
+    #[test]
+    fn a_range_in_chunks_is_in_key_order_and_has_no_filter() {
+        let odd = pb::RangeRequest { sort_order: 2, max_mod_revision: 1, ..Default::default() };
+        refused(range_stream(bytes(&odd)), status::EMPTY_KEY);
+        let odd = pb::RangeRequest { key: key("k"), ..odd };
+        refused(range_stream(bytes(&pb::RangeRequest { sort_target: 5, ..odd.clone() })), status::INVALID_SORT_OPTION);
+        refused(range_stream(bytes(&pb::RangeRequest { sort_order: 3, ..odd.clone() })), status::INVALID_SORT_OPTION);
+        for (sort_order, sort_target) in [(2, 0), (2, 1), (1, 1), (1, 2), (1, 3), (1, 4)] {
+            let odd = pb::RangeRequest { sort_order, sort_target, ..odd.clone() };
+            refused(range_stream(bytes(&odd)), status::STREAM_IN_ORDER);
+        }
+        let even = pb::RangeRequest { sort_order: 1, max_mod_revision: 0, ..odd };
+        for filtered in [
+            pb::RangeRequest { min_mod_revision: 1, ..even.clone() },
+            pb::RangeRequest { max_mod_revision: -1, ..even.clone() },
+            pb::RangeRequest { min_create_revision: 1, ..even.clone() },
+            pb::RangeRequest { max_create_revision: 1, ..even.clone() },
+        ] {
+            refused(range_stream(bytes(&filtered)), status::STREAM_WITH_FILTERS);
+        }
+        for (sort_order, sort_target) in [(0, 0), (0, 1), (0, 4), (1, 0)] {
+            let even = pb::RangeRequest { sort_order, sort_target, ..even.clone() };
+            assert_eq!(range_stream(bytes(&even)).unwrap(), Range::from(even));
+        }
     }
 
     #[test]

@@ -19,6 +19,11 @@ pub(crate) fn range(reply: RangeReply, h: Header) -> pb::RangeResponse {
     range_with(reply, header)
 }
 
+/// Pairs of an answer to a range that is not at its end.
+pub(crate) fn range_part(kvs: Vec<Record>) -> pb::RangeResponse {
+    pb::RangeResponse { kvs: pairs(kvs), ..pb::RangeResponse::default() }
+}
+
 /// The answer to a put.
 pub(crate) fn put(reply: PutReply, h: Header) -> pb::PutResponse {
     let header = header(h, reply.revision);

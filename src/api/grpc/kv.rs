@@ -7,6 +7,7 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::decode::{self, TxnCall};
+use super::range_stream::{self, Chunks};
 use super::{Api, encode, guard, status};
 use crate::model::Reply;
 use crate::node::Proposal;
@@ -33,10 +34,13 @@ impl Kv for KvService {
         Ok(Response::new(encode::range(reply, node.header())))
     }
 
-    type RangeStreamStream = futures_util::stream::Empty<Result<pb::RangeStreamResponse, Status>>;
+    type RangeStreamStream = Chunks;
 
-    async fn range_stream(&self, _: Request<pb::RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Err(status::not_yet("RangeStream"))
+    async fn range_stream(&self, request: Request<pb::RangeRequest>) -> Result<Response<Chunks>, Status> {
+        let (node, headers) = (self.0.node.clone(), request.metadata().clone().into_headers());
+        let query = decode::range_stream(bytes_of(request))?;
+        let end = async move { guard::stream_end(node, &headers).await };
+        Ok(Response::new(range_stream::serve(&self.0, query, end).await?))
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {

@@ -19,6 +19,7 @@ mod lock;
 mod maintenance;
 mod message_limit;
 mod peer_urls;
+mod range_stream;
 mod routes;
 pub(crate) mod status;
 #[cfg(test)]

@@ -40,6 +40,10 @@ pub(crate) const TOO_MANY_OPS: Row = row(Code::InvalidArgument, "etcdserver: too
 pub(crate) const DUPLICATE_KEY: Row = row(Code::InvalidArgument, "etcdserver: duplicate key given in txn request");
 /// A sort order or target has no meaning.
 pub(crate) const INVALID_SORT_OPTION: Row = row(Code::InvalidArgument, "etcdserver: invalid sort option");
+/// A range in chunks comes in the order of keys.
+pub(crate) const STREAM_IN_ORDER: Row = row(Code::Unimplemented, "RangeStream does not support custom sort orders");
+/// A range in chunks has all its pairs.
+pub(crate) const STREAM_WITH_FILTERS: Row = row(Code::Unimplemented, "RangeStream does not support revision filters");
 /// Metadata that names the client's version is no text.
 pub(crate) const INVALID_CLIENT_API_VERSION: Row = row(Code::InvalidArgument, "etcdserver: invalid client api version");
 /// This member has no vote, and the call is not one that such a member answers.
@@ -283,6 +287,8 @@ mod tests {
             (TOO_MANY_OPS, Code::InvalidArgument, "etcdserver: too many operations in txn request"),
             (DUPLICATE_KEY, Code::InvalidArgument, "etcdserver: duplicate key given in txn request"),
             (INVALID_SORT_OPTION, Code::InvalidArgument, "etcdserver: invalid sort option"),
+            (STREAM_IN_ORDER, Code::Unimplemented, "RangeStream does not support custom sort orders"),
+            (STREAM_WITH_FILTERS, Code::Unimplemented, "RangeStream does not support revision filters"),
             (INVALID_CLIENT_API_VERSION, Code::InvalidArgument, "etcdserver: invalid client api version"),
             (NOT_SUPPORTED_FOR_LEARNER, Code::FailedPrecondition, "etcdserver: rpc not supported for learner"),
             (AUTH_NOT_ENABLED, Code::FailedPrecondition, "etcdserver: authentication is not enabled"),

@@ -203,6 +203,55 @@ proptest! {
         prop_assert_eq!(&reply.kvs, &promised[..shown]);
     }
 
+    /// A range in parts is the state of its first look too, or ends with the word that it was compacted meanwhile.
+    #[test]
+    fn a_range_in_parts_is_one_state(
+        before in vec(between(400), 0..40),
+        meanwhile in vec(between(400), 0..60),
+        back in prop_oneof![Just(None), (0..20i64).prop_map(Some)],
+        limit in prop_oneof![Just(0), 1..450i64],
+        keys in 1..200usize,
+        bytes in prop_oneof![Just(usize::MAX), 0..2000usize],
+    ) {
+        let storage = empty_storage();
+        let mut world = World::new();
+        world.write(|write| (0..400).for_each(|key| drop(write.put(&name(key), b"first", LeaseId::NONE))));
+        before.iter().for_each(|between| world.happen(between, &storage));
+        let revision = world.store.revision();
+        let at = Revision((revision.0 - back.unwrap_or_default()).max(world.store.compacted().0).max(1));
+        let promised = world.state_at(at);
+        let shown = if limit == 0 { promised.len() } else { promised.len().min(limit as usize) };
+        let source = Overtaken::new(world, &storage, [vec![Between::Nothing], meanwhile].concat());
+
+        let query = Range { limit, ..all_keys(back.map_or(0, |_| at.0)) };
+        let (mut place, mut found) = (RangePlace::default(), Vec::new());
+        loop {
+            match range_part(&source, &storage, &query, &place, PartLimits { keys, bytes }) {
+                Ok(RangePart::More { kvs, next }) => {
+                    prop_assert!((1..=keys).contains(&kvs.len()));
+                    let but_the_last = kvs[..kvs.len() - 1].iter().map(|record| record.as_bytes().len()).sum::<usize>();
+                    prop_assert!(but_the_last <= bytes);
+                    found.extend(kvs);
+                    place = next;
+                }
+                Ok(RangePart::Last(reply)) => {
+                    found.extend(reply.kvs);
+                    prop_assert_eq!(reply.revision, revision);
+                    prop_assert_eq!(reply.count as usize, promised.len());
+                    prop_assert_eq!(reply.more, shown < promised.len());
+                    prop_assert_eq!(&found, &promised[..shown]);
+                    break;
+                }
+                Err(ReadError::Compacted { requested, compacted }) => {
+                    prop_assert!(requested == at && at < compacted && !place.is_beginning());
+                    prop_assert!(promised.starts_with(&found));
+                    break;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
     /// What is pinned can be read as long as the pin lives, however much is compacted and swept; once nothing is pinned,
     /// only what reads above the compacted revision need is left.
     #[test]

@@ -17,7 +17,7 @@
 //! | `LODEMARK_DIFF_WATCHES=0` | leaves watches out |
 //! | `LONG=1` | ten times the requests |
 
-mod client;
+pub mod client;
 mod compare;
 mod generate;
 mod inbox;
@@ -30,7 +30,7 @@ mod rules;
 mod script;
 mod side;
 mod watchers;
-mod wire;
+pub mod wire;
 
 use std::thread;
 use std::time::Duration;
