@@ -53,12 +53,14 @@ async fn take_turn(
     tell(format!("{name} runs for {group}"));
     let campaign = client.campaign(group, name, lease).await?;
     let leader = campaign.leader().ok_or("the answer names no leader")?.clone();
-    tell(format!("{name} leads {group}"));
+    // The create revision of the leader's key, which grows from leader to leader.
+    let token = leader.rev();
+    tell(format!("{name} leads {group} with the fencing token {token}"));
 
-    // The create revision of the leader's key grows from leader to leader: a fencing token. This write takes effect only
-    // while that key is still there, however late it arrives.
+    // This write takes effect only while that very key is still there, however late it arrives. What is written elsewhere
+    // would carry the token, and whoever takes it would refuse tokens below the highest it has seen.
     for round in 1..=ROUNDS {
-        let still_leads = Compare::create_revision(leader.key(), CompareOp::Equal, leader.rev());
+        let still_leads = Compare::create_revision(leader.key(), CompareOp::Equal, token);
         let result = format!("round {round} by {name}");
         let write = TxnOp::put(format!("{group}-result"), result.as_str(), None::<PutOptions>);
         if !client.txn(Txn::new().when([still_leads]).and_then([write])).await?.succeeded() {

@@ -271,6 +271,9 @@ dead_service() {
   run get services/1
 }
 
+# A write that takes effect only while the holder of a lock, of whom this is the key and the token, holds it.
+guarded() { printf 'create("%s") = "%s"\n\nput job-result "%s"\n\n\n' "$@" | quiet txn; }
+
 locks() {
   step "lock runs a command and passes on its end"
   run lock job -- sh -c 'echo "holds $(echo "$ETCD_LOCK_KEY" | cut -d/ -f1) since $ETCD_LOCK_REV"'
@@ -294,6 +297,9 @@ locks() {
   in_time "passed on" "$(now_ms)" "$killed" 0
   second_token=$(quiet get "$(cat "$dir/contender")" --write-out fields | awk '/CreateRevision/ { print $3 }')
   [ "$second_token" -gt "$first_token" ] && echo "the fencing token grows"
+  guarded "$(cat "$dir/holder")" "$first_token" "written too late"
+  guarded "$(cat "$dir/contender")" "$second_token" "written in time"
+  run get job-result
   wait_for_keys job/ 1
   end -TERM "$contender"
   wait_for_keys job/ 0
