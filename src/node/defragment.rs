@@ -3,7 +3,7 @@
 //! Source of the lines that are logged: etcd, `server/etcdserver/api/v3rpc/maintenance.go`.
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::Mutex;
 
@@ -18,15 +18,16 @@ use crate::raft::Checkpoints;
 pub(super) struct Defragmenter {
     checkpoints: Arc<Checkpoints>,
     disk: Arc<dyn Disk>,
-    /// The lock on the data folder, which the thread holds as well.
-    folder_lock: Option<Arc<File>>,
+    /// The lock on the data folder, which the thread holds as well while it runs. A node that has ended holds none.
+    folder_lock: Weak<File>,
     /// Held by the thread that rewrites: whoever asked may be gone before it has ended.
     turn: Arc<Mutex<()>>,
 }
 
 impl Defragmenter {
     pub(super) fn new(checkpoints: Arc<Checkpoints>, options: &NodeOptions) -> Defragmenter {
-        let (disk, folder_lock) = (options.disk.clone(), options.folder_lock.clone());
+        let disk = options.disk.clone();
+        let folder_lock = options.folder_lock.as_ref().map(Arc::downgrade).unwrap_or_default();
         Defragmenter { checkpoints, disk, folder_lock, turn: Arc::default() }
     }
 
@@ -47,7 +48,7 @@ impl Node {
         let fault = |error: &dyn std::fmt::Display| NodeError::Fault(format!("failed to defragment: {error}").into());
         let Defragmenter { checkpoints, disk, folder_lock, turn } = &self.defragmenter;
         let turn = turn.clone().lock_owned().await;
-        let (checkpoints, disk, lock) = (checkpoints.clone(), disk.clone(), folder_lock.clone());
+        let (checkpoints, disk, lock) = (checkpoints.clone(), disk.clone(), folder_lock.upgrade());
         // What was freed and waits to be taken out counts as well.
         checkpoints.flush().await.map_err(|why| fault(&why))?;
         tracing::info!("starting defragment");

@@ -86,14 +86,17 @@ async fn election_has_one_leader_at_a_time_and_passes_on() {
     let told: Vec<(&str, String)> = told_rx.try_iter().filter(|(_, line)| !line.contains("runs for")).collect();
     let [first, last] = [told.first(), told.last()].map(|told| told.unwrap().0);
     assert_ne!(first, last);
+    let tokens: Vec<i64> = told.iter().filter_map(|(_, line)| line.rsplit_once(" token ")?.1.parse().ok()).collect();
+    let [token, later] = tokens[..] else { panic!("each leader has one: {told:?}") };
+    assert!(token < later, "it grows from leader to leader: {told:?}");
     let lines: Vec<String> = told.iter().map(|(_, line)| line.clone()).collect();
-    assert_eq!(lines, [turn_of(first), turn_of(last)].concat());
+    assert_eq!(lines, [turn_of(first, token), turn_of(last, later)].concat());
     server.stop().await.unwrap();
 }
 
 /// What a worker tells from the moment that it leads.
-fn turn_of(name: &str) -> Vec<String> {
-    let mut told = vec![format!("{name} leads job")];
+fn turn_of(name: &str, token: i64) -> Vec<String> {
+    let mut told = vec![format!("{name} leads job with the fencing token {token}")];
     told.extend((1..=5).map(|round| format!("round {round} by {name}")));
     told.push(format!("{name} hands over"));
     told
