@@ -4,6 +4,10 @@ use std::fmt;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+/// What an operator does about a file that does not hold what was written to it; every message about one ends with it.
+pub const DAMAGE_REMEDY: &str =
+    "do not serve from it: remove the member, delete its data folder and add it anew, or restore a backup";
+
 /// Why a file or folder is synced. Crash tests count each site and crash at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SyncSite {

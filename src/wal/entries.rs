@@ -9,7 +9,8 @@ use parking_lot::{Condvar, Mutex};
 
 use super::LogEntry;
 use super::format::INDEX_MAX;
-use crate::env::File;
+use super::segment::SegmentFile;
+use crate::env::DAMAGE_REMEDY;
 
 /// The readers' side of the log.
 #[derive(Debug)]
@@ -51,8 +52,29 @@ struct Slot {
 /// Where the payload of an entry is.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    pub(super) file: Arc<dyn File>,
+    pub(super) file: Arc<SegmentFile>,
     pub(super) offset: u64,
+}
+
+impl Place {
+    /// Reads the payload of an entry, which has a length and a checksum.
+    fn read(&self, index: u64, len: u32, crc: u32) -> io::Result<Bytes> {
+        let (file, offset) = (self.file.path.display(), self.offset);
+        let damaged = |why| {
+            let what = format!("{file} is damaged at byte {offset}: log entry {index} {why}; {DAMAGE_REMEDY}");
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        };
+        let mut payload = vec![0; len as usize];
+        match self.file.read_exact_at(offset, &mut payload) {
+            Ok(()) if crc32c::crc32c(&payload) == crc => Ok(payload.into()),
+            Ok(()) => Err(damaged("does not have its checksum")),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(damaged("is cut short")),
+            Err(error) => Err(io::Error::new(
+                error.kind(),
+                format!("cannot read log entry {index} in {file} at byte {offset}: {error}"),
+            )),
+        }
+    }
 }
 
 impl Entries {
@@ -151,13 +173,7 @@ impl Entries {
         let load = |wanted| match wanted {
             Wanted::Cached(entry) => Ok(entry),
             Wanted::Placed { index, term, len, crc, place } => {
-                let mut payload = vec![0; len as usize];
-                place.file.read_exact_at(place.offset, &mut payload)?;
-                if crc32c::crc32c(&payload) != crc {
-                    let what = format!("log entry {index} is damaged on disk; restore this member from the others");
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-                }
-                Ok(LogEntry { index, term, payload: payload.into() })
+                Ok(LogEntry { index, term, payload: place.read(index, len, crc)? })
             }
         };
         wanted.into_iter().map(load).collect()

@@ -2,19 +2,19 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::entries::{Place, Slots};
-use super::error::OpenError;
+use super::error::{OpenError, at};
 use super::format::{
     ALIGNMENT, Batch, HEADER_BYTES, HeaderError, INDEX_MAX, Record, SegmentHeader, decode_batch, decode_header,
 };
-use super::segment::{Making, Segment, is_unfinished, path, sequence_of};
+use super::segment::{Making, Segment, SegmentFile, is_unfinished, path, sequence_of};
 use super::{Options, Recovered};
-use crate::env::{Disk, File, Random, SyncSite};
+use crate::env::{Disk, Random, SyncSite};
 
 /// A log that can be gone on with.
 #[derive(Debug, Default)]
@@ -60,12 +60,7 @@ impl Found {
 /// Reads the log in `options.dir`, cuts a torn end off, and makes a first segment if there is none.
 pub(super) fn recover(disk: &dyn Disk, random: &dyn Random, options: &Options) -> Result<Found, OpenError> {
     let dir = &options.dir;
-    disk.create_dir_all(dir)?;
-    for name in disk.list(dir)?.iter().filter(|name| is_unfinished(name)) {
-        disk.remove(&dir.join(name))?;
-    }
-    // What a killed process has named can be seen and yet be lost by a power cut: from here on it counts as durable.
-    disk.sync_dir(dir, SyncSite::WalFolder)?;
+    tidy(disk, dir).map_err(at(dir))?;
 
     let files = open_files(disk, dir)?;
     let mut log = Log { found: Found::default(), has_ended: false, cache_bytes_max: options.cache_bytes_max };
@@ -74,16 +69,26 @@ pub(super) fn recover(disk: &dyn Disk, random: &dyn Random, options: &Options) -
     }
     let Log { mut found, .. } = log;
     found.check_beginning(dir)?;
-    remove_spares(disk, dir, &mut found.segments)?;
+    remove_spares(disk, dir, &mut found.segments).map_err(at(dir))?;
     if found.segments.is_empty() {
         let header = SegmentHeader { sequence: 1, salt: random.next_u64(), len: options.segment_bytes };
-        found.segments.push_back(Segment::create(disk, dir, header, Making::AtOnce)?);
+        found.segments.push_back(Segment::create(disk, dir, header, Making::AtOnce).map_err(at(dir))?);
     }
     // The same for what it has written.
     if let Some(last) = found.segments.back() {
-        last.file.sync_data(SyncSite::WalSegment)?;
+        last.file.sync_data(SyncSite::WalSegment).map_err(at(&last.file.path))?;
     }
     Ok(found)
+}
+
+/// Makes the folder if it is not there, and removes what a crash has left unfinished.
+fn tidy(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    disk.create_dir_all(dir)?;
+    for name in disk.list(dir)?.iter().filter(|name| is_unfinished(name)) {
+        disk.remove(&dir.join(name))?;
+    }
+    // What a killed process has named can be seen and yet be lost by a power cut: from here on it counts as durable.
+    disk.sync_dir(dir, SyncSite::WalFolder)
 }
 
 /// Segments behind the last one with batches were made ahead and never used; the writer makes new ones.
@@ -99,38 +104,43 @@ fn remove_spares(disk: &dyn Disk, dir: &Path, segments: &mut VecDeque<Segment>) 
 }
 
 /// A segment as it is on disk.
-struct SegmentFile {
-    path: PathBuf,
+struct Opened {
     header: SegmentHeader,
-    file: Arc<dyn File>,
+    file: Arc<SegmentFile>,
 }
 
 impl SegmentFile {
-    fn read(&self) -> io::Result<Vec<u8>> {
-        read(&*self.file, self.file.len()?)
+    /// The first `len` bytes.
+    fn read(&self, len: u64) -> Result<Vec<u8>, OpenError> {
+        let read = || {
+            let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+            self.read_exact_at(0, &mut bytes)?;
+            Ok(bytes)
+        };
+        read().map_err(at(&self.path))
+    }
+
+    fn read_all(&self) -> Result<Vec<u8>, OpenError> {
+        self.read(self.len().map_err(at(&self.path))?)
     }
 }
 
-fn read(file: &dyn File, len: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-    file.read_exact_at(0, &mut bytes)?;
-    Ok(bytes)
-}
-
 /// Opens all segments in order and checks that each is what its name says, and that none is missing between.
-fn open_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<SegmentFile>, OpenError> {
-    let mut sequences: Vec<u64> = disk.list(dir)?.iter().filter_map(|name| sequence_of(name)).collect();
+fn open_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<Opened>, OpenError> {
+    let mut sequences: Vec<u64> =
+        disk.list(dir).map_err(at(dir))?.iter().filter_map(|name| sequence_of(name)).collect();
     sequences.sort_unstable();
-    let mut files: Vec<SegmentFile> = Vec::with_capacity(sequences.len());
+    let mut files: Vec<Opened> = Vec::with_capacity(sequences.len());
     for sequence in sequences {
         let path = path(dir, sequence);
-        let file: Arc<dyn File> = disk.open(&path)?.into();
-        let len = file.len()?;
-        let corrupt = |offset, why| OpenError::Corrupt { file: path.clone(), offset, why };
-        let header = match decode_header(&read(&*file, len.min(HEADER_BYTES))?) {
+        let file = disk.open(&path).map_err(at(&path))?;
+        let file = Arc::new(SegmentFile { path, file });
+        let len = file.len().map_err(at(&file.path))?;
+        let corrupt = |offset, why| OpenError::Corrupt { file: file.path.clone(), offset, why };
+        let header = match decode_header(&file.read(len.min(HEADER_BYTES))?) {
             Ok(header) if header.sequence == sequence => header,
             Ok(_) => return Err(corrupt(0, "it has the name of another segment")),
-            Err(HeaderError::Newer(found)) => return Err(OpenError::Newer { file: path, found }),
+            Err(HeaderError::Newer(found)) => return Err(OpenError::Newer { file: file.path.clone(), found }),
             Err(HeaderError::Damaged) => return Err(corrupt(0, "its header is damaged")),
         };
         if len < header.len {
@@ -139,7 +149,7 @@ fn open_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<SegmentFile>, OpenError
         if files.last().is_some_and(|last| last.header.sequence + 1 != sequence) {
             return Err(corrupt(0, "the segment before it is missing"));
         }
-        files.push(SegmentFile { path, header, file });
+        files.push(Opened { header, file });
     }
     Ok(files)
 }
@@ -154,10 +164,10 @@ struct Log {
 
 impl Log {
     /// Reads one segment; `later` are those after it. Only one is in memory at a time.
-    fn read_segment(&mut self, segment: &SegmentFile, later: &[SegmentFile]) -> Result<(), OpenError> {
-        let SegmentFile { path, header, file } = segment;
-        let corrupt = |offset: usize, why| OpenError::Corrupt { file: path.clone(), offset: offset as u64, why };
-        let bytes = segment.read()?;
+    fn read_segment(&mut self, segment: &Opened, later: &[Opened]) -> Result<(), OpenError> {
+        let Opened { header, file } = segment;
+        let corrupt = |offset: usize, why| OpenError::Corrupt { file: file.path.clone(), offset: offset as u64, why };
+        let bytes = file.read_all()?;
         let mut offset = HEADER_BYTES as usize;
         let mut last_index = 0;
         while let Some(batch) = bytes.get(offset..).and_then(|rest| decode_batch(rest, header.salt)) {
@@ -179,8 +189,8 @@ impl Log {
                 return Err(corrupt(offset, "a batch that was synced cannot be read"));
             }
             // Torn: nobody was told that it is durable. Zeroed, so that its remains are never taken for a batch.
-            file.write_all_at(offset as u64, &vec![0; rest.len()])?;
-            file.sync_data(SyncSite::WalSegment)?;
+            let zeroed = file.write_all_at(offset as u64, &vec![0; rest.len()]);
+            zeroed.and_then(|()| file.sync_data(SyncSite::WalSegment)).map_err(at(&file.path))?;
             self.found.torn_bytes += rest.len() as u64;
             self.has_ended = true;
         }
@@ -195,13 +205,13 @@ impl Log {
     }
 
     /// Whether any batch after those that were read says that the one which cannot be read was synced.
-    fn is_proven(&self, rest: &[u8], salt: u64, later: &[SegmentFile]) -> io::Result<bool> {
+    fn is_proven(&self, rest: &[u8], salt: u64, later: &[Opened]) -> Result<bool, OpenError> {
         let is_later = |proven| proven > self.found.last_batch;
         if latest_proof(rest, salt).is_some_and(is_later) {
             return Ok(true);
         }
         for segment in later {
-            let bytes = segment.read()?;
+            let bytes = segment.file.read_all()?;
             let batches = bytes.get(HEADER_BYTES as usize..).unwrap_or_default();
             if latest_proof(batches, segment.header.salt).is_some_and(is_later) {
                 return Ok(true);
@@ -213,7 +223,7 @@ impl Log {
     fn read_batch(
         &mut self,
         batch: Batch,
-        file: &Arc<dyn File>,
+        file: &Arc<SegmentFile>,
         at: usize,
         last_index: &mut u64,
     ) -> Result<(), &'static str> {

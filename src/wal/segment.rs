@@ -1,6 +1,7 @@
 //! One file of the log.
 
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,11 +23,26 @@ pub(super) enum Making {
     Ahead,
 }
 
+/// A segment's file, with its path for messages.
+#[derive(Debug)]
+pub(super) struct SegmentFile {
+    pub(super) path: PathBuf,
+    pub(super) file: Box<dyn File>,
+}
+
+impl Deref for SegmentFile {
+    type Target = dyn File;
+
+    fn deref(&self) -> &(dyn File + 'static) {
+        &*self.file
+    }
+}
+
 /// A segment that batches can be written to.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) header: SegmentHeader,
-    pub(super) file: Arc<dyn File>,
+    pub(super) file: Arc<SegmentFile>,
     /// Where the next batch goes.
     pub(super) offset: u64,
     pub(super) len: u64,
@@ -40,7 +56,7 @@ impl Segment {
     pub(super) fn create(disk: &dyn Disk, dir: &Path, header: SegmentHeader, making: Making) -> io::Result<Segment> {
         let len = header.len;
         let unfinished = dir.join(format!("{:016}{UNFINISHED_SUFFIX}", header.sequence));
-        let file: Arc<dyn File> = disk.create(&unfinished)?.into();
+        let file = disk.create(&unfinished)?;
         let zeros = vec![0; FILL_BYTES];
         let mut offset = 0;
         while offset < len {
@@ -54,10 +70,12 @@ impl Segment {
         file.write_all_at(0, &encode_header(header))?;
         file.sync_data(SyncSite::WalSegment)?;
         file.forget_cached();
-        disk.rename(&unfinished, &path(dir, header.sequence))?;
+        let path = path(dir, header.sequence);
+        disk.rename(&unfinished, &path)?;
         if !Mistake::LoseFolderSync.is_made() {
             disk.sync_dir(dir, SyncSite::WalFolder)?;
         }
+        let file = Arc::new(SegmentFile { path, file });
         Ok(Segment { header, file, offset: HEADER_BYTES, len, last_index: 0 })
     }
 

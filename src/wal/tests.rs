@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::format::{BATCH_HEADER_BYTES, HEADER_BYTES};
 use super::*;
-use crate::env::{Image, RealDisk, SeededRandom, SimDisk, SyncSite};
+use crate::env::{DAMAGE_REMEDY, Image, RealDisk, SeededRandom, SimDisk, SyncSite};
 
 /// Room for about three batches of the entries that these tests write.
 const SMALL_SEGMENT_BYTES: u64 = HEADER_BYTES + 768;
@@ -301,8 +301,12 @@ fn an_entry_damaged_after_it_left_memory_is_not_served() {
     file.write_all_at(payload_at + 50, b"x").unwrap();
     let error = log.wal.read(1, 2, usize::MAX).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-    assert!(error.to_string().contains("log entry 1 is damaged"), "{error}");
+    let place = format!("log/0000000000000001.wal is damaged at byte {payload_at}: log entry 1");
+    assert_eq!(error.to_string(), format!("{place} does not have its checksum; {DAMAGE_REMEDY}"));
     assert_eq!(log.wal.read(2, 4, usize::MAX).unwrap().len(), 2);
+    file.set_len(payload_at + 10).unwrap();
+    let error = log.wal.read(1, 2, usize::MAX).unwrap_err();
+    assert_eq!(error.to_string(), format!("{place} is cut short; {DAMAGE_REMEDY}"));
 }
 
 #[test]

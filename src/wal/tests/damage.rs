@@ -234,7 +234,7 @@ fn a_newer_format_is_refused_by_name() {
     let crc = crc32c::crc32c(&header[..40]);
     header[40..44].copy_from_slice(&crc.to_le_bytes());
     let error = open_with(disk_of(&files), options(SMALL_SEGMENT_BYTES)).err().unwrap().to_string();
-    let told = "was written by a newer version: it has format 2, this version reads up to 1";
+    let told = "was written by a newer version: it has format 2, this version reads up to 1; start a later version";
     assert_eq!(error, format!("log/{} {told}", files[2].0));
 }
 
