@@ -212,7 +212,7 @@ impl Arrival {
     }
 
     fn damaged(&self, why: StreamDamage) -> Error {
-        Error::Stream { offset: self.offset, why }
+        Error::Stream { file: self.path.clone(), offset: self.offset, why }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 
+use super::error;
 use super::pace::Pace;
 use crate::env::{File, SyncSite};
 
@@ -22,6 +23,7 @@ impl StorageBackend for Backend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        error::note_read(offset);
         self.file.read_exact_at(offset, out)
     }
 

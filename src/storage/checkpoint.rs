@@ -402,9 +402,11 @@ fn unopened(error: redb::DatabaseError) -> Fault {
         redb::DatabaseError::Storage(redb::StorageError::Io(error))
             if error.kind() == std::io::ErrorKind::InvalidData =>
         {
-            Fault::Foreign(error.to_string())
+            Fault::Foreign(format!("it does not begin as one, at byte 0: {error}"))
         }
-        error @ redb::DatabaseError::UpgradeRequired(_) => Fault::Foreign(error.to_string()),
+        error @ redb::DatabaseError::UpgradeRequired(_) => {
+            Fault::Foreign(format!("its head, at byte 0, is of another version of redb: {error}"))
+        }
         error => error.into(),
     }
 }
@@ -419,6 +421,7 @@ pub(super) fn transact(
     // Keeps the allocator's state in the commit, so that a start after a crash need not walk the whole file.
     transaction.set_quick_repair(true);
     write(&transaction)?;
+    error::note_table(None);
     Ok(transaction.commit()?)
 }
 
@@ -430,6 +433,7 @@ pub(super) fn transact_part(
 ) -> Result<(), Fault> {
     let transaction = database.begin_write()?;
     write(&transaction)?;
+    error::note_table(None);
     Ok(transaction.commit()?)
 }
 
@@ -504,6 +508,7 @@ fn write_table<const N: usize, P: AsRef<[u8]>>(
     if changes.is_empty() {
         return Ok(());
     }
+    error::note_table(Some(table.name()));
     // Stable, so that changes of one key stay in order; in order already, nearly always. Then only the last of each
     // key is kept.
     changes.sort_by_key(|(key, _)| *key);

@@ -5,11 +5,13 @@
 //! file. Inside the boundary functions answer [`Fault`], which does not.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::{FORMAT, Identity, Table, TableSum};
+use crate::env::DAMAGE_REMEDY;
 use crate::model::RecordError;
 
 /// Why the checkpoint could not be read or written.
@@ -34,8 +36,8 @@ pub enum Error {
         source: io::Error,
     },
     /// The file does not hold what was written to it.
-    #[error("{} is damaged{place}: {why}; do not serve from it: restore this member from the others or from a backup",
-        file.display(), place = place(*.table, .key.as_deref()))]
+    #[error("{} is damaged{place}: {why}; {DAMAGE_REMEDY}",
+        file.display(), place = place(*.table, .key.as_deref(), .near.as_deref()))]
     Corrupt {
         /// The file.
         file: PathBuf,
@@ -43,11 +45,13 @@ pub enum Error {
         table: Option<Table>,
         /// The key within it, if known, as a person would write it.
         key: Option<String>,
+        /// If neither is known: in which table redb was, and where it read last.
+        near: Option<String>,
         /// What is wrong.
         why: Damage,
     },
     /// The file was made by something else, or its making was cut short.
-    #[error("{} is not a checkpoint of this store: {why}", file.display())]
+    #[error("{} is not a checkpoint of this store: {why}; if it was one, {DAMAGE_REMEDY}", file.display())]
     Foreign {
         /// The file.
         file: PathBuf,
@@ -55,7 +59,7 @@ pub enum Error {
         why: String,
     },
     /// The file or stream has a format that this version does not know.
-    #[error("{} was written by a newer version: it has format {found}, this version reads up to {FORMAT}",
+    #[error("{} was written by a newer version: it has format {found}, this version reads up to {FORMAT}; start a later version",
         file.display())]
     Newer {
         /// The file, or the one that a stream was to become.
@@ -81,8 +85,11 @@ pub enum Error {
         file: PathBuf,
     },
     /// A snapshot stream ends early or is damaged. What was built from it so far cannot be opened.
-    #[error("the snapshot stream is damaged near byte {offset}: {why}; nothing was taken from it")]
+    #[error("the snapshot stream for {} is damaged near byte {offset}: {why}; nothing was taken from it, it must be sent again",
+        file.display())]
     Stream {
+        /// The file that it was to become.
+        file: PathBuf,
         /// How many bytes of it had been read.
         offset: u64,
         /// What is wrong.
@@ -200,10 +207,13 @@ impl Fault {
         let file = file.to_path_buf();
         match self {
             Fault::Engine(error) => engine(*error, file),
-            Fault::Corrupt { table, key, why } => Error::Corrupt { file, table, key, why },
+            Fault::Corrupt { table, key, why } => {
+                let near = if table.is_none() && key.is_none() { near() } else { None };
+                Error::Corrupt { file, table, key, near, why }
+            }
             Fault::Foreign(why) => Error::Foreign { file, why },
             Fault::Newer(found) => Error::Newer { file, found },
-            Fault::Stream { offset, why } => Error::Stream { offset, why },
+            Fault::Stream { offset, why } => Error::Stream { file, offset, why },
         }
     }
 }
@@ -226,18 +236,44 @@ impl From<RecordError> for Damage {
     }
 }
 
+thread_local! {
+    /// Where the call that goes on is, on this thread: the table, and the byte that it read last. redb does not tell where
+    /// it finds damage, but it looks at a page when it has read it.
+    static WHERE: Cell<(Option<&'static str>, Option<u64>)> = const { Cell::new((None, None)) };
+}
+
+/// The call that goes on has to do with a table from here on, or with none.
+pub(super) fn note_table(table: Option<&'static str>) {
+    WHERE.set((table, WHERE.get().1));
+}
+
+/// The call that goes on reads there.
+pub(super) fn note_read(offset: u64) {
+    WHERE.set((WHERE.get().0, Some(offset)));
+}
+
+/// Where the call that goes on is, in words.
+fn near() -> Option<String> {
+    match WHERE.get() {
+        (Some(table), Some(byte)) => Some(format!("in table {table} near byte {byte}")),
+        // The page was in memory.
+        (Some(table), None) => Some(format!("in table {table}")),
+        (None, Some(byte)) => Some(format!("near byte {byte}")),
+        (None, None) => None,
+    }
+}
+
 /// Runs `call` with a floor under it: a panic and every error come out as an [`Error`] about `file`.
 ///
 /// Nothing that a panic could leave half-changed is used afterwards: transactions are dropped, and redb refuses to go
 /// on by itself.
 pub(super) fn guarded<R>(file: &Path, call: impl FnOnce() -> Result<R, Fault>) -> Result<R, Error> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(|fault| fault.at(file)),
-        Err(panic) => {
-            let why = Damage::Panic(panic_message(panic.as_ref()));
-            Err(Error::Corrupt { file: file.to_path_buf(), table: None, key: None, why })
-        }
-    }
+    WHERE.set((None, None));
+    let result = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let why = Damage::Panic(panic_message(panic.as_ref()));
+        Err(Fault::Corrupt { table: None, key: None, why })
+    });
+    result.map_err(|fault| fault.at(file))
 }
 
 /// An error of [`crate::env`] about `file`.
@@ -247,7 +283,7 @@ pub(super) fn disk(file: &Path, source: io::Error) -> Error {
 }
 
 fn engine(error: redb::Error, file: PathBuf) -> Error {
-    let corrupt = |why| Error::Corrupt { file: file.clone(), table: None, key: None, why };
+    let corrupt = |why| Error::Corrupt { file: file.clone(), table: None, key: None, near: near(), why };
     match error {
         redb::Error::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => corrupt(Damage::FileShort),
         redb::Error::Io(source) => disk(&file, source),
@@ -269,12 +305,12 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-fn place(table: Option<Table>, key: Option<&str>) -> String {
+fn place(table: Option<Table>, key: Option<&str>, near: Option<&str>) -> String {
     match (table, key) {
         (Some(table), Some(key)) => format!(" at {table}/{key}"),
         (Some(table), None) => format!(" in table {table}"),
         (None, Some(key)) => format!(" at {key}"),
-        (None, None) => String::new(),
+        (None, None) => near.map_or_else(String::new, |near| format!(" {near}")),
     }
 }
 

@@ -132,7 +132,7 @@ impl Import {
     /// - [`Error::Full`], [`Error::Io`].
     pub fn finish(mut self) -> Result<Imported, Error> {
         let Some(meta) = self.meta.take() else {
-            return Err(Error::Stream { offset: self.offset, why: StreamDamage::Truncated });
+            return Err(Error::Stream { file: self.path.clone(), offset: self.offset, why: StreamDamage::Truncated });
         };
         self.close()?;
         self.is_finished = true;

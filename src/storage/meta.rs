@@ -4,7 +4,7 @@
 
 use redb::{ReadTransaction, ReadableTable, TableError, WriteTransaction};
 
-use super::error::{Damage, Fault};
+use super::error::{Damage, Fault, note_table};
 use super::tables::{META, Table};
 use super::{FORMAT, Founding, Identity, Meta, TableSum, codec};
 use crate::model::{LogId, Revision};
@@ -192,6 +192,7 @@ fn find<R>(
     key: &str,
     decode: impl FnOnce(&[u8]) -> Result<R, Damage>,
 ) -> Result<Option<R>, Fault> {
+    note_table(Some("meta"));
     let Some(sealed) = meta.get(key)? else { return Ok(None) };
     let value = codec::unseal(key.as_bytes(), sealed.value()).and_then(decode);
     value.map(Some).map_err(|why| Fault::meta(key, why))

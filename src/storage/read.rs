@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
-use super::error::{Damage, Error, Fault, guarded};
+use super::error::{Damage, Error, Fault, guarded, note_table};
 use super::tables::{LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
 use super::{Founding, Frozen, Identity, Meta, SmallTables, Storage, TableSum, codec, meta};
 use crate::model::{LeaseId, LogId, MemberId, Record, Revision, SubRevision};
@@ -164,6 +164,7 @@ impl Storage {
             file: self.path().to_path_buf(),
             table: Some(Table::Records),
             key: Some(at.to_string()),
+            near: None,
             why: Damage::Missing,
         }
     }
@@ -336,6 +337,7 @@ pub(super) fn visit<const N: usize>(
     from: Option<[u8; N]>,
     mut each: impl FnMut(&[u8; N], &[u8]) -> Result<ControlFlow<()>, Fault>,
 ) -> Result<(), Fault> {
+    note_table(Some(table.name()));
     // The first key is not sought: walking the whole table then does not rest on what leads to a key.
     let entries = match &from {
         Some(from) => open.range::<&[u8; N]>(from..)?,
@@ -391,6 +393,7 @@ fn find(
     open: &impl ReadableTable<&'static RecordKey, &'static [u8]>,
     at: SubRevision,
 ) -> Result<Option<Record>, Fault> {
+    note_table(Some(Table::Records.name()));
     let key = codec::record_key(at);
     let Some(sealed) = open.get(&key)? else { return Ok(None) };
     let payload = codec::unseal(&key, sealed.value()).map_err(|why| Fault::entry(Table::Records, &key, why))?;

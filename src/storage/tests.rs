@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::testing::*;
 use super::*;
-use crate::env::Disk;
+use crate::env::{DAMAGE_REMEDY, Disk};
 use crate::model::Member;
 
 #[test]
@@ -186,7 +186,8 @@ fn a_newer_format_is_refused() {
         .unwrap();
     drop(storage);
     let error = open(&disk).unwrap_err();
-    let text = "checkpoint was written by a newer version: it has format 7, this version reads up to 2";
+    let text =
+        "checkpoint was written by a newer version: it has format 7, this version reads up to 2; start a later version";
     assert_eq!(error.to_string(), text);
 }
 
@@ -423,6 +424,7 @@ fn a_truncated_or_damaged_stream_is_refused() {
         damaged[place] ^= 0x10;
         let error = imported(&damaged).unwrap_err();
         assert!(matches!(error, Error::Stream { .. } | Error::Newer { .. }), "{place}: {error}");
+        assert!(error.to_string().contains(PATH), "{place}: {error}");
     }
 }
 
@@ -451,6 +453,14 @@ fn an_import_that_fails_at_any_write_leaves_nothing_that_opens() {
     }
 }
 
+/// Whether a message about a damaged file says where, and what to do. Damage that redb found was told without a place.
+fn names_place_and_remedy(error: &Error) -> bool {
+    let told = error.to_string();
+    let places = [" at records/", " at leases/", " at members/", " at removed/", " at meta/", " in table ", " byte "];
+    let is_placed = places.iter().any(|place| told.contains(place)) || matches!(error, Error::Foreign { .. });
+    is_placed && told.contains(DAMAGE_REMEDY)
+}
+
 /// Places in a file and bits to change there.
 fn damages(len: usize, step: usize) -> impl Iterator<Item = (usize, u8)> {
     (0..512).chain((512..len).step_by(step)).zip([0x01, 0x80, 0xff, 0x10].into_iter().cycle())
@@ -475,7 +485,10 @@ fn a_damaged_file_gives_an_error_or_what_was_committed() {
             disk.damage(offset, bits);
             match look_and_commit(disk, &before, &after) {
                 Ok(()) => whole += 1,
-                Err(Error::Corrupt { .. } | Error::Foreign { .. }) => refused += 1,
+                Err(error @ (Error::Corrupt { .. } | Error::Foreign { .. })) => {
+                    assert!(names_place_and_remedy(&error), "{name} {offset}: {error}");
+                    refused += 1;
+                }
                 Err(error) => panic!("{name} {offset}: {error}"),
             }
         }
@@ -500,7 +513,10 @@ fn a_file_damaged_after_opening_gives_an_error_or_what_was_committed() {
                 assert!(found == before, "{offset}");
                 whole += 1;
             }
-            Err(Error::Corrupt { .. } | Error::Foreign { .. } | Error::Newer { .. }) => refused += 1,
+            Err(error @ (Error::Corrupt { .. } | Error::Foreign { .. })) => {
+                assert!(names_place_and_remedy(&error), "{offset}: {error}");
+                refused += 1;
+            }
             Err(error) => panic!("{offset}: {error}"),
         }
         // A removal must not miss what is there.
