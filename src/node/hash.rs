@@ -73,6 +73,7 @@ impl Node {
         hash: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, NodeError> {
         self.barrier.check_running()?;
-        Ok(self.threading.blocking(hash).await.map_err(|_| NodeError::Stopped)??)
+        let hashed = self.threading.blocking(hash).await.map_err(|_| NodeError::Stopped)?;
+        hashed.map_err(|error| self.unread(error))
     }
 }

@@ -17,11 +17,9 @@ use crate::storage::{self, Identity, Storage};
 use crate::wal::{self, Recovered, Wal};
 
 /// The folder of log segments, below the data folder.
-const LOG_DIR: &str = "wal";
+pub(super) const LOG_DIR: &str = "wal";
 /// The checkpoint.
 pub(super) const STATE_FILE: &str = "state.redb";
-/// What redb may cache; the latest values are in memory anyway.
-const STORAGE_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// What the data folder holds.
 pub(super) struct Opened {
@@ -50,9 +48,9 @@ pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
         disk: options.disk.clone(),
         dir: PathBuf::from("."),
         state: PathBuf::from(STATE_FILE),
-        cache_bytes: STORAGE_CACHE_BYTES,
+        cache_bytes: options.storage_cache_bytes,
     };
-    let storage = Storage::open(options.disk.clone(), &files.state, STORAGE_CACHE_BYTES)?;
+    let storage = Storage::open(options.disk.clone(), &files.state, files.cache_bytes)?;
     claim(&storage, Identity { cluster: options.cluster, member: options.member }, &options.founding)?;
     let wal_options =
         wal::Options { dir: PathBuf::from(LOG_DIR), segment_bytes: options.segment_bytes, ..wal::Options::default() };

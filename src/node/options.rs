@@ -67,6 +67,8 @@ pub struct NodeOptions {
     pub watch_progress_interval: Duration,
     /// Size of one log segment in bytes.
     pub segment_bytes: u64,
+    /// What redb may cache of the checkpoint, in bytes; the latest values are in memory anyway.
+    pub storage_cache_bytes: usize,
     /// What runs the bodies of threads.
     pub threading: Threading,
 }
@@ -100,6 +102,7 @@ impl NodeOptions {
             request_bytes_max: 1_572_864,
             watch_progress_interval: Duration::from_secs(600),
             segment_bytes: 16 * 1024 * 1024,
+            storage_cache_bytes: 64 * 1024 * 1024,
             threading: Threading::Threads,
         }
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::Node;
 use super::completion::Completions;
 use super::error::NodeError;
-use crate::machine;
+use crate::machine::{self, Fault};
 use crate::model::{Member, Range, RangeReply, Txn, TxnReply};
-use crate::mvcc::{self, PartLimits, RangePart, RangePlace};
+use crate::mvcc::{self, PartLimits, RangePart, RangePlace, ReadError};
 
 /// Keys that a read on an async worker may visit without leaving it; about 100 us.
 const KEYS_NOW_MAX: usize = 1000;
@@ -43,7 +43,8 @@ impl Node {
         let query = query.clone();
         // Not on an async worker.
         let read = move || shared.range(&query);
-        self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)?.map_err(NodeError::from)
+        let reply = self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)?;
+        reply.map_err(|error| self.unread(error))
     }
 
     /// Reads the part of a range that begins at `place`; several parts are one state. Only the first passes the barrier.
@@ -63,7 +64,8 @@ impl Node {
         let (shared, query, place) = (self.shared.clone(), query.clone(), place.clone());
         // Not on an async worker.
         let read = move || shared.range_part(&query, &place, limits);
-        self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)?.map_err(NodeError::from)
+        let part = self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)?;
+        part.map_err(|error| self.unread(error))
     }
 
     /// Answers a range that needs no waiting at all: no barrier round, few keys, all in memory. `None` if this one does;
@@ -100,7 +102,8 @@ impl Node {
         self.pass_barrier(consistency).await?;
         let (shared, txn) = (self.shared.clone(), txn.clone());
         let read = move || machine::read_txn(&shared, &txn);
-        Ok(self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)???)
+        let reply = self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)?;
+        Ok(reply.map_err(|fault| self.ended_by(fault))??)
     }
 
     /// The members of the cluster, in order of id; before it was founded, those who shall found it.
@@ -110,6 +113,20 @@ impl Node {
     pub async fn members(&self, consistency: Consistency) -> Result<Vec<Member>, NodeError> {
         self.pass_barrier(consistency).await?;
         Ok(self.founders.or_table(&self.shared.machine.read()))
+    }
+
+    /// What a client is told of a read that failed. If it is this member that failed, it ends.
+    pub(super) fn unread(&self, error: ReadError) -> NodeError {
+        match error {
+            ReadError::Storage(error) => self.ended_by(error.into()),
+            ReadError::Compacted { .. } | ReadError::Future { .. } => error.into(),
+        }
+    }
+
+    /// Ends this member: what it would have to tell cannot be read, and whatever else it has may be damaged as well.
+    fn ended_by(&self, fault: Fault) -> NodeError {
+        self.failure.set(fault.to_string().into());
+        fault.into()
     }
 
     async fn pass_barrier(&self, consistency: Consistency) -> Result<(), NodeError> {

@@ -34,7 +34,7 @@ use super::flight::{Abroad, Launcher};
 use super::leadership::{Leadership, LedTerm};
 use super::lease_keeper::LeaseKeeper;
 use super::observer::NodeObserver;
-use super::open::{Opened, STATE_FILE, open};
+use super::open::{LOG_DIR, Opened, STATE_FILE, open};
 use super::options::NodeOptions;
 use super::overdue::Overdue;
 use super::peers::Peers;
@@ -44,7 +44,7 @@ use super::threads::{Body, RaftRuntime, Running as RunningBody};
 use super::voice::{Pinger, Voice};
 use super::watch::{HubOptions, WatchHub};
 use super::{Node, NodeState};
-use crate::env::Disk;
+use crate::env::{DAMAGE_REMEDY, Disk};
 use crate::machine::Rejection;
 use crate::model::{ClusterId, Command, MemberAttributes, MemberId};
 use crate::raft::{Checkpointer, Checkpoints, Consensus, Proposal};
@@ -92,8 +92,8 @@ pub enum StartError {
     Differs(String),
     /// Checkpoint and log do not fit together.
     #[error(
-        "the checkpoint holds log entry {applied}, but the log holds {first} to {last}: files are missing or of another \
-         member; restore this member from a backup or from the others"
+        "the checkpoint {STATE_FILE} holds log entry {applied}, but the log in {LOG_DIR} holds {first} to {last}: files are \
+         missing, damaged or of another member; {DAMAGE_REMEDY}"
     )]
     Disagreement {
         /// D.
@@ -188,7 +188,7 @@ impl Node {
         let lease_keeper = LeaseKeeper::new(shared.clone(), options.lease_clock.clone(), options.election_timeout);
         let compactor = Compactor::new(shared.clone(), checkpoints.clone());
         let hub_options = HubOptions::new(options.watch_progress_interval, options.random.clone(), threading.clone());
-        let hub = WatchHub::new(shared.clone(), hub_options);
+        let hub = WatchHub::new(shared.clone(), hub_options, failure.clone());
         let observer = NodeObserver {
             hub: hub.clone(),
             leases: lease_keeper.clone(),

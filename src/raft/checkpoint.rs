@@ -248,7 +248,8 @@ impl Checkpoints {
         !pending.closed
     }
 
-    fn fail(&self, why: &str) {
+    /// There will be no more: the tables cannot be written, or not be read.
+    pub(super) fn fail(&self, why: &str) {
         self.progress.send_modify(|progress| progress.failed = Some(why.into()));
     }
 }
@@ -388,9 +389,10 @@ mod tests {
     use parking_lot::RwLock;
 
     use super::*;
-    use crate::env::{SeededRandom, SimDisk};
+    use crate::env::{Disk, SeededRandom, SimDisk};
     use crate::machine::Effects;
     use crate::model::{Command, Compact, LogId, Put};
+    use crate::raft::snapshot::snapshot_of;
     use crate::wal::{self, LogEntry, Writer};
 
     /// More than a new file has room for.
@@ -406,10 +408,14 @@ mod tests {
     }
 
     fn member() -> Member {
+        member_that_caches(1 << 20)
+    }
+
+    fn member_that_caches(cache_bytes: usize) -> Member {
         let disk = SimDisk::new();
         let options = wal::Options { segment_bytes: 64 * 1024, ..wal::Options::default() };
         let (wal, writer, _) = Wal::open(Arc::new(disk.clone()), Arc::new(SeededRandom::new(1)), options).unwrap();
-        let storage = Storage::open(Arc::new(disk.clone()), Path::new("state"), 1 << 20).unwrap();
+        let storage = Storage::open(Arc::new(disk.clone()), Path::new("state"), cache_bytes).unwrap();
         let meta = storage.meta().unwrap();
         let machine = RwLock::new(Machine::load(&storage).unwrap());
         let shared = Arc::new(Shared { machine, storage: ArcSwap::from_pointee(storage) });
@@ -491,6 +497,32 @@ mod tests {
         let (is_running, mut checkpointer) = thread.join().unwrap();
         assert!(is_running && checkpointer.step());
         assert_eq!(shared.storage.load().meta().unwrap().membership, Bytes::from_static(b"new voters"));
+    }
+
+    /// A leader whose checkpoint was damaged began to send it again and again, and went on otherwise.
+    #[test]
+    fn a_snapshot_that_cannot_be_read_ends_the_member() {
+        let mut member = member_that_caches(0);
+        let command = Put { key: Bytes::from_static(b"key"), value: Bytes::from_static(b"value"), ..Put::default() };
+        member.apply(&Command::Put(command), b"");
+        assert!(member.writer.step() && member.checkpointer.step());
+        let failed = || member.checkpoints.progress.borrow().failed.clone();
+        let pinned = snapshot_of(member.checkpoints.storage().freeze().unwrap(), member.checkpoints.clone());
+        let pinned = pinned.unwrap().snapshot;
+        pinned.write_to(0, &mut Vec::new()).unwrap();
+        // Whoever is to have it is gone: that is no damage.
+        pinned.write_to(0, &mut [0_u8; 20].as_mut_slice()).unwrap_err();
+        assert_eq!(failed(), None);
+
+        let file = member.disk.open(Path::new("state")).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_exact_at(0, &mut bytes).unwrap();
+        for (at, _) in bytes.windows(5).enumerate().filter(|(_, window)| window == b"value") {
+            file.write_all_at(at as u64, b"other").unwrap();
+        }
+        pinned.write_to(0, &mut Vec::new()).unwrap_err();
+        let told = failed().unwrap();
+        assert!(told.starts_with("state is damaged at records/2_0: its checksum does not match"), "{told}");
     }
 
     #[test]

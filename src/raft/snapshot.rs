@@ -24,9 +24,17 @@ pub(super) type SnapshotOf = openraft::alias::SnapshotOf<Tc, SnapshotData>;
 #[derive(Debug, Clone)]
 pub enum SnapshotData {
     /// Pinned in this member's storage until dropped.
-    Frozen(Arc<Frozen>),
+    Pinned(Pinned),
     /// Received from another member.
     Received(Received),
+}
+
+/// A state of this member itself.
+#[derive(Debug, Clone)]
+pub struct Pinned {
+    frozen: Arc<Frozen>,
+    /// Hear of it if the state cannot be read.
+    checkpoints: Arc<Checkpoints>,
 }
 
 /// A checkpoint of another member's state, in a file of its own.
@@ -53,7 +61,16 @@ impl SnapshotData {
     /// Those of the state and of `out`; a snapshot that was received is not sent on.
     pub(super) fn write_to(&self, offset: u64, out: &mut dyn Write) -> io::Result<()> {
         match self {
-            SnapshotData::Frozen(frozen) => frozen.export(&mut Skip { left: offset, out }).map_err(io::Error::other),
+            SnapshotData::Pinned(Pinned { frozen, checkpoints }) => {
+                frozen.export(&mut Skip { left: offset, out }).map_err(|error| {
+                    // Whoever is to have it goes away, or a full disk has closed it under the reader: then it is asked for
+                    // again. All else is damage, or a disk that fails.
+                    if !matches!(error, storage::Error::Pipe(_) | storage::Error::Closed { .. }) {
+                        checkpoints.fail(&error.to_string());
+                    }
+                    io::Error::other(error)
+                })
+            }
             SnapshotData::Received(Received { path, .. }) => {
                 Err(io::Error::other(format!("the snapshot {} was only received", path.display())))
             }
@@ -94,14 +111,15 @@ impl RaftSnapshotBuilder<Tc> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf> {
         self.checkpoints.flush().await.map_err(|why| io::Error::other(why.to_string()))?;
         let frozen = self.checkpoints.storage().freeze().map_err(io::Error::other)?;
-        snapshot_of(frozen)
+        snapshot_of(frozen, self.checkpoints.clone())
     }
 }
 
 /// Describes a pinned state to openraft.
-pub(super) fn snapshot_of(frozen: Frozen) -> io::Result<SnapshotOf> {
+pub(super) fn snapshot_of(frozen: Frozen, checkpoints: Arc<Checkpoints>) -> io::Result<SnapshotOf> {
     let meta = meta_of(frozen.meta())?;
-    Ok(SnapshotOf { meta, snapshot: SnapshotData::Frozen(Arc::new(frozen)) })
+    let pinned = Pinned { frozen: Arc::new(frozen), checkpoints };
+    Ok(SnapshotOf { meta, snapshot: SnapshotData::Pinned(pinned) })
 }
 
 /// What a checkpoint means to openraft.

@@ -246,6 +246,6 @@ impl RaftStateMachine<Tc> for StateMachine {
         if frozen.meta().applied == LogId::default() {
             return Ok(None);
         }
-        snapshot_of(frozen).map(Some)
+        snapshot_of(frozen, self.checkpoints.clone()).map(Some)
     }
 }

@@ -15,6 +15,7 @@ use crate::env::{Mistake, Random};
 use crate::machine::Shared;
 use crate::model::{Event, Revision, WatchId};
 use crate::mvcc::Source;
+use crate::node::failure::Failure;
 use crate::node::threads::Threading;
 use crate::storage::Storage;
 use crate::watch::{self, History, Outlet, WatchSpec, Watchers};
@@ -63,6 +64,7 @@ impl HubOptions {
 pub(in crate::node) struct WatchHub {
     shared: Arc<Shared>,
     options: HubOptions,
+    failure: Failure,
     state: Mutex<State>,
     watchers: Mutex<Watchers<Arc<Mailbox>>>,
     /// A watcher that is behind can be told something, or a tick comes earlier than any other.
@@ -79,11 +81,12 @@ struct State {
 }
 
 impl WatchHub {
-    pub(in crate::node) fn new(shared: Arc<Shared>, options: HubOptions) -> Arc<WatchHub> {
+    pub(in crate::node) fn new(shared: Arc<Shared>, options: HubOptions, failure: Failure) -> Arc<WatchHub> {
         let watchers = Mutex::new(Watchers::new(shared.machine.read().kv.revision()));
         Arc::new(WatchHub {
             shared,
             options,
+            failure,
             state: Mutex::default(),
             watchers,
             work: Notify::new(),
@@ -158,10 +161,11 @@ impl WatchHub {
         }
     }
 
-    /// Tells everybody who is behind, and has room, the next piece of history.
+    /// Tells everybody who is behind, and has room, the next piece of history. If it cannot be read, the streams that
+    /// needed it end, and so does the member.
     fn round(&self) {
         if let Err(error) = watch::round(&self.watchers, &*self.shared, &mut announce) {
-            tracing::error!(%error, "failed to read the history for watchers; their streams end");
+            self.failure.set(error.to_string().into());
         }
     }
 

@@ -15,6 +15,7 @@ use super::{HubOptions, WatchHub, WatchSpec, WatchStream, WatchUpdate};
 use crate::env::{Random, SeededRandom, SimDisk};
 use crate::machine::{Effects, Machine, Shared};
 use crate::model::{Command, Compact, Event, KeyRange, LogId, Put, Revision, WatchId};
+use crate::node::failure::Failure;
 use crate::node::threads::Threading;
 use crate::storage::Storage;
 use crate::watch::QUEUE_UPDATES_MAX;
@@ -36,6 +37,7 @@ impl World {
         let hub = WatchHub::new(
             shared.clone(),
             HubOptions::new(progress_interval, Arc::new(SeededRandom::new(1)), Threading::Threads),
+            Failure::default(),
         );
         let stop = CancellationToken::new();
         tokio::spawn(hub.clone().run(stop.clone()));
