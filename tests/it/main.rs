@@ -4,6 +4,7 @@
 
 mod cluster;
 mod crash;
+mod damage;
 mod decoders;
 mod differential;
 mod etcd_client;
