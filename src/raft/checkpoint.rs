@@ -201,8 +201,19 @@ impl Checkpoints {
     /// at a time.
     ///
     /// # Errors
-    /// Why it was not done. Unless checkpoints have failed, everything is as it was.
+    /// Why it was not done, for want of space for example. If what is there turned out to be damaged, or it is unknown which
+    /// of the two files has the name, checkpoints have failed; else everything is as it was.
     pub fn rewrite(&self, disk: Arc<dyn Disk>) -> Result<bool, storage::Error> {
+        self.try_rewrite(disk).map_err(|error| match error {
+            SwapError::Kept(error @ storage::Error::Corrupt { .. }) | SwapError::Unknown(error) => {
+                self.fail(&error.to_string());
+                error
+            }
+            SwapError::Kept(error) => error,
+        })
+    }
+
+    fn try_rewrite(&self, disk: Arc<dyn Disk>) -> Result<bool, SwapError> {
         let storage = self.storage();
         let mut rewrite = Rewrite::begin(storage.clone(), disk)?;
         while rewrite.step()? {
@@ -219,13 +230,7 @@ impl Checkpoints {
         if !Arc::ptr_eq(&storage, &self.storage()) {
             return Ok(true);
         }
-        rewrite.finish().map(|()| true).map_err(|error| match error {
-            SwapError::Kept(error) => error,
-            SwapError::Unknown(error) => {
-                self.fail(&error.to_string());
-                error
-            }
-        })
+        rewrite.finish().map(|()| true)
     }
 
     /// Takes the pending buffer, if there is anything in it.

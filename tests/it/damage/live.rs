@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 use lodemark::env::{SeededRandom, SimDisk};
 use lodemark::model::{Command, Compact, KeyRange, Range, Revision, Txn, TxnOp};
+use lodemark::mvcc::{PartLimits, RangePlace};
 use lodemark::node::{Consistency, Node, NodeError, NodeOptions};
 
 use super::member::{self, Right, Whole};
@@ -106,6 +107,8 @@ enum Ask {
     AppliedTxn,
     Hash,
     Compaction,
+    RangeInParts,
+    Defragmentation,
 }
 
 impl Ask {
@@ -118,6 +121,11 @@ impl Ask {
             Ask::AppliedTxn => member::propose(node, Command::Txn(txn)).await.map(drop),
             Ask::Hash => node.hash().await.map(drop),
             Ask::Compaction => node.compact(Compact { revision: at, physical: true }).await.map(drop),
+            Ask::RangeInParts => {
+                let limits = PartLimits { keys: 1000, bytes: usize::MAX };
+                node.range_part(&range, &RangePlace::default(), limits).await.map(drop)
+            }
+            Ask::Defragmentation => node.defragment().await,
         }
     }
 }
@@ -127,7 +135,8 @@ fn whoever_meets_damage_stops_the_member_and_says_why() {
     let folder = member::folder();
     let right = Right::of(&folder).now;
     let at = Revision(right.revision.0 - 10);
-    for ask in [Ask::Range, Ask::ReadOnlyTxn, Ask::AppliedTxn, Ask::Hash, Ask::Compaction] {
+    let reads = [Ask::Range, Ask::RangeInParts, Ask::ReadOnlyTxn, Ask::AppliedTxn, Ask::Hash];
+    for ask in reads.into_iter().chain([Ask::Compaction, Ask::Defragmentation]) {
         member::run(async {
             let node = on_damaged_records(&right, &folder).await;
             let Err(error) = ask.ask(&node, at).await else { panic!("{ask:?} is answered") };
