@@ -10,7 +10,7 @@
 //!   last part     e        more, count=7, revision=9
 //! ```
 //!
-//! Put together, the parts are what [`super::range`] would have answered at the moment of the first. An order of none
+//! Put together, the parts are what [`super::range()`] would have answered at the moment of the first. An order of none
 //! with another target than the key is the one exception: each part is then sorted by itself.
 //!
 //! Between two parts nothing is held, neither lock nor record nor pin: a reader may take its time, and compaction may
@@ -25,7 +25,7 @@ use crate::model::{KeyRange, Range, RangeReply, Record, Revision, SortTarget, Su
 use crate::storage::Storage;
 
 /// Bytes of records that are read from storage at a time, more or less.
-const STORED_BYTES: usize = 256 * 1024;
+const STORED_BYTES: usize = 1024 * 1024;
 
 /// How much one part gives.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   client takes a chunk ──> Reading ── Node::range_part ──> the next chunk, and where it ended
-//!                               └── so many keys: 10, then as many as make a chunk of 256 KiB or so
+//!                               └── so many keys: 10, then what makes chunks about as large as the largest request
 //! ```
 //!
 //! Source: etcd API reference, `RangeStreamResponse`; server/etcdserver/v3_server.go of etcd 3.7.
@@ -25,9 +25,6 @@ use crate::proto::etcdserverpb as pb;
 
 /// Keys of the first chunk. Source: etcd, `initialStreamChunkLimit`.
 const FIRST_KEYS: usize = 10;
-/// How large chunks should be, unless the largest request is smaller. etcd always takes the largest request; but of each
-/// chunk there are pairs, message and what waits for the client, so that memory grows by several times its size.
-const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The chunks of one call.
 pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<pb::RangeStreamResponse, Status>> + Send>>;
@@ -74,7 +71,7 @@ impl Reading {
             query,
             place: RangePlace::default(),
             keys: FIRST_KEYS,
-            bytes: api.limits.request_bytes_max.min(CHUNK_BYTES),
+            bytes: api.limits.request_bytes_max,
             end: task,
         }
     }
@@ -431,10 +428,9 @@ mod tests {
     #[tokio::test]
     async fn a_stream_that_is_to_end_ends_at_the_next_chunk() {
         let client = Client::new().await;
-        let query = Range::from(all());
         let (end_tx, end_rx) = oneshot::channel();
         let end = async move { end_rx.await.unwrap() };
-        let mut chunks = serve(&client.0.0, query.clone(), end).await.unwrap();
+        let mut chunks = serve(&client.0.0, Range::from(all()), end).await.unwrap();
         next(&mut chunks).await.unwrap();
         end_tx.send(Status::from(status::NO_LEADER)).unwrap();
         // The task that waits for the end has to run first.
