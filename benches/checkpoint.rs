@@ -2,17 +2,14 @@
 //!
 //! The disk is memory, so that the figures are the work of redb and of the checks, without the system's syncs.
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use lodemark::env::{Disk, File, SyncSite};
+use lodemark::env::{Disk, MemoryDisk};
 use lodemark::model::{KeyValue, LeaseId, Record, Revision, SubRevision};
 use lodemark::storage::{Meta, Storage, TableWrite};
-use parking_lot::{Mutex, RwLock};
 
 const PATH: &str = "checkpoint";
 const CACHE_BYTES: usize = 64 << 20;
@@ -66,7 +63,7 @@ fn load(c: &mut Criterion) {
     group.sample_size(20);
     group.throughput(Throughput::Elements(COUNT));
     group.bench_function(format!("open {COUNT} records"), |b| {
-        let disk = Arc::new(MemoryDisk::default());
+        let disk = Arc::new(MemoryDisk::new());
         drop(filled_on(Arc::clone(&disk), COUNT));
         b.iter(|| {
             Storage::open(Arc::clone(&disk) as Arc<dyn Disk>, Path::new(PATH), CACHE_BYTES).expect("it is whole")
@@ -80,7 +77,7 @@ fn load(c: &mut Criterion) {
 
 /// A storage with records of the revisions from 0, and the next revision.
 fn filled(count: u64) -> (Storage, i64) {
-    filled_on(Arc::new(MemoryDisk::default()), count)
+    filled_on(Arc::new(MemoryDisk::new()), count)
 }
 
 fn filled_on(disk: Arc<MemoryDisk>, count: u64) -> (Storage, i64) {
@@ -108,87 +105,6 @@ fn records(first: i64, count: u64) -> Vec<TableWrite> {
     };
     let mains = first..first + count.cast_signed();
     mains.map(|main| TableWrite::Record { at: SubRevision::first(Revision(main)), record: record(main) }).collect()
-}
-
-#[derive(Debug, Default)]
-struct MemoryDisk {
-    files: Mutex<BTreeMap<PathBuf, MemoryFile>>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct MemoryFile(Arc<RwLock<Vec<u8>>>);
-
-impl Disk for MemoryDisk {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(self.files.lock().get(path).ok_or(io::ErrorKind::NotFound)?.clone()))
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(self.files.lock().entry(path.to_path_buf()).or_default().clone()))
-    }
-
-    fn list(&self, _dir: &Path) -> io::Result<Vec<String>> {
-        Ok(self.files.lock().keys().map(|path| path.display().to_string()).collect())
-    }
-
-    fn create_dir_all(&self, _dir: &Path) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.files.lock().contains_key(path))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut files = self.files.lock();
-        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        files.insert(to.to_path_buf(), file);
-        Ok(())
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.files.lock().remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn sync_dir(&self, _dir: &Path, _site: SyncSite) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl File for MemoryFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.read().len() as u64)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.write().resize(position(len)?, 0);
-        Ok(())
-    }
-
-    fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let start = position(offset)?;
-        out.copy_from_slice(self.0.read().get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn write_all_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut bytes = self.0.write();
-        let start = position(offset)?;
-        let end = start + data.len();
-        if bytes.len() < end {
-            bytes.resize(end, 0);
-        }
-        bytes[start..end].copy_from_slice(data);
-        Ok(())
-    }
-
-    fn sync_data(&self, _site: SyncSite) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn position(offset: u64) -> io::Result<usize> {
-    usize::try_from(offset).map_err(io::Error::other)
 }
 
 criterion_group!(benches, commit, load);

@@ -119,7 +119,7 @@ pub struct Config {
 impl Default for Config {
     /// What no flags mean.
     fn default() -> Config {
-        validate::validate(args::defaults()).expect("a test starts without flags")
+        validate::validate(args::defaults()).expect("the defaults fit together, as a test shows")
     }
 }
 

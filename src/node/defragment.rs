@@ -43,7 +43,7 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError::Stopped`]; [`NodeError::Fault`] in words if the file could not be written, for want of space for a
-    /// second one for example. It is as it was then.
+    /// second one for example. It is as it was then; if it turned out to be damaged, the node stops.
     pub async fn defragment(&self) -> Result<(), NodeError> {
         let fault = |error: &dyn std::fmt::Display| NodeError::Fault(format!("failed to defragment: {error}").into());
         let Defragmenter { checkpoints, disk, folder_lock, turn } = &self.defragmenter;

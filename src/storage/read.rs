@@ -185,7 +185,7 @@ impl Storage {
     pub fn records_within(&self, at: &[SubRevision], bytes_max: usize) -> Result<Vec<Option<Record>>, Error> {
         self.read(|transaction| {
             let open = transaction.open_table(RECORDS)?;
-            let (mut found, mut bytes) = (Vec::new(), 0);
+            let (mut found, mut bytes) = (Vec::with_capacity(at.len()), 0);
             for &at in at {
                 let record = find(&open, at)?;
                 bytes += record.as_ref().map_or(0, |record| record.as_bytes().len());

@@ -104,10 +104,10 @@ impl Rewrite {
             storage.pin().map(|pin| Round { pin, removed: Vec::new(), before: None, bytes: 0 })
         };
         // What fails from here on leaves no file behind.
-        let unfinished = Unfinished { disk: disk.as_ref(), path: &path, storage: &storage };
-        let round = round.inspect_err(|_| unfinished.forget())?;
+        let forget = || forget(&storage, disk.as_ref(), &path);
+        let round = round.inspect_err(|_| forget())?;
         let database = checkpoint::create_database(file.clone(), &path, SyncSite::Snapshot, CACHE_BYTES)
-            .inspect_err(|_| unfinished.forget())?;
+            .inspect_err(|_| forget())?;
         let (sums, database) = (Sums::default(), Some(database));
         Ok(Rewrite { storage, disk, path, file, database, sums, round, rounds: 1, copied: None, is_finished: false })
     }
@@ -276,26 +276,18 @@ pub(super) fn path_of(path: &Path) -> PathBuf {
     PathBuf::from(unfinished)
 }
 
-/// What is to be undone if a rewrite does not come about.
-struct Unfinished<'a> {
-    disk: &'a dyn Disk,
-    path: &'a Path,
-    storage: &'a Storage,
-}
-
-impl Unfinished<'_> {
-    fn forget(&self) {
-        *self.storage.removals.lock() = None;
-        // What is left of the file could not be opened; it only takes space, and the next start removes it.
-        let _ = self.disk.remove(self.path);
-    }
+/// Undoes what a rewrite has begun that does not come about.
+fn forget(storage: &Storage, disk: &dyn Disk, path: &Path) {
+    *storage.removals.lock() = None;
+    // What is left of the file could not be opened; it only takes space, and the next start removes it.
+    let _ = disk.remove(path);
 }
 
 impl Drop for Rewrite {
     fn drop(&mut self) {
         if !self.is_finished {
             let _ = self.close();
-            Unfinished { disk: self.disk.as_ref(), path: &self.path, storage: &self.storage }.forget();
+            forget(&self.storage, self.disk.as_ref(), &self.path);
         }
     }
 }
