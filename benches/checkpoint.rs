@@ -70,7 +70,7 @@ fn load(c: &mut Criterion) {
         });
     });
     group.bench_function(format!("{COUNT} records"), |b| {
-        b.iter(|| black_box(storage.load_records::<Vec<_>>(2).expect("memory does not fail")));
+        b.iter(|| black_box(storage.load_records(2, Vec::with_capacity).expect("memory does not fail")));
     });
     group.finish();
 }

@@ -121,7 +121,7 @@ fn older_reads(c: &mut Criterion) {
     group.throughput(Throughput::Elements(2 * KEYS));
     group.bench_function("load 100000 keys of 2 changes", |b| {
         let meta = storage.meta().expect("memory does not fail");
-        b.iter(|| Store::load(&storage, &meta, &mut |_, _| {}).expect("it is whole"));
+        b.iter(|| Store::load(&storage, &meta, usize::MAX, &mut |_, _| {}).expect("it is whole"));
     });
     group.finish();
 }

@@ -48,6 +48,14 @@ pub enum Error {
         /// As given.
         value: String,
     },
+    /// Less memory than can be worked with.
+    #[error("--memory-budget-bytes {given} is too small: it needs at least {min}, and 0 means half of the memory")]
+    MemoryBudgetTooSmall {
+        /// As given.
+        given: u64,
+        /// The least that is taken.
+        min: u64,
+    },
     /// An argument is not UTF-8.
     #[error("argument {argument:?} is not UTF-8 text")]
     NotText {

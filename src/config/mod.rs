@@ -104,6 +104,8 @@ pub struct Config {
     pub election_timeout: Duration,
     /// The largest command in bytes.
     pub request_bytes_max: usize,
+    /// Memory for values, caches and what waits for the disk, in bytes; `None`: half of what there is.
+    pub memory_budget_bytes: Option<usize>,
     /// Operations on one level of a txn.
     pub txn_ops_max: usize,
     /// Streams of one client connection at a time.

@@ -20,6 +20,8 @@ const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
 const DEFAULT_WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
 /// Source: etcd, `maxElectionMs`.
 const ELECTION_MS_MAX: u64 = 50_000;
+/// What is shared must be enough for the fixed shares.
+const MEMORY_BUDGET_BYTES_MIN: u64 = 128 * 1024 * 1024;
 /// From here on requests disturb each other. Source: etcd, `recommendedMaxRequestBytes`.
 const REQUEST_BYTES_RECOMMENDED_MAX: u64 = 10 * 1024 * 1024;
 
@@ -40,6 +42,9 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         return Err(Error::NoAdvertisedUrls);
     }
 
+    if (1..MEMORY_BUDGET_BYTES_MIN).contains(&settings.memory_budget_bytes) {
+        return Err(Error::MemoryBudgetTooSmall { given: settings.memory_budget_bytes, min: MEMORY_BUDGET_BYTES_MIN });
+    }
     let advice = advice(&settings).into_iter().chain(peer_tls_advice).collect();
     if settings.name != DEFAULT_NAME && settings.initial_cluster == DEFAULT_CLUSTER {
         let name = if settings.name.is_empty() { DEFAULT_NAME } else { &settings.name };
@@ -72,6 +77,10 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         election_timeout: Duration::from_millis(settings.election_ms),
         // More than fits into memory is no limit.
         request_bytes_max: usize::try_from(settings.request_bytes_max).unwrap_or(usize::MAX),
+        memory_budget_bytes: match settings.memory_budget_bytes {
+            0 => None,
+            bytes => Some(usize::try_from(bytes).unwrap_or(usize::MAX)),
+        },
         txn_ops_max: usize::try_from(settings.txn_ops_max).unwrap_or(usize::MAX),
         streams_max: settings.streams_max,
         watch_progress_interval: if progress.is_zero() { DEFAULT_WATCH_PROGRESS_INTERVAL } else { progress },

@@ -5,23 +5,36 @@
 use std::cmp::Ordering;
 
 use crate::model::{Compare, CompareResult, CompareTarget, KeyValue, RangeEnd};
-use crate::mvcc::Store;
+use crate::mvcc::{Head, Newest, Store};
+use crate::storage::{self, Storage};
 
 /// Whether a condition holds for every key of its range. A range without keys counts as one key that does not exist.
-pub(super) fn holds(compare: &Compare, kv: &Store) -> bool {
+///
+/// # Errors
+/// If it is about a value that only storage has, and that cannot be read.
+pub(super) fn holds(compare: &Compare, kv: &Store, storage: &Storage) -> Result<bool, storage::Error> {
     if compare.keys.end == RangeEnd::Single {
-        return match kv.latest(&compare.keys.start) {
-            Some(record) => holds_for(compare, &record.pair()),
-            None => holds_without_key(compare),
+        return match kv.newest(&compare.keys.start) {
+            Some(pair) => holds_for_pair(compare, &pair, storage),
+            None => Ok(holds_without_key(compare)),
         };
     }
-    let (mut is_empty, mut all) = (true, true);
-    kv.each_latest(&compare.keys, &mut |record| {
+    let mut is_empty = true;
+    for pair in kv.each_newest(&compare.keys) {
         is_empty = false;
-        all = holds_for(compare, &record.pair());
-        all
-    });
-    if is_empty { holds_without_key(compare) } else { all }
+        if !holds_for_pair(compare, &pair, storage)? {
+            return Ok(false);
+        }
+    }
+    Ok(!is_empty || holds_without_key(compare))
+}
+
+fn holds_for_pair(compare: &Compare, pair: &Newest, storage: &Storage) -> Result<bool, storage::Error> {
+    if matches!(compare.target, CompareTarget::Value(_)) {
+        return Ok(holds_for(compare, &pair.read(storage)?.pair()));
+    }
+    let Head { key, create_revision, mod_revision, version, lease } = pair.head();
+    Ok(holds_for(compare, &KeyValue { key, value: &[], create_revision, mod_revision, version, lease }))
 }
 
 fn holds_without_key(compare: &Compare) -> bool {

@@ -1,24 +1,29 @@
 //! Put and delete.
 
-use super::{Effects, Machine, Rejection};
+use super::error::Fault;
+use super::{Applied, Effects, Machine, Rejection};
 use crate::lease::Lessor;
 use crate::model::{DeleteRange, DeleteReply, LeaseId, Put, PutReply, Reply};
-use crate::mvcc::{Store, Write};
+use crate::mvcc::{Newest, Store, Write};
+use crate::storage::{self, Storage};
 
 impl Machine {
-    pub(super) fn put(&mut self, put: &Put, effects: &mut Effects) -> Result<Reply, Rejection> {
-        check_put(put, &self.kv, &self.lessor)?;
+    pub(super) fn put(&mut self, put: &Put, storage: &Storage, effects: &mut Effects) -> Applied {
+        if let Err(rejection) = check_put(put, &self.kv, &self.lessor) {
+            return Ok(Err(rejection));
+        }
         let mut write = self.kv.begin();
-        let reply = run_put(put, &mut write, &mut self.lessor);
+        let reply = run_put(put, &mut write, &mut self.lessor, storage);
+        // Finished in any case: what a fault leaves behind is dropped with the member.
         write.finish(&mut effects.events, &mut effects.writes);
-        Ok(Reply::Put(reply))
+        Ok(Ok(Reply::Put(reply?)))
     }
 
-    pub(super) fn delete_range(&mut self, delete: &DeleteRange, effects: &mut Effects) -> Reply {
+    pub(super) fn delete_range(&mut self, delete: &DeleteRange, storage: &Storage, effects: &mut Effects) -> Applied {
         let mut write = self.kv.begin();
-        let reply = run_delete(delete, &mut write, &mut self.lessor);
+        let reply = run_delete(delete, &mut write, &mut self.lessor, storage);
         write.finish(&mut effects.events, &mut effects.writes);
-        Reply::DeleteRange(reply)
+        Ok(Ok(Reply::DeleteRange(reply?)))
     }
 }
 
@@ -27,7 +32,7 @@ pub(super) fn check_put(put: &Put, kv: &Store, lessor: &Lessor) -> Result<(), Re
     if !put.lease.is_none() && lessor.get(put.lease).is_none() {
         return Err(Rejection::LeaseNotFound);
     }
-    if (put.ignore_value || put.ignore_lease) && kv.latest(&put.key).is_none() {
+    if (put.ignore_value || put.ignore_lease) && kv.newest(&put.key).is_none() {
         return Err(Rejection::KeyNotFound);
     }
     Ok(())
@@ -35,19 +40,25 @@ pub(super) fn check_put(put: &Put, kv: &Store, lessor: &Lessor) -> Result<(), Re
 
 /// Carries out a put that was checked. Within a txn an earlier operation may have deleted the key that this one wants to
 /// keep: then it is written with an empty value and no lease.
-pub(super) fn run_put(put: &Put, write: &mut Write<'_>, lessor: &mut Lessor) -> PutReply {
-    let before = if put.ignore_value || put.ignore_lease { write.latest(&put.key).cloned() } else { None };
-    let value = match &before {
-        Some(before) if put.ignore_value => before.value(),
-        _ => &put.value,
+pub(super) fn run_put(
+    put: &Put,
+    write: &mut Write<'_>,
+    lessor: &mut Lessor,
+    storage: &Storage,
+) -> Result<PutReply, Fault> {
+    let before = if put.ignore_value || put.ignore_lease { write.newest(&put.key) } else { None };
+    let kept = match &before {
+        Some(before) if put.ignore_value => Some(before.read(storage)?),
+        _ => None,
     };
+    let value = kept.as_ref().map_or(put.value.as_ref(), |kept| kept.value());
     let lease = match &before {
-        Some(before) if put.ignore_lease => before.lease(),
+        Some(before) if put.ignore_lease => before.head().lease,
         _ => put.lease,
     };
     let prev = write.put(&put.key, value, lease);
 
-    let lease_before = prev.as_ref().map_or(LeaseId::NONE, |prev| prev.lease());
+    let lease_before = prev.as_ref().map_or(LeaseId::NONE, |prev| prev.head().lease);
     if lease_before != lease {
         if !lease_before.is_none() {
             lessor.detach(lease_before, &put.key);
@@ -56,18 +67,25 @@ pub(super) fn run_put(put: &Put, write: &mut Write<'_>, lessor: &mut Lessor) -> 
             lessor.attach(lease, &put.key);
         }
     }
-    PutReply { revision: write.revision(), prev: prev.filter(|_| put.prev_kv) }
+    let shown = prev.filter(|_| put.prev_kv).map(|prev| prev.read(storage)).transpose()?;
+    Ok(PutReply { revision: write.revision(), prev: shown })
 }
 
-pub(super) fn run_delete(delete: &DeleteRange, write: &mut Write<'_>, lessor: &mut Lessor) -> DeleteReply {
+pub(super) fn run_delete(
+    delete: &DeleteRange,
+    write: &mut Write<'_>,
+    lessor: &mut Lessor,
+    storage: &Storage,
+) -> Result<DeleteReply, Fault> {
     let gone = write.delete_range(&delete.keys);
-    for record in &gone {
-        let pair = record.pair();
-        if !pair.lease.is_none() {
-            lessor.detach(pair.lease, pair.key);
+    for pair in &gone {
+        let head = pair.head();
+        if !head.lease.is_none() {
+            lessor.detach(head.lease, head.key);
         }
     }
     let deleted = i64::try_from(gone.len()).unwrap_or(i64::MAX);
-    let prev = if delete.prev_kv { gone } else { Vec::new() };
-    DeleteReply { revision: write.revision(), deleted, prev }
+    let shown: &[Newest] = if delete.prev_kv { &gone } else { &[] };
+    let prev = shown.iter().map(|pair| pair.read(storage)).collect::<Result<_, storage::Error>>()?;
+    Ok(DeleteReply { revision: write.revision(), deleted, prev })
 }

@@ -64,20 +64,24 @@ impl Machine {
         Machine::default()
     }
 
-    /// Rebuilds the state from a checkpoint.
+    /// Rebuilds the state from a checkpoint, with at most about `values_max` bytes of newest pairs in memory.
     ///
     /// # Errors
     /// If the checkpoint is damaged or cannot be read.
-    pub fn load(storage: &Storage) -> Result<Machine, storage::Error> {
-        Machine::build(storage, |meta, each_leased| Store::load(storage, meta, each_leased))
+    pub fn load(storage: &Storage, values_max: usize) -> Result<Machine, storage::Error> {
+        Machine::build(storage, |meta, each_leased| Store::load(storage, meta, values_max, each_leased))
     }
 
     /// The state of a checkpoint whose records, all of them, are in memory already.
     ///
     /// # Errors
     /// If the rest of it is damaged or cannot be read.
-    pub fn of_records(storage: &Storage, records: Vec<(SubRevision, Record)>) -> Result<Machine, storage::Error> {
-        Machine::build(storage, |meta, each_leased| Ok(Store::of_records(records, meta, each_leased)))
+    pub fn of_records(
+        storage: &Storage,
+        records: Vec<(SubRevision, Record)>,
+        values_max: usize,
+    ) -> Result<Machine, storage::Error> {
+        Machine::build(storage, |meta, each_leased| Ok(Store::of_records(records, meta, values_max, each_leased)))
     }
 
     fn build(
@@ -160,15 +164,16 @@ impl Machine {
         Ok(())
     }
 
-    /// Applies one command of the entry begun last, and adds what it leaves to do to `effects`.
+    /// Applies one command of the entry begun last, and adds what it leaves to do to `effects`. `storage` is asked for values
+    /// that memory does not have, if the answer or the outcome needs them.
     ///
     /// # Errors
     /// [`Fault`]: the member must stop. The inner error is a rejection, and then nothing was changed.
     pub fn apply(&mut self, command: &Command, storage: &Storage, effects: &mut Effects) -> Applied {
         let mark = effects.mark();
         let result = match command {
-            Command::Put(put) => Ok(self.put(put, effects)),
-            Command::DeleteRange(delete) => Ok(Ok(self.delete_range(delete, effects))),
+            Command::Put(put) => self.put(put, storage, effects),
+            Command::DeleteRange(delete) => self.delete_range(delete, storage, effects),
             Command::Txn(txn) => self.txn(txn, storage, effects),
             Command::Compact(compact) => Ok(self.compact(compact, effects)),
             Command::LeaseGrant(grant) => Ok(self.lease_grant(grant, effects)),

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 
 use super::Machine;
-use crate::model::{Range, RangeReply, Revision};
+use crate::model::{Range, RangeReply, Record, Revision, SubRevision};
 use crate::mvcc::{self, KvHash, PartLimits, RangePart, RangePlace, ReadError, Source, Store};
 use crate::storage::Storage;
 
@@ -78,5 +78,12 @@ impl Shared {
 impl Source for Shared {
     fn with<R>(&self, look: impl FnOnce(&Store) -> R) -> R {
         look(&self.machine.read().kv)
+    }
+
+    fn was_read(&self, records: &[(SubRevision, Record)]) {
+        // Not worth waiting for.
+        if let Some(mut machine) = self.machine.try_write() {
+            machine.kv.readmit(records);
+        }
     }
 }

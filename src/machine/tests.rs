@@ -137,7 +137,7 @@ impl Runner {
 
     fn restart(&mut self) -> Result<Vec<String>> {
         let (before, members) = (self.machine.meta(Bytes::new()), self.members());
-        self.machine = Machine::load(&self.storage)?;
+        self.machine = Machine::load(&self.storage, usize::MAX)?;
         let loaded = format!("loaded as of {}, {} entries after it", self.machine.applied(), self.log.len());
         let mut effects = Effects::default();
         for (at, command) in &self.log {

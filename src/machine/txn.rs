@@ -16,7 +16,7 @@ use super::{Effects, Fault, Machine, Rejection, Shared};
 use crate::lease::Lessor;
 use crate::model::{OpReply, Range, RangeReply, Reply, Revision, Txn, TxnOp, TxnReply};
 use crate::mvcc::{self, ReadError, Store, Write};
-use crate::storage::Storage;
+use crate::storage::{self, Storage};
 
 /// A txn whose conditions are settled: the operations that will run.
 struct Path<'t> {
@@ -31,7 +31,7 @@ enum Step<'t> {
 
 impl Machine {
     pub(super) fn txn(&mut self, txn: &Txn, storage: &Storage, effects: &mut Effects) -> super::Applied {
-        let path = settle(txn, &self.kv);
+        let path = settle(txn, &self.kv, storage)?;
         if let Err(rejection) = check(&path, &self.kv, &self.lessor) {
             return Ok(Err(rejection));
         }
@@ -58,7 +58,7 @@ pub fn read_txn(shared: &Shared, txn: &Txn) -> Result<Result<TxnReply, Rejection
     let machine = shared.machine.read();
     // After the lock: an installed snapshot swaps both under it.
     let storage = shared.storage.load_full();
-    let path = settle(txn, &machine.kv);
+    let path = settle(txn, &machine.kv, &storage)?;
     if let Err(rejection) = check(&path, &machine.kv, &machine.lessor) {
         return Ok(Err(rejection));
     }
@@ -76,14 +76,20 @@ pub fn read_txn(shared: &Shared, txn: &Txn) -> Result<Result<TxnReply, Rejection
     Ok(Ok(TxnReply { revision, succeeded: path.succeeded, responses }))
 }
 
-fn settle<'t>(txn: &'t Txn, kv: &Store) -> Path<'t> {
-    let succeeded = txn.compare.iter().all(|compare| holds(compare, kv));
+fn settle<'t>(txn: &'t Txn, kv: &Store, storage: &Storage) -> Result<Path<'t>, storage::Error> {
+    let mut succeeded = true;
+    for compare in &txn.compare {
+        succeeded = holds(compare, kv, storage)?;
+        if !succeeded {
+            break;
+        }
+    }
     let ops = if succeeded { &txn.success } else { &txn.failure };
     let steps = ops.iter().map(|op| match op {
-        TxnOp::Txn(nested) => Step::Txn(settle(nested, kv)),
-        TxnOp::Range(_) | TxnOp::Put(_) | TxnOp::DeleteRange(_) => Step::Op(op),
+        TxnOp::Txn(nested) => settle(nested, kv, storage).map(Step::Txn),
+        TxnOp::Range(_) | TxnOp::Put(_) | TxnOp::DeleteRange(_) => Ok(Step::Op(op)),
     });
-    Path { succeeded, steps: steps.collect() }
+    Ok(Path { succeeded, steps: steps.collect::<Result<_, _>>()? })
 }
 
 fn check(path: &Path<'_>, kv: &Store, lessor: &Lessor) -> Result<(), Rejection> {
@@ -123,8 +129,8 @@ fn run(
                 Ok(reply) => OpReply::Range(reply),
                 Err(rejection) => return Ok(Err(rejection)),
             },
-            Step::Op(TxnOp::Put(put)) => OpReply::Put(run_put(put, write, lessor)),
-            Step::Op(TxnOp::DeleteRange(delete)) => OpReply::DeleteRange(run_delete(delete, write, lessor)),
+            Step::Op(TxnOp::Put(put)) => OpReply::Put(run_put(put, write, lessor, storage)?),
+            Step::Op(TxnOp::DeleteRange(delete)) => OpReply::DeleteRange(run_delete(delete, write, lessor, storage)?),
             Step::Op(TxnOp::Txn(_)) => unreachable!("a nested txn is a step of its own"),
             Step::Txn(nested) => match run(nested, write, lessor, storage)? {
                 Ok(reply) => OpReply::Txn(reply),

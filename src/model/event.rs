@@ -32,6 +32,12 @@ impl Event {
         self.record.key()
     }
 
+    /// Whether there may have been a pair before that is not here. Nothing was there before a creation.
+    pub(crate) fn lacks_prev(&self) -> bool {
+        let pair = self.record.pair();
+        self.prev.is_none() && pair.create_revision != pair.mod_revision
+    }
+
     /// The revision of the change.
     #[must_use]
     pub fn revision(&self) -> Revision {

@@ -130,14 +130,14 @@ pub fn record_at(
     let mut selection = Selection::default();
     let pin = source.with(|store| {
         store.check_readable(at).ok()?;
-        store.select(&keys, at, select::Limits { visits: 1, found: 1 }, &mut selection);
+        store.select(&keys, at, select::Limits { visits: 1, found: 1, heads_only: false }, &mut selection);
         Some(store.pin(at))
     });
     if pin.is_none() {
         return Ok(None);
     }
     let mut records = Vec::with_capacity(1);
-    fetch(selection.found, storage, &mut records)?;
+    fetch(source, selection.found, storage, &mut records)?;
     Ok(records.pop())
 }
 

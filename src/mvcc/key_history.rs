@@ -1,5 +1,7 @@
 //! The changes of one key, oldest first.
 
+use super::evict::EVICTED_BYTES_MIN;
+use super::newest::{Kept, Newest};
 use crate::model::{Record, Revision, SubRevision};
 
 /// One change of a key.
@@ -24,11 +26,11 @@ impl Change {
     }
 }
 
-/// A key's changes that are not compacted away, and the record of the last one if it is a put.
+/// A key's changes that are not compacted away, and the pair of the last one if it is a put.
 #[derive(Debug)]
 pub(super) struct KeyHistory {
     changes: Changes,
-    latest: Option<Record>,
+    newest: Option<Kept>,
 }
 
 /// Most keys have one change; they need no list.
@@ -40,18 +42,19 @@ enum Changes {
 
 impl KeyHistory {
     /// A key that is written for the first time.
-    pub(super) fn new(change: Change, latest: Option<Record>) -> KeyHistory {
-        KeyHistory { changes: Changes::One(change), latest }
+    pub(super) fn new(change: Change, newest: Option<Kept>) -> KeyHistory {
+        KeyHistory { changes: Changes::One(change), newest }
     }
 
-    /// Adds the newest change; gives the record that was the latest.
-    pub(super) fn push(&mut self, change: Change, latest: Option<Record>) -> Option<Record> {
-        debug_assert!(change.at() > self.last().at(), "changes come in order");
+    /// Adds the newest change; gives the pair that was the newest.
+    pub(super) fn push(&mut self, change: Change, newest: Option<Kept>) -> Option<Newest> {
+        let last = self.last().at();
+        debug_assert!(change.at() > last, "changes come in order");
         match &mut self.changes {
             Changes::One(first) => self.changes = Changes::Many(vec![*first, change]),
             Changes::Many(changes) => changes.push(change),
         }
-        std::mem::replace(&mut self.latest, latest)
+        std::mem::replace(&mut self.newest, newest).map(|before| Newest::of(last, before))
     }
 
     /// All changes, oldest first; never empty.
@@ -66,9 +69,36 @@ impl KeyHistory {
         *self.changes().last().expect("a history is never empty")
     }
 
-    /// The record of the last change, if the key lives.
-    pub(super) fn latest(&self) -> Option<&Record> {
-        self.latest.as_ref()
+    /// What is kept of the pair of the last change, if the key lives.
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.newest.as_ref()
+    }
+
+    /// The pair of the last change, if the key lives.
+    pub(super) fn newest(&self) -> Option<Newest> {
+        self.kept().map(|kept| Newest::new(self.last().at(), kept))
+    }
+
+    /// Lets the value go that `at` wrote, if it is the newest, in memory and large; gives the bytes of its record. One that
+    /// was read since it was last asked for stays this time.
+    pub(super) fn evict(&mut self, is_stored: impl FnOnce(SubRevision) -> bool) -> usize {
+        let at = self.last().at();
+        let Some(Kept::Whole { record, is_used }) = &mut self.newest else { return 0 };
+        let len = record.as_bytes().len();
+        if len < EVICTED_BYTES_MIN || !is_stored(at) || std::mem::take(is_used.get_mut()) {
+            return 0;
+        }
+        self.newest = Some(Kept::bare(record));
+        len
+    }
+
+    /// Takes the pair of the last change back into memory if it was written at `at`; tells whether it was.
+    pub(super) fn readmit(&mut self, at: SubRevision, record: &Record) -> bool {
+        let is_wanted = self.last().at() == at && matches!(self.newest, Some(Kept::Bare { .. }));
+        if is_wanted {
+            self.newest = Some(Kept::whole(record.clone()));
+        }
+        is_wanted
     }
 
     /// The newest change at or below `at`; `None` if the key was not there then.

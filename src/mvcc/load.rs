@@ -9,8 +9,10 @@
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 
+use super::evict::EVICTED_BYTES_MIN;
 use super::key_history::{Change, KeyHistory};
-use super::store::{Live, Store};
+use super::newest::Kept;
+use super::store::Store;
 use crate::model::{LeaseId, Record, SubRevision};
 use crate::storage::{self, Collect, Storage};
 
@@ -18,16 +20,19 @@ use crate::storage::{self, Collect, Storage};
 const PARTS: usize = 4;
 
 impl Store {
-    /// Rebuilds the store; `each_leased` hears of every key that lives and has a lease, in key order.
+    /// Rebuilds the store, with at most about `values_max` bytes of pairs in memory; `each_leased` hears of every key that
+    /// lives and has a lease, in key order.
     ///
     /// # Errors
     /// If the checkpoint is damaged or cannot be read.
     pub fn load(
         storage: &Storage,
         meta: &storage::Meta,
+        values_max: usize,
         each_leased: &mut dyn FnMut(&[u8], LeaseId),
     ) -> Result<Store, storage::Error> {
-        Ok(Store::of_runs(storage.load_records::<Run>(PARTS)?, meta, each_leased))
+        let runs = storage.load_records(PARTS, |records| Run::new(records, values_max / PARTS))?;
+        Ok(Store::of_runs(runs, meta, values_max, each_leased))
     }
 
     /// Builds the store of records that are in memory already, all that a checkpoint holds and in its order; else as
@@ -35,35 +40,49 @@ impl Store {
     pub fn of_records(
         records: Vec<(SubRevision, Record)>,
         meta: &storage::Meta,
+        values_max: usize,
         each_leased: &mut dyn FnMut(&[u8], LeaseId),
     ) -> Store {
-        let mut run = Run::begin(records.len());
+        let mut run = Run::new(records.len(), values_max);
         records.into_iter().for_each(|(at, record)| run.add(at, record));
         run.end();
-        Store::of_runs(vec![run], meta, each_leased)
+        Store::of_runs(vec![run], meta, values_max, each_leased)
     }
 
-    fn of_runs(runs: Vec<Run>, meta: &storage::Meta, each_leased: &mut dyn FnMut(&[u8], LeaseId)) -> Store {
-        let records = runs.iter().map(|run| run.0.len()).sum();
+    fn of_runs(
+        runs: Vec<Run>,
+        meta: &storage::Meta,
+        values_max: usize,
+        each_leased: &mut dyn FnMut(&[u8], LeaseId),
+    ) -> Store {
+        let mut store =
+            Store { revision: meta.revision, compacted: meta.compacted, ..Store::with_values_max(values_max) };
+        let records = runs.iter().map(|run| run.changes.len()).sum();
         let mut histories: Vec<(Box<[u8]>, KeyHistory)> = Vec::with_capacity(records);
-        let mut live = Live::default();
         let mut changes = Merge::of(runs).peekable();
-        while let Some(Loaded { key, change, record, is_leased }) = changes.next() {
+        while let Some(Loaded { key, change, kept, is_leased }) = changes.next() {
             let is_last = changes.peek().is_none_or(|next| next.key != key);
-            let latest = (is_last && !change.is_tombstone).then_some(record);
-            if let Some(record) = &latest {
-                live.add(record);
+            let newest = kept.filter(|_| is_last && !change.is_tombstone);
+            if let Some(kept) = &newest {
+                store.count_loaded(kept);
                 if is_leased {
-                    each_leased(&key, record.lease());
+                    each_leased(&key, kept.head().lease);
                 }
             }
             match histories.last_mut() {
-                Some((last, history)) if *last == key => drop(history.push(change, latest)),
-                _ => histories.push((key, KeyHistory::new(change, latest))),
+                Some((last, history)) if *last == key => drop(history.push(change, newest)),
+                _ => histories.push((key, KeyHistory::new(change, newest))),
             }
         }
-        let index = BTreeMap::from_iter(histories);
-        Store { index, revision: meta.revision, compacted: meta.compacted, live, ..Store::new() }
+        store.index = BTreeMap::from_iter(histories);
+        store
+    }
+
+    fn count_loaded(&mut self, kept: &Kept) {
+        self.live.add(kept.len());
+        if kept.here().is_some() {
+            self.eviction.add(kept.len());
+        }
     }
 }
 
@@ -71,27 +90,49 @@ impl Store {
 struct Loaded {
     key: Box<[u8]>,
     change: Change,
-    record: Record,
+    /// `None` for a deletion.
+    kept: Option<Kept>,
     is_leased: bool,
 }
 
 /// The changes of one span, in the end in order of key.
-struct Run(Vec<Loaded>);
+struct Run {
+    changes: Vec<Loaded>,
+    /// Bytes of records that may still be kept whole.
+    room: usize,
+}
 
 impl Collect for Run {
-    fn begin(expected: usize) -> Run {
-        Run(Vec::with_capacity(expected))
-    }
-
     fn add(&mut self, at: SubRevision, record: Record) {
         let pair = record.pair();
-        let change = if pair.version == 0 { Change::tombstone(at) } else { Change::put(at) };
         let (key, is_leased) = (pair.key.into(), !pair.lease.is_none());
-        self.0.push(Loaded { key, change, record, is_leased });
+        let (change, kept) =
+            if pair.version == 0 { (Change::tombstone(at), None) } else { (Change::put(at), Some(self.keep(record))) };
+        self.changes.push(Loaded { key, change, kept, is_leased });
     }
 
     fn end(&mut self) {
-        self.0.sort_by(|a, b| a.key.cmp(&b.key));
+        self.changes.sort_by(|a, b| a.key.cmp(&b.key));
+    }
+}
+
+impl Run {
+    fn new(expected: usize, bytes_max: usize) -> Run {
+        Run { changes: Vec::with_capacity(expected), room: bytes_max }
+    }
+
+    fn keep(&mut self, record: Record) -> Kept {
+        let len = record.as_bytes().len();
+        if len < EVICTED_BYTES_MIN {
+            return Kept::whole(record);
+        }
+        match self.room.checked_sub(len) {
+            Some(room) => {
+                self.room = room;
+                Kept::whole(record)
+            }
+            None => Kept::bare(&record),
+        }
     }
 }
 
@@ -100,7 +141,7 @@ struct Merge(Vec<Peekable<std::vec::IntoIter<Loaded>>>);
 
 impl Merge {
     fn of(runs: Vec<Run>) -> Merge {
-        Merge(runs.into_iter().map(|run| run.0.into_iter().peekable()).collect())
+        Merge(runs.into_iter().map(|run| run.changes.into_iter().peekable()).collect())
     }
 }
 

@@ -4,15 +4,16 @@
 //! memory, and everything older in the checkpoint:
 //!
 //! ```text
-//! index    key -> its changes (revision, put or tombstone), and the record of the last one if the key lives
+//! index    key -> its changes (revision, put or tombstone), and the pair of the last one if the key lives
 //! tail     revision -> record, for the changes that no checkpoint holds yet
 //! storage  revision -> record, for all others (see `storage`)
 //! ```
 //!
 //! A read at revision R finds, for each key, the newest change at or below R; a tombstone means that the key was not
-//! there. The record of the last change is in the index itself, so reading the present never leaves memory. Older ones
-//! are looked for in the tail, and then in storage; a record leaves the tail only after a checkpoint that holds it can
-//! be read, so one of the two has it.
+//! there. The pair of the last change is in the index itself, so reading the present does not leave memory; only when the
+//! pairs take more than their share of it do values fall out (`evict`), and even then all but the value stays. Older
+//! records are looked for in the tail, and then in storage; a record leaves the tail only after a checkpoint that holds it
+//! can be read, so one of the two has it.
 //!
 //! ```text
 //! put k=a (2)   put k=b (3)   delete k (4)   put k=c (5)
@@ -27,9 +28,11 @@
 
 mod changes;
 mod compact;
+mod evict;
 mod hash;
 mod key_history;
 mod load;
+mod newest;
 mod pins;
 mod range;
 mod range_part;
@@ -45,6 +48,7 @@ mod tests;
 
 pub use changes::{changes, record_at};
 pub use hash::{Hashing, KvHash};
+pub use newest::{Head, Newest};
 pub use pins::Pin;
 pub use range::{range, range_now};
 pub use range_part::{PartLimits, RangePart, RangePlace, range_part};

@@ -14,6 +14,8 @@ use crate::storage::Storage;
 
 /// Keys that one look at the store visits: bounds how long apply waits for a reader.
 pub(super) const CHUNK_KEYS: usize = 1000;
+/// Records of one chunk that come back into memory when they were read from storage; if they are more it is a listing.
+const READMITTED_MAX: usize = 16;
 /// Above every revision: selects the last change of each key.
 pub(super) const NEWEST: Revision = Revision(i64::MAX);
 
@@ -42,7 +44,8 @@ pub fn range_now(store: &Store, query: &Range, keys_max: usize) -> Option<Result
         return None;
     }
     let mut selection = Selection::default();
-    store.select(&query.keys, NEWEST, Limits { visits: keys_max, found: found_max(query) }, &mut selection);
+    let limits = Limits { visits: keys_max, found: found_max(query), heads_only: heads_only(query) };
+    store.select(&query.keys, NEWEST, limits, &mut selection);
     if selection.next.is_some() {
         return None;
     }
@@ -62,13 +65,13 @@ pub(super) fn read(
     at: Revision,
     revision: Revision,
 ) -> Result<RangeReply, ReadError> {
-    let limits = Limits { visits: CHUNK_KEYS, found: found_max(query) };
+    let limits = Limits { visits: CHUNK_KEYS, found: found_max(query), heads_only: heads_only(query) };
     let (mut records, mut count, mut next) = (Vec::new(), 0, None);
     loop {
         let mut selection = Selection { next, count, ..Selection::default() };
         let limits = Limits { found: limits.found - records.len(), ..limits };
         source.with(|store| store.select(&query.keys, at, limits, &mut selection));
-        fetch(selection.found, storage, &mut records)?;
+        fetch(source, selection.found, storage, &mut records)?;
         (count, next) = (selection.count, selection.next);
         if next.is_none() {
             return Ok(arrange(query, records, count, revision));
@@ -77,15 +80,26 @@ pub(super) fn read(
 }
 
 /// Turns what was selected into records, asking storage once for those that memory lacks.
-pub(super) fn fetch(found: Vec<Found>, storage: &Storage, records: &mut Vec<Record>) -> Result<(), ReadError> {
+pub(super) fn fetch(
+    source: &impl Source,
+    found: Vec<Found>,
+    storage: &Storage,
+    records: &mut Vec<Record>,
+) -> Result<(), ReadError> {
     let places: Vec<SubRevision> = found.iter().filter_map(Found::stored).collect();
-    let mut stored = if places.is_empty() { Vec::new() } else { storage.records(&places)? }.into_iter();
-    for found in found {
-        records.push(match found {
-            Found::Here(record) => record,
-            Found::Stored(at) => stored.next().flatten().ok_or_else(|| storage.missing(at))?,
-        });
+    if places.is_empty() {
+        records.extend(found.into_iter().filter_map(Found::here));
+        return Ok(());
     }
+    let mut stored = Vec::with_capacity(places.len());
+    for (at, record) in places.iter().zip(storage.records(&places)?) {
+        stored.push((*at, record.ok_or_else(|| storage.missing(*at))?));
+    }
+    if stored.len() <= READMITTED_MAX {
+        source.was_read(&stored);
+    }
+    let mut stored = stored.into_iter().map(|(_, record)| record);
+    records.extend(found.into_iter().filter_map(|found| found.here().or_else(|| stored.next())));
     Ok(())
 }
 
@@ -125,6 +139,11 @@ fn arrange(query: &Range, mut records: Vec<Record>, count: i64, revision: Revisi
 /// How many pairs the answer may have.
 pub(super) fn limit(query: &Range) -> usize {
     usize::try_from(query.limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX)
+}
+
+/// Whether the values of pairs make no difference to the answer.
+pub(super) fn heads_only(query: &Range) -> bool {
+    query.keys_only && query.sort_target != SortTarget::Value
 }
 
 /// What is shown of a pair. Do it last: sorting by value needs the whole pair, and etcd then leaves the lease in.

@@ -18,7 +18,7 @@
 
 use std::vec;
 
-use super::range::{CHUNK_KEYS, limit, read, shown, sort};
+use super::range::{CHUNK_KEYS, heads_only, limit, read, shown, sort};
 use super::select::{Found, Limits, Selection};
 use super::store::{ReadError, Source, Store};
 use crate::model::{KeyRange, Range, RangeReply, Record, Revision, SortTarget, SubRevision};
@@ -158,7 +158,7 @@ impl<'a> Gathered<'a> {
             let mut selection = Selection { next, ..Selection::default() };
             // One more than there is room for shows that the range goes on.
             let found = (self.limits.keys - self.records.len()).saturating_add(1);
-            let limits = Limits { visits: CHUNK_KEYS, found };
+            let limits = Limits { visits: CHUNK_KEYS, found, heads_only: heads_only(self.query) };
             source.with(|store| store.select(&self.query.keys, at, limits, &mut selection));
             if !self.take(selection.found, storage)? {
                 return Ok(self.records.last().map(|last| key_after(last.key())));
@@ -233,7 +233,8 @@ fn key_after(key: &[u8]) -> Box<[u8]> {
 fn count_from(source: &impl Source, keys: &KeyRange, at: Revision, next: Box<[u8]>) -> i64 {
     let mut selection = Selection { next: Some(next), ..Selection::default() };
     while selection.next.is_some() {
-        source.with(|store| store.select(keys, at, Limits { visits: CHUNK_KEYS, found: 0 }, &mut selection));
+        let limits = Limits { visits: CHUNK_KEYS, found: 0, heads_only: true };
+        source.with(|store| store.select(keys, at, limits, &mut selection));
     }
     selection.count
 }

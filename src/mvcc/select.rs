@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use super::key_history::KeyHistory;
+use super::newest::Kept;
 use super::store::Store;
 use crate::model::{KeyRange, RangeEnd, Record, Revision, SubRevision};
 
@@ -14,6 +15,14 @@ pub(super) enum Found {
 }
 
 impl Found {
+    /// The record, if it is here.
+    pub(super) fn here(self) -> Option<Record> {
+        match self {
+            Found::Here(record) => Some(record),
+            Found::Stored(_) => None,
+        }
+    }
+
     /// The place in storage, if it is there.
     pub(super) fn stored(&self) -> Option<SubRevision> {
         match self {
@@ -40,6 +49,8 @@ pub(super) struct Limits {
     pub(super) visits: usize,
     /// Length of `found` above which keys are only counted.
     pub(super) found: usize,
+    /// Values are not wanted: what is found may lack them.
+    pub(super) heads_only: bool,
 }
 
 impl Store {
@@ -69,7 +80,14 @@ impl Store {
             return;
         }
         let is_last = change.at() == history.last().at();
-        let here = if is_last { history.latest() } else { None };
+        let here = match history.kept().filter(|_| is_last) {
+            Some(Kept::Bare { rest, .. }) if limits.heads_only => Some(rest),
+            Some(kept) => {
+                kept.touch();
+                kept.here()
+            }
+            None => None,
+        };
         let found = match here.or_else(|| self.tail.get(change.at())) {
             Some(record) => Found::Here(record.clone()),
             None => Found::Stored(change.at()),

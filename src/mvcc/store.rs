@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::compact::Sweep;
+use super::evict::Eviction;
 use super::key_history::KeyHistory;
+use super::newest::Newest;
 use super::pins::{Pin, Pins};
 use super::tail::Tail;
 use super::write::Write;
-use crate::model::{Record, Revision};
+use crate::model::{Record, Revision, SubRevision};
 use crate::storage;
 
 /// Why a read cannot be answered.
@@ -39,6 +41,9 @@ pub enum ReadError {
 pub trait Source {
     /// Looks at the store. What one look finds belongs together.
     fn with<R>(&self, look: impl FnOnce(&Store) -> R) -> R;
+
+    /// Hears of a few records that had to be read from storage: see [`Store::readmit`].
+    fn was_read(&self, _records: &[(SubRevision, Record)]) {}
 }
 
 impl Source for Store {
@@ -47,7 +52,7 @@ impl Source for Store {
     }
 }
 
-/// The whole key space in memory: key index, latest values, tail of the history.
+/// The key space in memory: key index, newest values as far as there is room, tail of the history.
 #[derive(Debug)]
 pub struct Store {
     pub(super) index: BTreeMap<Box<[u8]>, KeyHistory>,
@@ -58,6 +63,7 @@ pub struct Store {
     pub(super) pins: Arc<Pins>,
     /// Keys that live, and the bytes of their records.
     pub(super) live: Live,
+    pub(super) eviction: Eviction,
 }
 
 /// Sums over the keys that live.
@@ -68,21 +74,27 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn add(&mut self, record: &Record) {
+    pub(super) fn add(&mut self, len: usize) {
         self.keys += 1;
-        self.bytes += record.as_bytes().len();
+        self.bytes += len;
     }
 
-    pub(super) fn remove(&mut self, record: &Record) {
+    pub(super) fn remove(&mut self, len: usize) {
         self.keys -= 1;
-        self.bytes -= record.as_bytes().len();
+        self.bytes -= len;
     }
 }
 
 impl Store {
-    /// A store that was never written, at revision 1.
+    /// A store that was never written, at revision 1. All of it stays in memory.
     #[must_use]
     pub fn new() -> Store {
+        Store::with_values_max(usize::MAX)
+    }
+
+    /// The same, but at most about `values_max` bytes of newest pairs stay in memory once storage has them.
+    #[must_use]
+    pub fn with_values_max(values_max: usize) -> Store {
         Store {
             index: BTreeMap::new(),
             tail: Tail::default(),
@@ -91,6 +103,25 @@ impl Store {
             sweep: Sweep::default(),
             pins: Arc::default(),
             live: Live::default(),
+            eviction: Eviction::new(values_max),
+        }
+    }
+
+    /// A put has made `record` the newest of its key, in place of `before`.
+    pub(super) fn count_put(&mut self, record: &Record, before: Option<&Newest>) {
+        if let Some(before) = before {
+            self.count_gone(before);
+        }
+        let len = record.as_bytes().len();
+        self.live.add(len);
+        self.eviction.add(len);
+    }
+
+    /// A pair is not the newest of its key any more.
+    pub(super) fn count_gone(&mut self, before: &Newest) {
+        self.live.remove(before.len());
+        if before.here().is_some() {
+            self.eviction.remove(before.len());
         }
     }
 
@@ -118,10 +149,10 @@ impl Store {
         self.live.bytes
     }
 
-    /// The record of a key that lives.
+    /// The newest pair of a key that lives.
     #[must_use]
-    pub fn latest(&self, key: &[u8]) -> Option<&Record> {
-        self.index.get(key)?.latest()
+    pub fn newest(&self, key: &[u8]) -> Option<Newest> {
+        self.index.get(key)?.newest()
     }
 
     /// Opens a write; its changes take the next revision.

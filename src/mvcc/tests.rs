@@ -136,7 +136,7 @@ impl goldenscript::Runner for Runner {
             }
             "load" => {
                 let mut leased = Vec::new();
-                self.store = Store::load(&self.storage, &self.storage.meta()?, &mut |key, lease| {
+                self.store = Store::load(&self.storage, &self.storage.meta()?, usize::MAX, &mut |key, lease| {
                     leased.push(format!("{} is attached to {}", key.escape_ascii(), lease.0));
                 })?;
                 self.pending.clear();

@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry;
 
 use super::key_history::{Change, KeyHistory};
+use super::newest::{Head, Kept, Newest};
 use super::range::{NEWEST, read};
 use super::select::bounds;
 use super::store::{ReadError, Store};
@@ -22,12 +23,12 @@ impl<'a> Write<'a> {
         Write { store, events: Vec::new() }
     }
 
-    /// Writes a key; gives its record before, as this write sees it.
-    pub fn put(&mut self, key: &[u8], value: &[u8], lease: LeaseId) -> Option<Record> {
+    /// Writes a key; gives its pair before, as this write sees it.
+    pub fn put(&mut self, key: &[u8], value: &[u8], lease: LeaseId) -> Option<Newest> {
         let at = self.next();
-        let make = |before: Option<&Record>| {
-            let (create_revision, version) = match before.map(Record::pair) {
-                Some(pair) => (pair.create_revision, pair.version + 1),
+        let make = |before: Option<Head<'_>>| {
+            let (create_revision, version) = match before {
+                Some(head) => (head.create_revision, head.version + 1),
                 None => (at.main, 1),
             };
             Record::new(&KeyValue { key, value, create_revision, mod_revision: at.main, version, lease })
@@ -35,72 +36,61 @@ impl<'a> Write<'a> {
         let (record, before, was_changed) = match self.store.index.get_mut(key) {
             Some(history) => {
                 let was_changed = history.last().at().main == at.main;
-                let record = make(history.latest());
-                (record.clone(), history.push(Change::put(at), Some(record)), was_changed)
+                let record = make(history.kept().map(Kept::head));
+                (record.clone(), history.push(Change::put(at), Some(Kept::whole(record))), was_changed)
             }
             None => {
                 let record = make(None);
                 let Entry::Vacant(vacant) = self.store.index.entry(key.into()) else {
                     unreachable!("the key was not there a moment ago")
                 };
-                vacant.insert(KeyHistory::new(Change::put(at), Some(record.clone())));
+                vacant.insert(KeyHistory::new(Change::put(at), Some(Kept::whole(record.clone()))));
                 (record, None, false)
             }
         };
-        if let Some(before) = &before {
-            self.store.live.remove(before);
-        }
-        self.store.live.add(&record);
+        self.store.count_put(&record, before.as_ref());
         self.store.tail.push(at, record.clone());
         let prev = match &before {
             // A put that makes the key shows no pair before it, not even one that this write has deleted. So does etcd.
             None => None,
             Some(_) if was_changed && record.pair().create_revision == at.main => None,
             Some(_) if was_changed => self.before_this_write(key),
-            Some(before) => Some(before.clone()),
+            Some(before) => before.here().cloned(),
         };
         self.events.push(Event { kind: EventKind::Put, record, prev });
         before
     }
 
-    /// Deletes the keys of a range that live, in key order; gives their records.
-    pub fn delete_range(&mut self, keys: &KeyRange) -> Vec<Record> {
-        let live: Vec<Record> = {
-            let mut live = Vec::new();
-            self.each_latest(keys, &mut |record| {
-                live.push(record.clone());
-                true
-            });
-            live
-        };
-        for record in &live {
-            self.delete(record);
+    /// Deletes the keys of a range that live, in key order; gives their pairs.
+    pub fn delete_range(&mut self, keys: &KeyRange) -> Vec<Newest> {
+        let live: Vec<Newest> = self.each_newest(keys).collect();
+        for pair in &live {
+            self.delete(pair);
         }
         live
     }
 
-    fn delete(&mut self, record: &Record) {
-        let (at, key) = (self.next(), record.key());
+    fn delete(&mut self, pair: &Newest) {
+        let (at, key) = (self.next(), pair.head().key);
         let Some(history) = self.store.index.get_mut(key) else { return };
         let was_changed = history.last().at().main == at.main;
         history.push(Change::tombstone(at), None);
-        self.store.live.remove(record);
+        self.store.count_gone(pair);
         let tombstone = Record::tombstone(key, at.main);
         self.store.tail.push(at, tombstone.clone());
-        let prev = if was_changed { self.before_this_write(key) } else { Some(record.clone()) };
+        let prev = if was_changed { self.before_this_write(key) } else { pair.here().cloned() };
         self.events.push(Event { kind: EventKind::Delete, record: tombstone, prev });
     }
 
-    /// The record of a key that lives, own changes included.
+    /// The newest pair of a key that lives, own changes included.
     #[must_use]
-    pub fn latest(&self, key: &[u8]) -> Option<&Record> {
-        self.store.latest(key)
+    pub fn newest(&self, key: &[u8]) -> Option<Newest> {
+        self.store.newest(key)
     }
 
-    /// Calls `each` for the records of the keys of a range that live, in key order and own changes included, until it
-    /// answers `false`.
-    pub fn each_latest(&self, keys: &KeyRange, each: &mut dyn FnMut(&Record) -> bool) {
-        self.store.each_latest(keys, each);
+    /// The newest pairs of the keys of a range that live, in key order and own changes included.
+    pub fn each_newest<'k>(&'k self, keys: &'k KeyRange) -> impl Iterator<Item = Newest> + use<'k> {
+        self.store.each_newest(keys)
     }
 
     /// Answers a range, own changes included. Revision 0 is the newest, any other is compared as a number with those
@@ -167,15 +157,9 @@ impl Drop for Write<'_> {
 }
 
 impl Store {
-    /// Calls `each` for the records of the keys of a range that live, in key order, until it answers `false`.
-    pub fn each_latest(&self, keys: &KeyRange, each: &mut dyn FnMut(&Record) -> bool) {
-        let Some(bounds) = bounds(keys, None) else { return };
-        for (_, history) in self.index.range::<[u8], _>(bounds) {
-            if let Some(record) = history.latest()
-                && !each(record)
-            {
-                return;
-            }
-        }
+    /// The newest pairs of the keys of a range that live, in key order.
+    pub fn each_newest<'k>(&'k self, keys: &'k KeyRange) -> impl Iterator<Item = Newest> + use<'k> {
+        let histories = bounds(keys, None).map(|bounds| self.index.range::<[u8], _>(bounds));
+        histories.into_iter().flatten().filter_map(|(_, history)| history.newest())
     }
 }

@@ -48,12 +48,16 @@ pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
         disk: options.disk.clone(),
         dir: PathBuf::from("."),
         state: PathBuf::from(STATE_FILE),
-        cache_bytes: options.storage_cache_bytes,
+        cache_bytes: options.memory.pages,
+        values_max: options.memory.values,
     };
     let storage = Storage::open(options.disk.clone(), &files.state, files.cache_bytes)?;
     claim(&storage, Identity { cluster: options.cluster, member: options.member }, &options.founding)?;
-    let wal_options =
-        wal::Options { dir: PathBuf::from(LOG_DIR), segment_bytes: options.segment_bytes, ..wal::Options::default() };
+    let wal_options = wal::Options {
+        dir: PathBuf::from(LOG_DIR),
+        segment_bytes: options.segment_bytes,
+        cache_bytes_max: options.memory.log_cache,
+    };
     let (wal, writer, recovered) = Wal::open(options.disk.clone(), options.random.clone(), wal_options)?;
     let meta = storage.meta()?;
     check_agreement(&meta, storage.installed()?, &recovered, wal.first_index())?;
@@ -61,7 +65,7 @@ pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
         tracing::warn!("forcing a new cluster: this member is the only one from now on");
     }
     let founders = Founders::of(options, &storage)?;
-    let machine = Machine::load(&storage)?;
+    let machine = Machine::load(&storage, files.values_max)?;
     tracing::info!(
         revision = machine.kv.revision().0,
         applied_index = meta.applied.index,

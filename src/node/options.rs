@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::memory::MemoryBudget;
 use super::threads::Threading;
 use super::voice::Voice;
 use crate::env::{Clock, Disk, Random};
@@ -67,8 +68,8 @@ pub struct NodeOptions {
     pub watch_progress_interval: Duration,
     /// Size of one log segment in bytes.
     pub segment_bytes: u64,
-    /// What redb may cache of the checkpoint, in bytes; the latest values are in memory anyway.
-    pub storage_cache_bytes: usize,
+    /// How much memory the data and what is done with it may take.
+    pub memory: MemoryBudget,
     /// What runs the bodies of threads.
     pub threading: Threading,
 }
@@ -102,7 +103,7 @@ impl NodeOptions {
             request_bytes_max: 1_572_864,
             watch_progress_interval: Duration::from_secs(600),
             segment_bytes: 16 * 1024 * 1024,
-            storage_cache_bytes: 64 * 1024 * 1024,
+            memory: MemoryBudget::unbounded(),
             threading: Threading::Threads,
         }
     }

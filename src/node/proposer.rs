@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::completion::{Completions, Waiter, Wakes};
 use super::error::{NodeError, Outcome};
 use super::flight::{Flight, Launcher, Waiting};
+use super::memory::MemoryBudget;
 use crate::env::Random;
 use crate::peer::ProposeAnswer;
 use crate::raft::{Checkpoints, Forwarded, Proposal};
@@ -40,10 +41,6 @@ const BATCH_COMMANDS_MAX: usize = 1024;
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Entries in flight: well below openraft's apply queue of 1024.
 const FLIGHTS_MAX: usize = 256;
-/// Bytes that may wait for the log's disk before proposals wait too.
-const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Bytes that may wait for the checkpoint before proposals wait too.
-const CHECKPOINT_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How often a waiting proposer looks again.
 const LAG_POLL: Duration = Duration::from_millis(2);
 /// How often overdue flights are looked for.
@@ -73,6 +70,8 @@ pub(super) struct ProposerTask {
     launcher: Arc<Launcher>,
     checkpoints: Arc<Checkpoints>,
     wal: Wal,
+    /// How much may wait for the log's disk, and for the checkpoint, before proposals wait too.
+    memory: MemoryBudget,
     /// The next flight's.
     number: u64,
     queue_rx: mpsc::Receiver<Queued>,
@@ -100,13 +99,14 @@ impl ProposerQueue {
         launcher: Arc<Launcher>,
         checkpoints: Arc<Checkpoints>,
         wal: Wal,
+        memory: MemoryBudget,
         random: &dyn Random,
     ) -> ProposerTask {
         let ProposerQueue { queue_rx, wakes } = self;
         let room = Arc::new(Semaphore::new(FLIGHTS_MAX));
         // Counted from anywhere: no two members, and no two lives of one, choose the same.
         let number = random.next_u64();
-        ProposerTask { launcher, checkpoints, wal, number, queue_rx, wakes, flights: VecDeque::new(), room }
+        ProposerTask { launcher, checkpoints, wal, memory, number, queue_rx, wakes, flights: VecDeque::new(), room }
     }
 }
 
@@ -242,7 +242,8 @@ impl ProposerTask {
     }
 
     async fn wait_for_the_disk(&mut self) {
-        while self.wal.queued_bytes() > LOG_BYTES_MAX || self.checkpoints.pending_bytes() > CHECKPOINT_BYTES_MAX {
+        let MemoryBudget { log_queue, pending, .. } = self.memory;
+        while self.wal.queued_bytes() > log_queue || self.checkpoints.pending_bytes() > pending {
             tokio::time::sleep(LAG_POLL).await;
             self.sweep();
         }

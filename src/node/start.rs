@@ -278,7 +278,7 @@ impl Node {
         let stop = running.stop.clone();
         let proposals_stop = stop.child_token();
         let (raft, tasks) = (running.raft_runtime.handle(), &mut running.tasks);
-        let proposer_task = queue.into_task(launcher, checkpoints.clone(), wal, &*options.random);
+        let proposer_task = queue.into_task(launcher, checkpoints.clone(), wal, options.memory, &*options.random);
         running.proposer = Some(raft.spawn(proposer_task.run(proposals_stop.clone())));
         tasks.spawn_on(barrier.clone().run(stop.clone()), raft);
         tasks.spawn_on(pinger.run(stop.clone()), raft);

@@ -35,6 +35,8 @@ const PENDING_TIME_DUE: Duration = Duration::from_secs(1);
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// What one table write is counted as beside its record.
 const WRITE_OVERHEAD_BYTES: usize = 64;
+/// Keys that are visited under one hold of the lock to let values go.
+const EVICT_KEYS: usize = 256;
 /// How many revisions the tail lets go of under one hold of the lock.
 const RELEASE_REVISIONS: i64 = 4096;
 
@@ -354,6 +356,7 @@ impl Checkpointer {
         let number = taken.number;
         drop(taken);
         self.release_tail(meta.revision);
+        self.evict();
         checkpoints.progress.send_modify(|progress| {
             progress.applied = meta.applied.index;
             progress.written = number;
@@ -370,6 +373,19 @@ impl Checkpointer {
             shared.machine.write().kv.release_tail(at);
         }
         shared.machine.write().kv.release_tail(through);
+    }
+}
+
+impl Checkpointer {
+    /// Lets values go from memory that are too many, in short holds of the lock: what can go is what was just released.
+    fn evict(&self) {
+        let machine = &self.checkpoints.shared.machine;
+        let steps = machine.read().kv.evict_steps_max(EVICT_KEYS);
+        for _ in 0..steps {
+            if !machine.write().kv.evict_step(EVICT_KEYS) {
+                return;
+            }
+        }
     }
 }
 
@@ -422,7 +438,7 @@ mod tests {
         let (wal, writer, _) = Wal::open(Arc::new(disk.clone()), Arc::new(SeededRandom::new(1)), options).unwrap();
         let storage = Storage::open(Arc::new(disk.clone()), Path::new("state"), cache_bytes).unwrap();
         let meta = storage.meta().unwrap();
-        let machine = RwLock::new(Machine::load(&storage).unwrap());
+        let machine = RwLock::new(Machine::load(&storage, usize::MAX).unwrap());
         let shared = Arc::new(Shared { machine, storage: ArcSwap::from_pointee(storage) });
         let checkpoints = Checkpoints::new(shared.clone(), wal.clone(), &meta);
         let checkpointer = Checkpointer::new(checkpoints.clone());
@@ -451,7 +467,7 @@ mod tests {
         fn values(&self) -> Vec<u8> {
             let mut values = Vec::new();
             let storage = self.shared.storage.load();
-            for part in storage.load_records::<Vec<_>>(2).unwrap() {
+            for part in storage.load_records(2, Vec::with_capacity).unwrap() {
                 values.extend(part.iter().map(|(_, record)| record.value()[0]));
             }
             values

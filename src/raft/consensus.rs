@@ -186,7 +186,7 @@ impl Consensus {
         (network, clock): (Network, Arc<dyn Clock>),
     ) -> Result<Consensus, StartError> {
         let (shared, meta, files) = state;
-        let incoming = Arc::new(Incoming::new(files.disk.clone(), &files.dir)?);
+        let incoming = Arc::new(Incoming::new(&files)?);
         let config = Arc::new(config(options).validate()?);
         let log_store = LogStore::new(log.0, log.1)?;
         let state_machine = StateMachine::new(shared, checkpoints, observer, files, meta)?;

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::background::{Background, Begun};
 use super::consensus::Consensus;
 use super::snapshot::{Received, SnapshotData, SnapshotOf};
+use super::state_machine::StateFiles;
 use super::types::{SnapshotMeta, Tc};
 use super::wire::{SnapshotHead, Wire, message};
 use crate::env::Disk;
@@ -138,6 +139,8 @@ fn stopped(error: impl std::fmt::Display) -> Refusal {
 #[derive(Debug)]
 pub(super) struct Incoming {
     disk: Arc<dyn Disk>,
+    /// Bytes of records that a sending may keep in memory.
+    records_max: usize,
     present: Mutex<Present>,
 }
 
@@ -182,11 +185,12 @@ impl Incoming {
     ///
     /// # Errors
     /// Those of the disk.
-    pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path) -> io::Result<Incoming> {
-        for name in disk.list(dir)?.iter().filter(|name| name.starts_with(INCOMING_PREFIX)) {
+    pub(super) fn new(files: &StateFiles) -> io::Result<Incoming> {
+        let disk = &files.disk;
+        for name in disk.list(&files.dir)?.iter().filter(|name| name.starts_with(INCOMING_PREFIX)) {
             disk.remove(Path::new(name))?;
         }
-        Ok(Incoming { disk, present: Mutex::default() })
+        Ok(Incoming { disk: disk.clone(), records_max: files.values_max, present: Mutex::default() })
     }
 
     /// How many bytes of a sending that broke off are there.
@@ -213,11 +217,11 @@ impl Incoming {
         let (arrival, building) = match earlier {
             Some(earlier) if offset > 0 => earlier,
             earlier => {
-                let (disk, path) = (self.disk.clone(), path_of(number));
+                let (disk, path, records_max) = (self.disk.clone(), path_of(number), self.records_max);
                 let arrival = Arrival::new(&path);
                 let begin = move || {
                     drop(earlier);
-                    Import::begin(disk, &path)
+                    Import::begin(disk, &path, records_max)
                 };
                 (arrival, writing.begin(begin))
             }
@@ -256,7 +260,7 @@ impl Arriving {
             self.discard(path).await?;
             return Err(Refusal::malformed("a snapshot of another state than its head says"));
         }
-        Ok(Received { path, records: Arc::new(Mutex::new(Some(records))) })
+        Ok(Received { path, records: Arc::new(Mutex::new(records)) })
     }
 
     /// Removes a checkpoint that was not installed, if it is there.
@@ -312,7 +316,14 @@ mod tests {
     #[tokio::test]
     async fn what_broke_off_is_kept_until_a_newer_sending_begins() {
         let disk = SimDisk::new();
-        let incoming = Arc::new(Incoming::new(Arc::new(disk.clone()), Path::new(".")).unwrap());
+        let files = StateFiles {
+            disk: Arc::new(disk.clone()),
+            dir: PathBuf::from("."),
+            state: PathBuf::from("state"),
+            cache_bytes: 0,
+            values_max: usize::MAX,
+        };
+        let incoming = Arc::new(Incoming::new(&files).unwrap());
         let (from, bytes) = (MemberId(7), Bytes::from_static(b"LODESNAP\x01\0\0\0\x01"));
 
         let mut arriving = incoming.begin(from, 1, 0).unwrap();

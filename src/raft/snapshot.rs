@@ -42,7 +42,8 @@ pub struct Pinned {
 pub struct Received {
     /// The file.
     pub(super) path: PathBuf,
-    /// All of its records, until it is installed. Shared, for openraft asks that snapshots can be copied.
+    /// All of its records until it is installed, unless they are too many. Shared, for openraft asks that snapshots can be
+    /// copied.
     pub(super) records: Arc<Mutex<Option<Records>>>,
 }
 

@@ -67,6 +67,8 @@ pub struct StateFiles {
     pub state: PathBuf,
     /// How much redb may cache.
     pub cache_bytes: usize,
+    /// Bytes of newest pairs that may be in memory.
+    pub values_max: usize,
 }
 
 /// The adapter.
@@ -163,8 +165,7 @@ impl StateMachine {
     fn install(&self, received: &Received) -> io::Result<StoredMembership> {
         let built = received.path.as_path();
         let records = received.records.lock().take();
-        let records = records.ok_or_else(|| io::Error::other("the snapshot was installed before"))?;
-        let StateFiles { disk, dir, state, cache_bytes } = &self.files;
+        let StateFiles { disk, dir, state, cache_bytes, values_max } = &self.files;
         {
             // A snapshot belongs to nobody: the file has the owner of the one it replaces before it can be found in its place.
             let storage = Storage::open_built(&**disk, built, *cache_bytes).map_err(io::Error::other)?;
@@ -177,7 +178,12 @@ impl StateMachine {
             let storage = Storage::open_built(&**disk, state, *cache_bytes).map_err(io::Error::other)?;
             let meta = storage.meta().map_err(io::Error::other)?;
             membership = decode_stored_membership(&meta.membership)?;
-            let machine = Machine::of_records(&storage, records).map_err(io::Error::other)?;
+            let machine = match records {
+                Some(records) => Machine::of_records(&storage, records, *values_max),
+                // They were too many to be kept.
+                None => Machine::load(&storage, *values_max),
+            };
+            let machine = machine.map_err(io::Error::other)?;
             let mut present = self.shared.machine.write();
             self.shared.storage.store(Arc::new(storage));
             *present = machine;

@@ -111,7 +111,7 @@ impl RaftStateMachine<Tc> for Filled {
         let built = PathBuf::from("snapshot.redb");
         let imported = storage::Import::of_pieces(self.disk.clone(), &built, [bytes.as_slice()]);
         let imported = imported.map_err(std::io::Error::other)?;
-        let records = std::sync::Arc::new(parking_lot::Mutex::new(Some(imported.records)));
+        let records = std::sync::Arc::new(parking_lot::Mutex::new(imported.records));
         self.inner.install_snapshot(meta, SnapshotData::Received(Received { path: built, records })).await?;
         self.applied_log.purge(self.shared.machine.read().applied().index, bytes::Bytes::new())
     }
@@ -130,12 +130,13 @@ impl StoreBuilder<Tc, LogStore, Filled, Guard> for Stores {
             dir: PathBuf::from("."),
             state: PathBuf::from("state.redb"),
             cache_bytes: 1 << 20,
+            values_max: usize::MAX,
         };
         let (wal, recovered) = new_log(&disk, Path::new("log"));
         let (applied_log, _) = new_log(&disk, Path::new("applied"));
         let storage = Storage::open(disk.clone(), &files.state, files.cache_bytes).expect("a new checkpoint opens");
         let meta = storage.meta().expect("it has meta");
-        let machine = Machine::load(&storage).expect("it is empty");
+        let machine = Machine::load(&storage, usize::MAX).expect("it is empty");
         let shared = Arc::new(Shared { machine: RwLock::new(machine), storage: ArcSwap::from_pointee(storage) });
         let checkpoints = Checkpoints::new(shared.clone(), applied_log.clone(), &meta);
         let checkpointer = Checkpointer::new(checkpoints.clone());

@@ -55,6 +55,10 @@ impl Data {
         }
     }
 
+    pub(super) fn is_memory(&self) -> bool {
+        matches!(self, Data::Memory(_))
+    }
+
     pub(super) fn disk(&self) -> Arc<dyn Disk> {
         match self {
             Data::Folder(folder) => Arc::new(RealDisk::new(folder.member())),

@@ -18,6 +18,7 @@ mod embedding;
 mod inquiry;
 mod listen;
 mod look_up;
+mod memory;
 mod peers;
 
 use std::io;
@@ -39,7 +40,7 @@ use crate::api::{self, ETCD_VERSION, Limits};
 use crate::config::{ClusterState, Config, Url};
 use crate::env::{SystemClock, SystemRandom};
 use crate::net::TlsError;
-use crate::node::{Founding, Node, NodeError, NodeOptions, StartError};
+use crate::node::{Founding, MemoryBudget, Node, NodeError, NodeOptions, StartError};
 use crate::telemetry::json;
 
 /// Between two attempts to make this member known to a cluster that has no leader yet.
@@ -198,12 +199,23 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
         strict_reconfig: config.strict_reconfig,
         learners_max: config.learners_max,
         agreement_check: config.agreement_check,
+        memory: memory_budget(config, data),
         request_bytes_max: config.request_bytes_max,
         watch_progress_interval: config.watch_progress_interval,
         segment_bytes: data.segment_bytes(),
         folder_lock: data.lock(),
         ..NodeOptions::new(disk, Arc::new(SystemClock::new()), Arc::new(SystemRandom), identity)
     })
+}
+
+/// How the data may use memory. In memory nothing is gained by letting values go: they are on the disk that is memory too.
+fn memory_budget(config: &Config, data: &Data) -> MemoryBudget {
+    if data.is_memory() {
+        return MemoryBudget::unbounded();
+    }
+    let total = config.memory_budget_bytes.unwrap_or_else(|| memory::available() / 2);
+    tracing::info!("memory-budget-bytes" = total, "memory for values, caches and what waits for the disk");
+    MemoryBudget::of(total)
 }
 
 fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool) {

@@ -1,8 +1,8 @@
 //! Building a file from a snapshot stream, batch by batch as it arrives.
 //!
 //! So a stream is in the file almost as soon as its last byte came, and is never on the disk twice. Its records stay in
-//! memory as well, for they are about to be served: the file is not read back, and the system need not cache it. Until
-//! the footer has agreed with what came, the file has no format number: nothing opens it.
+//! memory as well, if there is room, for they are about to be served: then the file is not read back, and the system need
+//! not cache it. Until the footer has agreed with what came, the file has no format number: nothing opens it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,10 @@ pub struct Import {
     database: Option<Database>,
     /// Over the entries that are in the file.
     sums: Sums,
-    /// The records that are in the file.
-    records: Vec<(SubRevision, Record)>,
+    /// The records that are in the file; `None` once they are more than `records_max`.
+    records: Option<Vec<(SubRevision, Record)>>,
+    /// Bytes of records that may still be kept.
+    records_max: usize,
     /// Of the state that the file is, once the footer has agreed.
     meta: Option<Meta>,
     /// Where the stream was when the last batch ended.
@@ -47,16 +49,18 @@ pub struct Import {
 pub struct Imported {
     /// The state as of which it is.
     pub meta: Meta,
-    /// All of its records, by revision: whoever serves the state need not read them back.
-    pub records: Vec<(SubRevision, Record)>,
+    /// All of its records, by revision: whoever serves the state need not read them back. `None` if they were more than could
+    /// be kept.
+    pub records: Option<Vec<(SubRevision, Record)>>,
 }
 
 impl Import {
-    /// Makes a new file at `path`, in place of one that is there.
+    /// Makes a new file at `path`, in place of one that is there. Keeps at most about `records_max` bytes of records in
+    /// memory.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::Io`].
-    pub fn begin(disk: Arc<dyn Disk>, path: &Path) -> Result<Import, Error> {
+    pub fn begin(disk: Arc<dyn Disk>, path: &Path, records_max: usize) -> Result<Import, Error> {
         let file = checkpoint::create_file(disk.as_ref(), path)?;
         let mut import = Import {
             disk,
@@ -64,7 +68,8 @@ impl Import {
             file: file.clone(),
             database: None,
             sums: Sums::default(),
-            records: Vec::new(),
+            records: Some(Vec::new()),
+            records_max,
             meta: None,
             offset: 0,
             is_finished: false,
@@ -84,7 +89,7 @@ impl Import {
         path: &Path,
         pieces: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Imported, Error> {
-        let (mut arrival, mut import) = (Arrival::new(path), Import::begin(disk, path)?);
+        let (mut arrival, mut import) = (Arrival::new(path), Import::begin(disk, path, usize::MAX)?);
         for piece in pieces {
             if let Some(batch) = arrival.push(piece)? {
                 import.write(batch)?;
@@ -116,7 +121,7 @@ impl Import {
                 }),
             }
         })?;
-        self.records.append(&mut batch.records);
+        self.keep(&mut batch.records);
         self.meta = footer.map(|Footer { meta, .. }| meta);
         self.offset = offset;
         // It is durable, and nobody reads it soon.
@@ -136,7 +141,18 @@ impl Import {
         };
         self.close()?;
         self.is_finished = true;
-        Ok(Imported { meta, records: std::mem::take(&mut self.records) })
+        Ok(Imported { meta, records: self.records.take() })
+    }
+
+    fn keep(&mut self, records: &mut Vec<(SubRevision, Record)>) {
+        let len = records.iter().map(|(_, record)| record.as_bytes().len()).sum();
+        match (&mut self.records, self.records_max.checked_sub(len)) {
+            (Some(kept), Some(left)) => {
+                self.records_max = left;
+                kept.append(records);
+            }
+            _ => self.records = None,
+        }
     }
 
     fn close(&mut self) -> Result<(), Error> {

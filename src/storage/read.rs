@@ -16,8 +16,6 @@ const EXPECTED_RECORDS_MAX: usize = 1 << 24;
 
 /// What is made of the records of one span, on the thread that reads them.
 pub trait Collect: Send {
-    /// Begins; about so many records will come.
-    fn begin(expected: usize) -> Self;
     /// Takes the next one.
     fn add(&mut self, at: SubRevision, record: Record);
     /// All were taken.
@@ -25,10 +23,6 @@ pub trait Collect: Send {
 }
 
 impl Collect for Vec<(SubRevision, Record)> {
-    fn begin(expected: usize) -> Self {
-        Vec::with_capacity(expected)
-    }
-
     fn add(&mut self, at: SubRevision, record: Record) {
         self.push((at, record));
     }
@@ -115,21 +109,21 @@ impl Storage {
     }
 
     /// Reads every record, all of one commit, on `parts` threads. Each takes a span of revisions and gives its records, in
-    /// order, to a collection of its own; these come back in order of their spans. Checks each checksum and, at the end,
-    /// the sum of the table.
+    /// order, to a collection of its own, begun with about how many will come; these come back in order of their spans.
+    /// Checks each checksum and, at the end, the sum of the table.
     ///
     /// # Errors
     /// As every read.
-    pub fn load_records<C: Collect>(&self, parts: usize) -> Result<Vec<C>, Error> {
+    pub fn load_records<C: Collect>(&self, parts: usize, begin: impl Fn(usize) -> C + Sync) -> Result<Vec<C>, Error> {
         let pin = self.pin()?;
         let (starts, count) = pin.look(|transaction| {
             let starts = starts(&transaction.open_table(RECORDS)?, parts)?;
             Ok((starts, meta::sum(transaction, Table::Records)?.count))
         })?;
         let share = usize::try_from(count).unwrap_or(usize::MAX) / starts.len().max(1);
-        let load = |part: usize| {
+        let load = &|part: usize| {
             let until = starts.get(part + 1).copied().flatten();
-            pin.load_span::<C>(starts[part], until, share.min(EXPECTED_RECORDS_MAX))
+            pin.load_span(starts[part], until, begin(share.min(EXPECTED_RECORDS_MAX)))
         };
         let loaded: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..starts.len()).map(|part| scope.spawn(move || load(part))).collect();
@@ -284,10 +278,10 @@ impl Pin {
         &self,
         from: Option<RecordKey>,
         until: Option<RecordKey>,
-        expected: usize,
+        mut collection: C,
     ) -> Result<(C, TableSum), Error> {
-        let (mut collection, sum) = self.look(|transaction| {
-            let (mut collection, mut sum) = (C::begin(expected), TableSum::default());
+        let sum = self.look(|transaction| {
+            let mut sum = TableSum::default();
             visit(&transaction.open_table(RECORDS)?, Table::Records, from, |key, payload| {
                 if until.is_some_and(|until| *key >= until) {
                     return Ok(ControlFlow::Break(()));
@@ -296,7 +290,7 @@ impl Pin {
                 collection.add(codec::sub_revision(key), record(key, payload)?);
                 Ok(ControlFlow::Continue(()))
             })?;
-            Ok((collection, sum))
+            Ok(sum)
         })?;
         collection.end();
         Ok((collection, sum))

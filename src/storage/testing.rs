@@ -198,7 +198,7 @@ pub(super) fn open(disk: &Arc<MemoryDisk>) -> Result<Storage, Error> {
 
 pub(super) fn content(storage: &Storage) -> Result<Content, Error> {
     let mut records = Vec::new();
-    for part in storage.load_records::<Vec<_>>(3)? {
+    for part in storage.load_records(3, Vec::with_capacity)? {
         records.extend(part);
     }
     Ok(Content { meta: storage.meta()?, records, small: storage.small_tables()? })
@@ -297,7 +297,7 @@ pub(super) fn imported(stream: &[u8]) -> Result<Content, Error> {
             assert_eq!(storage.meta().unwrap(), meta);
             assert_eq!(storage.identity().unwrap(), None);
             let content = content(&storage)?;
-            assert_eq!(content.records, records);
+            assert_eq!(Some(&content.records), records.as_ref());
             Ok(content)
         }
         Err(error) => {

@@ -119,9 +119,7 @@ fn read_from(
 
 fn is_prev_needed(event: &Event, cursors: &[Cursor]) -> bool {
     let pair = event.record.pair();
-    // Nothing was there before a creation.
-    let is_creation = pair.create_revision == pair.mod_revision;
-    !is_creation
+    event.lacks_prev()
         && cursors.iter().any(|cursor| {
             let shape = cursor.shape;
             shape.prev_kv && shape.has(event.kind) && cursor.from <= pair.mod_revision && cursor.keys.contains(pair.key)

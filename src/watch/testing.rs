@@ -69,9 +69,13 @@ impl History for World {
 
 impl World {
     pub(super) fn new(queue_updates_max: usize) -> World {
+        World::of(Store::new(), queue_updates_max)
+    }
+
+    pub(super) fn of(store: Store, queue_updates_max: usize) -> World {
         let storage = Storage::open(Arc::new(SimDisk::new()), Path::new("state"), CACHE_BYTES).unwrap();
         World {
-            store: RwLock::new(Store::new()),
+            store: RwLock::new(store),
             storage: Arc::new(storage),
             writes: Vec::new(),
             commits: 0,
@@ -129,7 +133,7 @@ impl World {
         self.writes.extend(removed.into_iter().map(|at| TableWrite::RemoveRecord { at }));
     }
 
-    /// Moves the tail of the history to the disk.
+    /// Moves the tail of the history to the disk, and lets values go that are too many.
     pub(super) fn checkpoint(&mut self) {
         let mut store = self.store.write();
         self.commits += 1;
@@ -138,6 +142,7 @@ impl World {
         self.storage.commit(&std::mem::take(&mut self.writes), &meta).unwrap();
         let through = store.revision();
         store.release_tail(through);
+        while store.evict_step(usize::MAX) {}
     }
 
     fn stream(&mut self, stream: usize) -> StreamKey<Outbox> {

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 
 use super::testing::{Change, World};
 use super::{QUEUE_UPDATES_MAX, WatchSpec, WatchUpdate};
-use crate::model::{Event, EventKind, KeyRange, RangeEnd, Revision, WatchId};
+use crate::model::{Event, EventKind, KeyRange, RangeEnd, Record, Revision, WatchId};
+use crate::mvcc::Store;
 
 // Scripts.
 
@@ -24,6 +25,46 @@ fn scripts() {
         println!("{}", path.display());
         goldenscript::run(&mut Script(World::new(QUEUE_UPDATES_MAX)), &path).unwrap();
     }
+}
+
+/// A pair that has left memory is told all the same: its watcher reads it, and everything after it in order.
+#[test]
+fn a_pair_before_that_left_memory_is_read_for_those_who_want_it() {
+    let mut world = World::of(Store::with_values_max(0), QUEUE_UPDATES_MAX);
+    let put = |value: &str| [Change::Put("key".into(), value.repeat(200).into())];
+    world.write(&put("a"));
+    world.publish();
+    for (stream, prev_kv) in [(0, true), (1, false)] {
+        let spec = WatchSpec {
+            keys: KeyRange::single("key".into()),
+            start_revision: 0,
+            id: None,
+            prev_kv,
+            progress_notify: false,
+            no_put: false,
+            no_delete: false,
+        };
+        assert!(world.create(stream, &spec));
+        assert!(matches!(world.take(stream), Some(WatchUpdate::Created { .. })));
+    }
+    world.checkpoint();
+    world.write(&put("b"));
+    assert_eq!(world.history[1].prev, None, "it has left memory");
+    world.publish();
+    world.write(&put("c"));
+    world.publish();
+
+    let letter = |record: &Record| char::from(record.value()[0]);
+    let told = |world: &mut World, stream| {
+        let mut told = Vec::new();
+        while let Some(WatchUpdate::Events { events, .. }) = world.take(stream) {
+            told.extend(events.iter().map(|event| (letter(&event.record), event.prev.as_ref().map(letter))));
+        }
+        told
+    };
+    assert_eq!((told(&mut world, 0), told(&mut world, 1)), (vec![], vec![('b', None), ('c', None)]));
+    world.round();
+    assert_eq!(told(&mut world, 0), [('b', Some('a')), ('c', Some('b'))]);
 }
 
 struct Script(World);

@@ -235,12 +235,13 @@ impl<O: Outlet> Watchers<O> {
     fn deal(&mut self, events: &[Event], touched: &mut Vec<O>) {
         let revision = events[0].revision();
         let mut found = std::mem::take(&mut self.found);
-        let mut fallen = Vec::new();
+        let (mut fallen, mut unread) = (Vec::new(), Vec::new());
         self.index.find(events, &mut found);
         let mut whole = Parcels::new(events, None);
         for &group in &found {
             let Group { members, hits } = self.index.group(group);
             let mut part;
+            let mut lacks_prev = None;
             let parcels = if hits.len() == events.len() {
                 &mut whole
             } else {
@@ -253,6 +254,12 @@ impl<O: Outlet> Watchers<O> {
                     continue;
                 }
                 let Some(parcel) = parcels.get(watcher.shape) else { continue };
+                if watcher.shape.prev_kv
+                    && *lacks_prev.get_or_insert_with(|| hits.iter().any(|&hit| events[hit].lacks_prev()))
+                {
+                    unread.push(key);
+                    continue;
+                }
                 let owner = &mut self.streams[watcher.stream.cast()];
                 if !owner.offer(watcher.id, revision, parcel) {
                     fallen.push(key);
@@ -272,6 +279,11 @@ impl<O: Outlet> Watchers<O> {
         for key in fallen {
             // Its queue has noted that it waits: the stream becomes ready when there is room.
             self.fall_behind(key, revision);
+        }
+        for key in unread {
+            // What it is to be told is on the disk: it reads that as one that is behind.
+            self.fall_behind(key, revision);
+            self.ready.insert(self.watchers[key].stream.cast());
         }
     }
 

@@ -26,7 +26,7 @@ pub struct Program {
 impl Program {
     /// This program.
     pub fn lodemark() -> Program {
-        Program::at(env!("CARGO_BIN_EXE_lodemark").into())
+        Program::at(own_program())
     }
 
     /// A real etcd, to check a test itself; `None`, said plainly, if the test has to be skipped.
@@ -52,6 +52,11 @@ impl Program {
         let first = PathBuf::from(words.remove(0));
         Process::start(&first, &words, working_dir)
     }
+}
+
+/// This program as the tests were built with it, or another build of it that `LODEMARK_BIN` names.
+pub fn own_program() -> PathBuf {
+    std::env::var_os("LODEMARK_BIN").map_or_else(|| env!("CARGO_BIN_EXE_lodemark").into(), PathBuf::from)
 }
 
 /// What a member keeps from one start to the next.

@@ -148,3 +148,10 @@ impl Drop for Process {
         }
     }
 }
+
+/// Resident memory of a process, in bytes.
+pub fn memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the system tells");
+    kib.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}

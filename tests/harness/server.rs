@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::Process;
+use super::member::own_program;
 
 /// The line that tells where clients are served.
 const SERVING: &str = "serving client traffic insecurely";
@@ -60,7 +61,7 @@ impl Server {
 
     /// Starts the program with these arguments alone and waits for nothing.
     pub fn run(arguments: &[OsString], working_dir: &Path) -> Process {
-        Process::start(Path::new(env!("CARGO_BIN_EXE_lodemark")), arguments, working_dir)
+        Process::start(&own_program(), arguments, working_dir)
     }
 
     /// Where clients are served, as a URL.

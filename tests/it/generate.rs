@@ -20,7 +20,10 @@ pub fn all_keys(revision: i64) -> Range {
 
 /// So few that commands meet.
 pub const KEYS: &[&[u8]] = &[b"a", b"a\0", b"ab", b"b", b"c", b"\xff"];
-const VALUES: &[&[u8]] = &[b"", b"x", b"y", b"yy"];
+const VALUES: &[&[u8]] = &[b"", b"x", b"y", b"yy", LONG_VALUE.as_bytes()];
+/// So long that it may fall out of memory.
+pub const LONG_VALUE: &str = "a long value, for which it is worth while to leave memory when there are too many of them, \
+                              and to be read from the disk again when somebody asks for it";
 
 fn key() -> impl Strategy<Value = Bytes> {
     proptest::sample::select(KEYS).prop_map(Bytes::from_static)

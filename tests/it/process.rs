@@ -238,6 +238,7 @@ fn help_explains_every_flag() {
         "initial-cluster-token",
         "strict-reconfig-check",
         "max-learners",
+        "memory-budget-bytes",
         "agreement-check",
         "force-new-cluster",
         "peer-cert-file",

@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::differential::client::{Client, collect, next};
 use crate::differential::wire::{RangeRequest, RangeStreamResponse};
-use crate::harness::{Member, Options, Program, Server, Site, number};
+use crate::harness::{Member, Options, Program, Server, Site, memory, number};
 
 const RANGE_STREAM: &str = "/etcdserverpb.KV/RangeStream";
 /// Keys of the large answer, unless `LODEMARK_STREAM_KEYS` says otherwise.
@@ -128,13 +128,6 @@ async fn fill(endpoint: &str, keys: u64, value_bytes: usize) {
     while let Some(written) = writers.join_next().await {
         written.expect("a writer ends well");
     }
-}
-
-/// Resident memory of a process, in bytes.
-fn memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the system tells");
-    kib.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
 
 /// Waits until what was written is in the checkpoint and memory moves no more.

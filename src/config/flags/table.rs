@@ -136,6 +136,15 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Value(|settings, value| number(value, &mut settings.request_bytes_max)),
     },
     Flag {
+        name: "memory-budget-bytes",
+        group: Group::Limits,
+        default: "0",
+        about: "Memory for values, caches and what waits for the disk, in bytes. Values beyond it are read from the disk;\n\
+                keys stay in memory beside it, about 150 bytes each. 0 means half of the machine's memory, or of what the\n\
+                process may have.",
+        kind: Kind::Value(|settings, value| number(value, &mut settings.memory_budget_bytes)),
+    },
+    Flag {
         name: "max-txn-ops",
         group: Group::Limits,
         default: "128",

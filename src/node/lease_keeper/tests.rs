@@ -205,7 +205,7 @@ async fn eventually(what: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_leader_stores_what_is_left_and_a_keepalive_takes_it_back() {
+async fn what_is_left_survives_leaders_and_restarts_and_a_keepalive_takes_it_back() {
     let clock = Arc::new(ManualClock::default());
     let (disk, random) = (Arc::new(SimDisk::new()), Arc::new(SeededRandom::new(1)));
     let identity = Identity { cluster: ClusterId(1), member: MemberId(2) };
@@ -223,7 +223,15 @@ async fn a_leader_stores_what_is_left_and_a_keepalive_takes_it_back() {
     // The next leader goes on from there.
     node.leases.follow(None);
     node.leases.follow(node.leadership.term());
-    let left = async |id| node.lease_time_to_live(LeaseId(id), false).await.unwrap().unwrap().seconds;
-    assert_eq!((left(1).await, left(2).await), (1201, 501));
+    let left = async |node: &Node, id| node.lease_time_to_live(LeaseId(id), false).await.unwrap().unwrap().seconds;
+    assert_eq!((left(&node, 1).await, left(&node, 2).await), (1201, 501));
+    node.stop().await;
+
+    // While nobody leads, no time passes for leases.
+    clock.advance(Duration::from_secs(300));
+    let node = Node::start(options.clone()).await.unwrap();
+    node.ready(&options).await.unwrap();
+    eventually(|| node.leadership.term().is_some()).await;
+    assert_eq!((left(&node, 1).await, left(&node, 2).await), (1201, 501));
     node.stop().await;
 }

@@ -99,7 +99,14 @@ impl WatchHub {
     /// answered. Never waits for a client; when many streams hear of the run, others wake them.
     pub(in crate::node) fn publish(&self, revision: Revision, events: Vec<Event>) {
         let mut touched = Vec::new();
-        self.watchers.lock().publish(revision, &events, &mut touched);
+        let has_ready = {
+            let mut watchers = self.watchers.lock();
+            watchers.publish(revision, &events, &mut touched);
+            watchers.has_ready()
+        };
+        if has_ready {
+            self.work.notify_one();
+        }
         if touched.len() > WAKES_NOW_MAX {
             let mut wakes = self.wakes.lock();
             if wakes.len() < WAKES_LATER_MAX {

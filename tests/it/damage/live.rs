@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lodemark::env::{SeededRandom, SimDisk};
 use lodemark::model::{Command, Compact, KeyRange, Range, Revision, Txn, TxnOp};
 use lodemark::mvcc::{PartLimits, RangePlace};
-use lodemark::node::{Consistency, Node, NodeError, NodeOptions};
+use lodemark::node::{Consistency, MemoryBudget, Node, NodeError, NodeOptions};
 
 use super::member::{self, Right, Whole};
 use super::places::{self, Flip, Places};
@@ -17,7 +17,7 @@ use crate::harness::{number, seed};
 const FLIPS: u64 = 300;
 
 fn options(disk: &SimDisk) -> NodeOptions {
-    NodeOptions { storage_cache_bytes: 0, ..member::options(disk) }
+    NodeOptions { memory: MemoryBudget { pages: 0, ..MemoryBudget::unbounded() }, ..member::options(disk) }
 }
 
 /// What a running member says that meets a flip: `None` if it answers as if nothing had happened.

@@ -14,8 +14,8 @@ use lodemark::model::{
     RangeReply, Reply, Revision, Txn, TxnOp,
 };
 use lodemark::node::{
-    Consistency, Founding, Identity, KvHash, Node, NodeError, NodeOptions, Pace, Proposal, Threading, WatchSpec,
-    WatchUpdate,
+    Consistency, Founding, Identity, KvHash, MemoryBudget, Node, NodeError, NodeOptions, Pace, Proposal, Threading,
+    WatchSpec, WatchUpdate,
 };
 use lodemark::raft;
 use lodemark::storage::{self, Import, Storage};
@@ -89,7 +89,7 @@ pub fn paced(disk: &SimDisk, checkpoint_pause: Duration) -> NodeOptions {
         snapshot_entries: SNAPSHOT_ENTRIES,
         catchup_entries: CATCHUP_ENTRIES,
         segment_bytes: SEGMENT_BYTES,
-        storage_cache_bytes: CACHE_BYTES,
+        memory: MemoryBudget { pages: CACHE_BYTES, ..MemoryBudget::unbounded() },
         threading: Threading::Tasks(Arc::new(DiskPace { checkpoint_pause })),
         ..NodeOptions::new(
             Arc::new(disk.clone()),
