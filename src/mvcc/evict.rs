@@ -19,15 +19,17 @@ use crate::model::{Record, SubRevision};
 
 /// Records below this stay: what is kept of them without the value takes nearly as much.
 pub(super) const EVICTED_BYTES_MIN: usize = 128;
+/// What shared ownership takes beside a record.
+const OWNER_COUNTS_BYTES: usize = 16;
 /// Keys that are visited to make room for what has come back.
 const READMIT_KEYS: usize = 64;
 
 /// Where the hand is, and how much may stay.
 #[derive(Debug)]
 pub(super) struct Eviction {
-    /// Bytes of records that may be whole in memory.
+    /// What records that are whole in memory may take.
     bytes_max: usize,
-    /// Bytes of the records that are, and could go.
+    /// What those take that could go.
     bytes: usize,
     /// The last key that the hand visited.
     hand: Option<Box<[u8]>>,
@@ -53,8 +55,14 @@ impl Eviction {
     }
 }
 
-fn counted(len: usize) -> usize {
-    if len < EVICTED_BYTES_MIN { 0 } else { len }
+/// What a record of so many bytes takes, if it may go. With the counts of its owners it is rounded up, as allocators do:
+/// there are four sizes from one power of two to the next.
+pub(super) fn counted(len: usize) -> usize {
+    if len < EVICTED_BYTES_MIN {
+        return 0;
+    }
+    let bytes = len + OWNER_COUNTS_BYTES;
+    bytes.next_multiple_of(bytes.next_power_of_two() / 8)
 }
 
 impl Store {
@@ -99,5 +107,113 @@ impl Store {
     #[must_use]
     pub fn values_in_memory(&self) -> usize {
         self.eviction.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::empty_storage;
+    use super::super::{range, range_now};
+    use super::*;
+    use crate::model::{KeyRange, LeaseId, Range, RangeEnd};
+    use crate::storage::{Meta, Storage, TableWrite};
+
+    const VALUE: [u8; 1000] = [7; 1000];
+    /// What one such pair counts.
+    const PAIR_BYTES: usize = 1280;
+
+    /// A store with keys `0` to `9`; everything is in storage.
+    fn stored(values_max: usize) -> (Store, Storage) {
+        let (mut store, storage) = (Store::with_values_max(values_max), empty_storage());
+        write(&mut store, &storage, b"0123456789");
+        store.release_tail(store.revision());
+        (store, storage)
+    }
+
+    fn write(store: &mut Store, storage: &Storage, keys: &[u8]) {
+        let mut writes: Vec<TableWrite> = Vec::new();
+        for key in keys {
+            let mut write = store.begin();
+            write.put(&[*key], &VALUE, LeaseId::NONE);
+            write.finish(&mut Vec::new(), &mut writes);
+        }
+        storage.commit(&writes, &Meta::default()).unwrap();
+    }
+
+    fn evict(store: &mut Store) {
+        let steps = store.evict_steps_max(3);
+        let _ = (0..steps).take_while(|_| store.evict_step(3)).count();
+    }
+
+    /// The keys whose values are in memory.
+    fn whole(store: &Store) -> String {
+        let keys = store.index.iter().filter(|(_, history)| history.newest().is_some_and(|pair| pair.here().is_some()));
+        keys.map(|(key, _)| char::from(key[0])).collect()
+    }
+
+    fn query(key: &'static [u8]) -> Range {
+        Range::of(KeyRange::single(key.into()))
+    }
+
+    fn all() -> Range {
+        Range::of(KeyRange { start: bytes::Bytes::new(), end: RangeEnd::Unbounded })
+    }
+
+    #[test]
+    fn the_hand_spares_what_was_read_since_it_came_by() {
+        let (mut store, storage) = stored(4 * PAIR_BYTES);
+        assert_eq!(whole(&store), "0123456789");
+        for key in [&b"1"[..], b"4"] {
+            let key: &'static [u8] = key;
+            assert!(range_now(&store, &query(key), 1).is_some());
+        }
+        evict(&mut store);
+        assert_eq!(whole(&store), "1489");
+        assert!(range_now(&store, &query(b"0"), 1).is_none(), "that takes the disk");
+        assert_eq!(range(&store, &storage, &query(b"0")).unwrap().kvs[0].value(), VALUE);
+        let everything = range(&store, &storage, &all()).unwrap();
+        assert!(everything.kvs.len() == 10 && everything.kvs.iter().all(|record| record.value() == VALUE));
+        assert_eq!(
+            (store.live_keys(), store.live_bytes()),
+            (10, everything.kvs.iter().map(|r| r.as_bytes().len()).sum())
+        );
+    }
+
+    #[test]
+    fn what_no_checkpoint_has_stays() {
+        let (mut store, storage) = stored(0);
+        write(&mut store, &storage, b"35");
+        evict(&mut store);
+        assert_eq!(whole(&store), "35");
+        store.release_tail(store.revision());
+        evict(&mut store);
+        assert_eq!((whole(&store).as_str(), store.values_in_memory()), ("", 0));
+    }
+
+    #[test]
+    fn what_is_read_comes_back_and_another_makes_room() {
+        let (mut store, storage) = stored(2 * PAIR_BYTES);
+        evict(&mut store);
+        assert_eq!(whole(&store), "89");
+        let at = store.index[&b"3"[..]].last().at();
+        let record = storage.record(at).unwrap().unwrap();
+        store.readmit(&[(at, record.clone())]);
+        assert_eq!(whole(&store), "39");
+        // It was overwritten meanwhile: what was read is not the newest any more.
+        evict(&mut store);
+        write(&mut store, &storage, b"3");
+        store.release_tail(store.revision());
+        store.readmit(&[(at, record)]);
+        assert_ne!(store.newest(b"3").unwrap().head().mod_revision, at.main);
+    }
+
+    #[test]
+    fn a_start_keeps_no_more_than_there_is_room_for() {
+        let (_, storage) = stored(usize::MAX);
+        let meta = Meta { revision: crate::model::Revision(11), ..Meta::default() };
+        let store = Store::load(&storage, &meta, 8 * PAIR_BYTES, &mut |_, _| {}).unwrap();
+        assert!((1..=8).contains(&whole(&store).len()), "{}", whole(&store));
+        assert!(store.values_in_memory() <= 8 * PAIR_BYTES);
+        assert_eq!(range(&store, &storage, &all()).unwrap().kvs.len(), 10);
     }
 }

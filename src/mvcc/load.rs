@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 
-use super::evict::EVICTED_BYTES_MIN;
+use super::evict::counted;
 use super::key_history::{Change, KeyHistory};
 use super::newest::Kept;
 use super::store::Store;
@@ -122,11 +122,7 @@ impl Run {
     }
 
     fn keep(&mut self, record: Record) -> Kept {
-        let len = record.as_bytes().len();
-        if len < EVICTED_BYTES_MIN {
-            return Kept::whole(record);
-        }
-        match self.room.checked_sub(len) {
+        match self.room.checked_sub(counted(record.as_bytes().len())) {
             Some(room) => {
                 self.room = room;
                 Kept::whole(record)

@@ -11,8 +11,10 @@ pub struct MemoryBudget {
     pub values: usize,
     /// What the storage library keeps of the checkpoint's pages.
     pub pages: usize,
-    /// Changes that wait for the next checkpoint, with the tail of the history; then proposals wait.
+    /// Changes that are not in the checkpoint yet, with the tail of the history; then proposals wait.
     pub pending: usize,
+    /// Answers that must be in memory whole; then those who ask wait.
+    pub answers: usize,
     /// Log entries for followers that are a little behind.
     pub log_cache: usize,
     /// Log entries that wait for the disk; then proposals wait.
@@ -33,9 +35,11 @@ impl MemoryBudget {
         let pages = (64 * MIB).min(total / 8);
         // A checkpoint is due at 16 MiB; the next one fills while it is written.
         let pending = (total / 8).clamp(32 * MIB, 256 * MIB);
+        let answers = (128 * MIB).min(total / 8);
         let log_cache = (8 * MIB).min(total / 32);
         let log_queue = (64 * MIB).min(total / 16);
-        MemoryBudget { values: total - pages - pending - log_cache - log_queue, pages, pending, log_cache, log_queue }
+        let values = total - pages - pending - answers - log_cache - log_queue;
+        MemoryBudget { values, pages, pending, answers, log_cache, log_queue }
     }
 
     /// No bound for values; the most for all others.
@@ -52,9 +56,9 @@ mod tests {
     #[test]
     fn parts_are_the_whole_and_values_get_most() {
         for total in [MemoryBudget::MIN, 256 * MIB, 1024 * MIB, 1 << 40] {
-            let MemoryBudget { values, pages, pending, log_cache, log_queue } = MemoryBudget::of(total);
-            assert_eq!(values + pages + pending + log_cache + log_queue, total);
-            assert!(values >= total / 2, "{total}");
+            let MemoryBudget { values, pages, pending, answers, log_cache, log_queue } = MemoryBudget::of(total);
+            assert_eq!(values + pages + pending + answers + log_cache + log_queue, total);
+            assert!(values >= total / 3, "{total}");
         }
         assert_eq!(MemoryBudget::of(0), MemoryBudget::of(MemoryBudget::MIN));
         let large = MemoryBudget::unbounded();

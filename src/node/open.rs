@@ -48,7 +48,8 @@ pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
         disk: options.disk.clone(),
         dir: PathBuf::from("."),
         state: PathBuf::from(STATE_FILE),
-        cache_bytes: options.memory.pages,
+        // A page of 4 KiB and what is kept of it beside take 5 KiB.
+        cache_bytes: options.memory.pages / 5 * 4,
         values_max: options.memory.values,
     };
     let storage = Storage::open(options.disk.clone(), &files.state, files.cache_bytes)?;

@@ -58,6 +58,8 @@ struct Pending {
     number: u64,
     writes: Vec<TableWrite>,
     bytes: usize,
+    /// Those of the buffer before, until it is written.
+    being_written: usize,
     /// As of the last entry that `writes` came from.
     meta: Option<Meta>,
     /// As of the last entry that was applied, in this buffer or an earlier one.
@@ -128,9 +130,10 @@ impl Checkpoints {
         self.changed.notify_one();
     }
 
-    /// Bytes that wait for the next checkpoint.
+    /// Bytes that are not in the tables yet: they wait for the next checkpoint, or are being written.
     pub fn pending_bytes(&self) -> usize {
-        self.pending.lock().bytes
+        let pending = self.pending.lock();
+        pending.bytes + pending.being_written
     }
 
     /// D: the last log index that the tables hold.
@@ -240,7 +243,7 @@ impl Checkpoints {
         let mut pending = self.pending.lock();
         pending.meta.as_ref()?;
         let next = Pending::new(pending.number + 1, pending.membership.clone());
-        let next = Pending { closed: pending.closed, ..next };
+        let next = Pending { closed: pending.closed, being_written: pending.bytes, ..next };
         Some(std::mem::replace(&mut *pending, next))
     }
 
@@ -250,6 +253,7 @@ impl Checkpoints {
         let since = std::mem::replace(&mut pending.writes, taken.writes);
         pending.writes.extend(since);
         pending.bytes += taken.bytes;
+        pending.being_written = 0;
         pending.meta = pending.meta.take().or(taken.meta);
         pending.wanted |= taken.wanted;
         !pending.closed
@@ -263,7 +267,16 @@ impl Checkpoints {
 
 impl Pending {
     fn new(number: u64, membership: Bytes) -> Pending {
-        Pending { number, writes: Vec::new(), bytes: 0, meta: None, membership, wanted: false, closed: false }
+        Pending {
+            number,
+            writes: Vec::new(),
+            bytes: 0,
+            being_written: 0,
+            meta: None,
+            membership,
+            wanted: false,
+            closed: false,
+        }
     }
 
     /// Nothing more is waited for.
@@ -357,6 +370,7 @@ impl Checkpointer {
         drop(taken);
         self.release_tail(meta.revision);
         self.evict();
+        checkpoints.pending.lock().being_written = 0;
         checkpoints.progress.send_modify(|progress| {
             progress.applied = meta.applied.index;
             progress.written = number;
@@ -482,7 +496,7 @@ mod tests {
             member
         };
         let thread = std::thread::spawn(move || checkpointer.step());
-        while checkpoints.pending_bytes() > 0 {
+        while checkpoints.pending.lock().bytes > 0 {
             std::thread::yield_now();
         }
         assert_eq!((checkpoints.applied(), shared.storage.load().meta().unwrap().applied.index), (0, 0));
@@ -510,7 +524,7 @@ mod tests {
         member.apply(&Command::Compact(Compact { revision: Revision(3), physical: false }), b"new voters");
         let Member { shared, mut writer, checkpoints, mut checkpointer, .. } = member;
         let thread = std::thread::spawn(move || (checkpointer.step(), checkpointer));
-        while checkpoints.pending_bytes() > 0 {
+        while checkpoints.pending.lock().bytes > 0 {
             std::thread::yield_now();
         }
         assert!(checkpoints.compact_step(1000));

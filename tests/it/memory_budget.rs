@@ -6,14 +6,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use etcd_client::{Client, Compare, CompareOp, DeleteOptions, GetOptions, KeyValue, PutOptions, Txn, WatchOptions};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::harness::{Options, Server, memory, number};
+use crate::harness::{Options, Server, memory, number, peak_memory};
 
 const MIB: u64 = 1024 * 1024;
 /// Calls at a time.
@@ -21,11 +20,9 @@ const CLIENTS: u64 = 8;
 /// Pairs of one page of a listing.
 const PAGE: i64 = 200;
 /// What the index may take for a key: its history, its name twice, and all of its pair but the value.
-const INDEX_BYTES: u64 = 350;
+const INDEX_BYTES: u64 = 250;
 /// What a process takes beside its budget and the index.
 const REST_BYTES: u64 = 64 * MIB;
-/// How often memory is looked at.
-const LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// Keys that are read again and again.
 const HOT_KEYS: u64 = 64;
 const HOT_READS: u64 = 4_000;
@@ -89,33 +86,28 @@ fn gcd(a: u64, b: u64) -> u64 {
 async fn more_values_than_memory_are_served() {
     let data = Data::from_env();
     let flags = vec![format!("--memory-budget-bytes={}", data.budget)];
-    let server = Server::start(&Options { flags, ..Options::default() });
+    let mut server = Server::start(&Options { flags, ..Options::default() });
     println!("{} keys with {} bytes each, budget {} MiB", data.keys, data.value_bytes, data.budget / MIB);
 
-    let looking = Looking::begin(server.pid());
     let began = Instant::now();
     each(&server, 0..data.keys, move |mut client, n| async move {
         client.put(Data::key(n), data.value(n), None).await.expect("it is written");
     })
     .await;
     println!("written in {:?}", began.elapsed());
-    looking.end("while all was written", data);
-
-    let looking = Looking::begin(server.pid());
+    check_memory(&server, data, "all was written");
     read_everything(&server, data).await;
     measure(&server, data).await;
-    looking.end("while all was read", data);
-    let mut server = server;
+    check_memory(&server, data, "all was read");
     server.kill();
 
     let began = Instant::now();
-    let server = server.restart();
+    let mut server = server.restart();
     println!("ready again in {:?}", began.elapsed());
-    let looking = Looking::begin(server.pid());
+    check_memory(&server, data, "started again");
     read_everything(&server, data).await;
     change_what_left_memory(&server, data).await;
-    looking.end("after a restart", data);
-    let mut server = server;
+    check_memory(&server, data, "all was read again");
     server.terminate();
 }
 
@@ -248,31 +240,9 @@ async fn client_of(server: &Server) -> Client {
     Client::connect([server.endpoint()], None).await.expect("etcd-client connects lazily")
 }
 
-/// Looks at the memory of a process all the time.
-struct Looking {
-    thread: std::thread::JoinHandle<u64>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Looking {
-    fn begin(pid: u32) -> Looking {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let look = move || {
-            let mut most = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                most = most.max(memory(pid));
-                std::thread::sleep(LOOK_PERIOD);
-            }
-            most
-        };
-        Looking { thread: std::thread::spawn(look), stop }
-    }
-
-    fn end(self, when: &str, data: Data) {
-        self.stop.store(true, Ordering::Relaxed);
-        let most = self.thread.join().expect("looking does not fail");
-        println!("{when}: at most {} MiB in memory, {} allowed", most / MIB, data.memory_max() / MIB);
-        assert!(most < data.memory_max(), "{when}: {most} bytes in memory, {} allowed", data.memory_max());
-    }
+/// What a process had in memory at most since it began must be within what is allowed.
+fn check_memory(server: &Server, data: Data, when: &str) {
+    let (now, most, allowed) = (memory(server.pid()), peak_memory(server.pid()), data.memory_max());
+    println!("{when}: {} MiB in memory, at most {}, {} allowed", now / MIB, most / MIB, allowed / MIB);
+    assert!(most < allowed, "{when}: at most {most} bytes in memory, {allowed} allowed");
 }
