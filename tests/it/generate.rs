@@ -3,27 +3,17 @@
 use bytes::Bytes;
 use lodemark::model::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, LeaseCheckpoint, LeaseExpire,
-    LeaseGrant, LeaseId, LeaseRevoke, Member, MemberId, Put, Range, RangeEnd, Revision, SortOrder, SortTarget, Txn,
-    TxnOp,
+    LeaseGrant, LeaseId, LeaseRevoke, Member, MemberId, Put, Range, Revision, SortOrder, SortTarget, Txn, TxnOp,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::pair::KEYS;
+
 /// Revisions are asked for below this one: above what most sequences reach, so that some ask for the future.
 pub const REVISION_MAX: i64 = 30;
 
-/// Everything that lived at a revision, in order of key.
-pub fn all_keys(revision: i64) -> Range {
-    let keys = KeyRange { start: Bytes::from_static(b"\0"), end: RangeEnd::Unbounded };
-    Range { revision, ..Range::of(keys) }
-}
-
-/// So few that commands meet.
-pub const KEYS: &[&[u8]] = &[b"a", b"a\0", b"ab", b"b", b"c", b"\xff"];
-const VALUES: &[&[u8]] = &[b"", b"x", b"y", b"yy", LONG_VALUE.as_bytes()];
-/// So long that it may fall out of memory.
-pub const LONG_VALUE: &str = "a long value, for which it is worth while to leave memory when there are too many of them, \
-                              and to be read from the disk again when somebody asks for it";
+const VALUES: &[&[u8]] = &[b"", b"x", b"y", b"yy"];
 
 fn key() -> impl Strategy<Value = Bytes> {
     proptest::sample::select(KEYS).prop_map(Bytes::from_static)

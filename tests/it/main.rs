@@ -20,6 +20,8 @@ mod memory_budget;
 #[path = "../model/mod.rs"]
 #[allow(dead_code, reason = "the simulation uses the rest")]
 mod model;
+#[path = "../model/pair.rs"]
+mod pair;
 mod peer_tls;
 mod powercut;
 mod process;
