@@ -1,8 +1,10 @@
 //! Any bytes as the payload of a log entry.
 #![no_main]
 
-#[path = "../bodies.rs"]
-#[allow(dead_code, reason = "each target is one of them")]
+#[path = "../bodies/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "each target is one of them")]
 mod bodies;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::commands(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    bodies::commands(bytes);
+});

@@ -15,6 +15,8 @@
 //! [`crate::peer`], in the bytes of `wire`.
 
 mod alone;
+#[doc(hidden)]
+pub mod any_bytes;
 mod background;
 mod batch;
 mod checkpoint;

@@ -37,6 +37,8 @@
 //!
 //! No other folder knows redb.
 
+#[doc(hidden)]
+pub mod any_bytes;
 mod arrival;
 mod backend;
 mod checkpoint;

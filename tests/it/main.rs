@@ -29,6 +29,8 @@ mod protoc_stand_in;
 mod range_stream;
 mod readme;
 mod reference;
+#[path = "../../fuzz/steps.rs"]
+mod steps;
 mod strace;
 mod tidy;
 mod wire;

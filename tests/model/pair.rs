@@ -78,7 +78,6 @@ impl Pair {
     }
 
     /// Whether anything was written.
-    #[allow(dead_code, reason = "only the fuzz target asks")]
     pub fn has_changed(&self) -> bool {
         !self.events.is_empty()
     }

@@ -5,6 +5,8 @@
 //! to pass first, `routes` leads from the path of a call to its service. `hot` runs the calls that most requests are,
 //! without a task for each. Locks and elections are the same queue of contenders, `contend`.
 
+#[doc(hidden)]
+pub mod any_bytes;
 mod cluster;
 mod contend;
 mod decode;

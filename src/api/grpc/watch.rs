@@ -233,7 +233,7 @@ async fn read(
 
 /// What a request asks to watch. Keys are copied: they stay as long as the watcher, the buffer of the connection that
 /// they came in must not.
-fn spec(request: &WatchCreateRequest) -> WatchSpec {
+pub(super) fn spec(request: &WatchCreateRequest) -> WatchSpec {
     let key: &[u8] = if request.key.is_empty() { &[0] } else { &request.key };
     let has = |filter: FilterType| request.filters.contains(&filter.into());
     WatchSpec {

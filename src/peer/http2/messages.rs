@@ -148,7 +148,7 @@ impl ReadError {
 /// Takes messages out of pieces of bytes. Each gets memory of its own: slices of what was received would keep all of that
 /// alive for as long as an entry is kept.
 #[derive(Debug)]
-struct Frames {
+pub(super) struct Frames {
     bytes_max: usize,
     /// Received and not looked at.
     rest: Bytes,
@@ -159,22 +159,22 @@ struct Frames {
 }
 
 impl Frames {
-    fn new(bytes_max: usize) -> Frames {
+    pub(super) fn new(bytes_max: usize) -> Frames {
         Frames { bytes_max, rest: Bytes::new(), prefix: BytesMut::with_capacity(PREFIX_BYTES), message: None }
     }
 
     /// Adds a piece; everything before must have been taken.
-    fn push(&mut self, piece: Bytes) {
+    pub(super) fn push(&mut self, piece: Bytes) {
         debug_assert!(self.rest.is_empty(), "messages are taken before more is read");
         self.rest = piece;
     }
 
-    fn is_between_messages(&self) -> bool {
+    pub(super) fn is_between_messages(&self) -> bool {
         self.rest.is_empty() && self.prefix.is_empty() && self.message.is_none()
     }
 
     /// The next message if it is whole.
-    fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         if self.message.is_none() {
             let missing = PREFIX_BYTES - self.prefix.len();
             self.prefix.put(self.rest.split_to(missing.min(self.rest.len())));

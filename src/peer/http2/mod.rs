@@ -17,6 +17,8 @@
 //! cannot make it late. Every queue, message, wait and number of connections has a bound below.
 
 mod answer;
+#[doc(hidden)]
+pub mod any_bytes;
 mod append;
 mod call;
 mod connection;

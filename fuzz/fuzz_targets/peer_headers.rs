@@ -1,0 +1,10 @@
+//! Any lines as the headers of a request between members, or of its answer.
+#![no_main]
+
+#[path = "../bodies/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "each target is one of them")]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    bodies::peer_headers(bytes);
+});
