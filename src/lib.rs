@@ -4,6 +4,16 @@
 //! leader. The program `lodemark` serves that to every etcd client; its README says how to run it. This crate is the same
 //! server as a library: for a program that wants the store inside itself, and for tests of programs that use etcd.
 //!
+//! # Where to begin
+//!
+//! | to | read |
+//! | --- | --- |
+//! | have the store inside a program | [Embed it](#embed-it), then [`embed::Store`]: every verb, with its errors |
+//! | test code that uses etcd | [Test with it](#test-with-it), then [`embed::ManualClock`] |
+//! | know what an answer promises | `docs/consistency.md` of the repository |
+//! | find one's way in the code | [How it works](#how-it-works), then [`node`] and [`machine`] |
+//! | add a protocol, or look for where bytes are checked | [Where bytes enter](#where-bytes-enter) |
+//!
 //! # Embed it
 //!
 //! Everything is in [`embed`]. A server needs a tokio runtime and a folder, and no port unless others are to reach it:
@@ -97,6 +107,23 @@
 //!
 //! Only [`embed`], with the values of [`model`] that it names, is meant to be built upon; the rest is open for those who read
 //! it, and changes as it must.
+//!
+//! # Where bytes enter
+//!
+//! Whatever comes from outside is checked where it enters, once, and is one of our values from there on:
+//!
+//! | from | enters at | and becomes |
+//! | --- | --- | --- |
+//! | etcd's clients, by gRPC | [`api::grpc`], behind [`api::serve`] | requests of [`model`], for the verbs of [`node::Node`] |
+//! | probes and tools, by HTTP | [`api::http`] | the same |
+//! | other members | [`peer::http2::serve`] | calls of [`peer::Handler`], which the node is |
+//! | the program around it | [`embed::Store`] | requests of [`model`] |
+//! | the log and the checkpoint | [`wal::Wal::open`], [`storage::Storage::open`] | entries and tables |
+//! | a snapshot on its way | [`storage::Arrival`] | batches of table rows |
+//! | the command line | [`config::Invocation::from_args`] | a [`config::Config`] |
+//!
+//! A further protocol would be a folder in [`api`] with a decoder and a table of errors of its own, before the same verbs.
+//! Each decoder is a fuzz target (`fuzz/`), whose body the tests run as well.
 
 pub mod api;
 pub mod config;

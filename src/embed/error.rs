@@ -31,6 +31,9 @@ pub enum StartError {
 }
 
 /// Why a [`super::Store`] did not do what it was asked.
+///
+/// Each call names what its own arguments can lead to. Besides, any call may be answered with [`Error::Busy`],
+/// [`Error::Timeout`], [`Error::Stopped`] or [`Error::Failed`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A key has at least one byte.

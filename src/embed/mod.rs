@@ -27,6 +27,17 @@
 //! # }
 //! ```
 //!
+//! | what | type |
+//! | --- | --- |
+//! | start, stop, endpoints | [`Server`], [`Builder`] |
+//! | put, get, range, delete, compact | [`Store`]; [`Put`], [`Range`] and [`Delete`] have the options |
+//! | conditions, several things as one change | [`Txn`], [`Compare`] |
+//! | follow changes from a revision on | [`Watch`] |
+//! | keys that end by themselves | [`Lease`], [`Store::grant`], [`Store::keep_alive`] |
+//! | one key or many | text or bytes, [`prefix`], [`between`], [`from_key`], [`all`] |
+//! | time that a test moves | [`ManualClock`] |
+//! | what can go wrong | [`StartError`], [`Error`] |
+//!
 //! Keys, values, replies and events are those of [`crate::model`]; [`Record`] is a pair as it was written.
 
 mod builder;
