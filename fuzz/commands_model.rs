@@ -11,7 +11,8 @@ use crate::steps::steps;
 /// given the commands as a log entry has them. Every reply and every event is compared, and in the end the whole state.
 /// Tells whether there was a step that changed something.
 pub fn commands_model(bytes: &[u8]) -> bool {
-    let mut pair = Pair::new();
+    // The length of the input chooses whether values may leave memory.
+    let mut pair = Pair::new(if bytes.len().is_multiple_of(2) { 0 } else { usize::MAX });
     for step in steps(bytes) {
         if let Step::Entry { commands, .. } = &step {
             assert_eq!(&through_the_log(commands), commands);

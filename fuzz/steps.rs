@@ -9,9 +9,9 @@ use lodemark::model::{
     LeaseGrant, LeaseId, LeaseRevoke, Member, MemberId, Put, Range, Revision, SortOrder, SortTarget, Txn, TxnOp,
 };
 
-use crate::pair::{KEYS, Step};
+use crate::pair::{KEYS, LONG_VALUE, Step};
 
-const VALUES: &[&[u8]] = &[b"", b"x", b"y", b"yy"];
+const VALUES: &[&[u8]] = &[b"", b"x", b"y", b"yy", LONG_VALUE.as_bytes()];
 /// Long enough for a history, short enough for many.
 const STEPS_MAX: usize = 16;
 /// Txns within txns; one more would only be slower.
@@ -63,7 +63,8 @@ impl Source<'_> {
             }),
             50..=55 => Step::Sweep { keys_max: usize::from(self.byte() % 8) + 1 },
             56 | 57 => Step::Pin,
-            58..=61 => Step::Restart,
+            58..=59 => Step::Evict { keys_max: usize::from(self.byte() % 8) + 1 },
+            60..=61 => Step::Restart,
             // These write files, which takes longer than all the rest.
             62 => Step::Checkpoint,
             _ if self.byte() % 4 == 3 => Step::Snapshot,

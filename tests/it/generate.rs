@@ -8,12 +8,12 @@ use lodemark::model::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::pair::KEYS;
+use crate::pair::{KEYS, LONG_VALUE};
 
 /// Revisions are asked for below this one: above what most sequences reach, so that some ask for the future.
 pub const REVISION_MAX: i64 = 30;
 
-const VALUES: &[&[u8]] = &[b"", b"x", b"y", b"yy"];
+const VALUES: &[&[u8]] = &[b"", b"x", b"y", b"yy", LONG_VALUE.as_bytes()];
 
 fn key() -> impl Strategy<Value = Bytes> {
     proptest::sample::select(KEYS).prop_map(Bytes::from_static)

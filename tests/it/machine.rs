@@ -14,7 +14,7 @@ use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
 use crate::generate::{command, range, ranges_txn};
 use crate::model::Model;
-use crate::pair::{Pair, Step, all_keys};
+use crate::pair::{LONG_VALUE, Pair, Step, all_keys};
 
 const CASES: u32 = 600;
 const CASES_LONG: u32 = 20_000;
@@ -35,8 +35,10 @@ fn the_machine_does_what_the_model_promises() {
         max_shrink_iters: 20_000,
         ..Config::default()
     });
-    let outcome = runner.run(&vec(step(), 1..STEPS_MAX), |steps| {
-        let mut pair = Pair::new();
+    // Everything stays in memory, or a few values do, or none that a checkpoint has.
+    let values_max = prop_oneof![Just(usize::MAX), Just(2 * LONG_VALUE.len()), Just(0)];
+    let outcome = runner.run(&(values_max, vec(step(), 1..STEPS_MAX)), |(values_max, steps)| {
+        let mut pair = Pair::new(values_max);
         for step in &steps {
             pair.take(step);
         }
@@ -45,7 +47,9 @@ fn the_machine_does_what_the_model_promises() {
     });
     match outcome {
         Ok(()) => {}
-        Err(TestError::Fail(why, steps)) => panic!("SEED={seed} fails: {why}\nsmallest steps: {steps:#?}"),
+        Err(TestError::Fail(why, (values_max, steps))) => {
+            panic!("SEED={seed} fails: {why}\nwith {values_max} bytes of values in memory, smallest steps: {steps:#?}")
+        }
         Err(TestError::Abort(why)) => panic!("SEED={seed} was given up: {why}"),
     }
 }
@@ -59,6 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Checkpoint),
         3 => (1..9usize).prop_map(|keys_max| Step::Sweep { keys_max }),
         1 => Just(Step::Pin),
+        2 => (1..9usize).prop_map(|keys_max| Step::Evict { keys_max }),
         1 => Just(Step::Restart),
         1 => Just(Step::Snapshot),
     ]
