@@ -5,6 +5,9 @@ use std::ops::Bound;
 use super::store::{ReadError, Store};
 use crate::model::{Revision, SubRevision};
 
+/// A step that has found so many revisions to forget ends, however few keys they were of.
+const STEP_REVISIONS: usize = 4096;
+
 /// Where physical compaction stands: it walks all keys once for each floor.
 #[derive(Debug)]
 pub(super) struct Sweep {
@@ -43,6 +46,12 @@ impl Store {
         self.sweep.done >= self.compacted
     }
 
+    /// Whether a walk over the keys has begun and not come to its end.
+    #[must_use]
+    pub fn is_sweeping(&self) -> bool {
+        self.sweep.walk.is_some()
+    }
+
     /// Visits at most `keys_max` keys, forgets what no read can need, and gives what storage must delete. `None` if there
     /// is nothing to do now: everything is freed, or a reader holds the rest.
     pub fn compact_step(&mut self, keys_max: usize) -> Option<Vec<SubRevision>> {
@@ -61,7 +70,7 @@ impl Store {
                 dead.push(key.clone());
             }
             visited += 1;
-            if visited == keys_max {
+            if visited == keys_max || removed.len() >= STEP_REVISIONS {
                 stopped_at = Some(key.clone());
                 break;
             }

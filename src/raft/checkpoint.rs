@@ -10,6 +10,7 @@
 //! Because the buffer is taken whole, redb always holds an exact prefix of the log: the state as of its applied entry
 //! D. Recovery loads it and applies the log after D. The wait keeps `D <= synced`: openraft may apply what the cluster
 //! has committed before this member's own log is durable, and a checkpoint ahead of the log could not be recovered.
+//! What compaction has found joins a buffer that is taken (`removals`); it may as well be in the tables a little longer.
 //!
 //! The buffer is bounded by whoever proposes: [`Checkpoints::pending_bytes`] tells how far the tables are behind. A disk
 //! without space therefore stops nothing at once: the changes go back into the buffer and wait. Any other error is the end.
@@ -21,9 +22,10 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
+use super::removals::{Merge, Removals};
 use crate::env::Disk;
-use crate::machine::{Machine, Shared};
-use crate::model::{Revision, SubRevision};
+use crate::machine::Shared;
+use crate::model::Revision;
 use crate::storage::{self, Meta, Rewrite, Storage, SwapError, TableWrite};
 use crate::wal::Wal;
 
@@ -37,6 +39,12 @@ const FULL_PAUSE: Duration = Duration::from_secs(1);
 const WRITE_OVERHEAD_BYTES: usize = 64;
 /// Keys that are visited under one hold of the lock to let values go.
 const EVICT_KEYS: usize = 256;
+/// How many removals one checkpoint takes: few enough for its syncs to be short.
+const REMOVALS: usize = 50_000;
+/// How many of them are put in order at a time.
+const REMOVALS_ORDERED: usize = 1000;
+/// How long the checkpointer then rests.
+const REMOVALS_REST: Duration = Duration::from_millis(1);
 /// How many revisions the tail lets go of under one hold of the lock.
 const RELEASE_REVISIONS: i64 = 4096;
 
@@ -47,6 +55,7 @@ pub struct Checkpoints {
     wal: Wal,
     pending: Mutex<Pending>,
     changed: Condvar,
+    removals: Removals,
     /// Held while a transaction is written, so that an install can keep it away from tables it replaces.
     writing: Mutex<()>,
     progress: watch::Sender<Progress>,
@@ -57,6 +66,8 @@ struct Pending {
     /// Counts the buffers, first is 1; this one's number.
     number: u64,
     writes: Vec<TableWrite>,
+    /// How many of them compaction has found.
+    removals: usize,
     bytes: usize,
     /// Those of the buffer before, until it is written.
     being_written: usize,
@@ -85,7 +96,8 @@ impl Checkpoints {
     pub fn new(shared: Arc<Shared>, wal: Wal, meta: &Meta) -> Arc<Checkpoints> {
         let (progress, _) = watch::channel(Progress { applied: meta.applied.index, ..Progress::default() });
         let pending = Mutex::new(Pending::new(1, meta.membership.clone()));
-        Arc::new(Checkpoints { shared, wal, pending, changed: Condvar::new(), writing: Mutex::new(()), progress })
+        let (changed, removals, writing) = (Condvar::new(), Removals::default(), Mutex::new(()));
+        Arc::new(Checkpoints { shared, wal, pending, changed, removals, writing, progress })
     }
 
     /// The tables as they are.
@@ -110,23 +122,30 @@ impl Checkpoints {
         }
     }
 
-    /// Compacts a few keys and passes on what storage must delete. `false` when there is nothing left to do now.
+    /// Compacts a few keys and notes down what the tables must lose. `false` when all keys were visited or none can be now,
+    /// or as many removals wait as may.
     pub fn compact_step(&self, keys_max: usize) -> bool {
-        let mut machine = self.shared.machine.write();
-        let Some(removed) = machine.kv.compact_step(keys_max) else { return false };
-        self.add_removals(removed, &machine);
-        true
+        if self.removals.are_full() {
+            self.pass_removals_on();
+            return false;
+        }
+        let is_over = {
+            let mut machine = self.shared.machine.write();
+            let removed = machine.kv.compact_step(keys_max);
+            let has_found = removed.is_some();
+            self.removals.push(removed.unwrap_or_default(), &self.shared.storage.load());
+            !has_found || !machine.kv.is_sweeping()
+        };
+        if is_over {
+            self.pass_removals_on();
+        }
+        !is_over
     }
 
-    fn add_removals(&self, removed: Vec<SubRevision>, machine: &Machine) {
-        let mut pending = self.pending.lock();
-        // Without pending entries the removals have no meta to travel with: take the machine's. Its membership is not
-        // that of the tables, which a checkpoint on its way may be about to change.
-        if pending.meta.is_none() {
-            pending.meta = Some(machine.meta(pending.membership.clone()));
-        }
-        pending.bytes += removed.len() * WRITE_OVERHEAD_BYTES;
-        pending.writes.extend(removed.into_iter().map(|at| TableWrite::RemoveRecord { at }));
+    fn pass_removals_on(&self) {
+        self.removals.ripen();
+        // The checkpointer looks for removals while it holds this: it has seen these, or hears of them.
+        drop(self.pending.lock());
         self.changed.notify_one();
     }
 
@@ -141,7 +160,8 @@ impl Checkpoints {
         self.progress.borrow().applied
     }
 
-    /// Waits until the tables hold everything that was applied, and every removal, when this is called.
+    /// Waits until the tables hold everything that was applied when this is called. What waits longer than that is what
+    /// compaction has found: see [`Checkpoints::settle`].
     ///
     /// # Errors
     /// Why checkpoints have stopped.
@@ -149,11 +169,25 @@ impl Checkpoints {
         let target = {
             let mut pending = self.pending.lock();
             pending.wanted = pending.meta.is_some();
-            self.hurry();
+            self.changed.notify_one();
             if pending.wanted { pending.number } else { pending.number - 1 }
         };
+        self.reached(|progress| progress.written >= target).await
+    }
+
+    /// Waits until the tables hold everything that was applied, and nothing that compaction has found, when this is called.
+    ///
+    /// # Errors
+    /// Why checkpoints have stopped.
+    pub async fn settle(&self) -> Result<(), Arc<str>> {
+        self.flush().await?;
+        self.reached(|_| self.removals.are_done() || self.pending.lock().closed).await?;
+        if self.removals.are_done() { Ok(()) } else { Err("checkpoints were closed".into()) }
+    }
+
+    async fn reached(&self, is_reached: impl Fn(&Progress) -> bool) -> Result<(), Arc<str>> {
         let mut progress = self.progress.subscribe();
-        let reached = progress.wait_for(|progress| progress.written >= target || progress.failed.is_some()).await;
+        let reached = progress.wait_for(|progress| is_reached(progress) || progress.failed.is_some()).await;
         match reached.map(|progress| progress.failed.clone()) {
             Ok(None) => Ok(()),
             Ok(Some(why)) => Err(why),
@@ -175,6 +209,8 @@ impl Checkpoints {
     pub fn close(&self) {
         self.pending.lock().closed = true;
         self.hurry();
+        // Whoever waits for more than the last checkpoint hears of it.
+        self.progress.send_modify(|_| {});
     }
 
     /// Wakes the checkpointer up, or ends the rests of the checkpoint that it writes.
@@ -238,9 +274,15 @@ impl Checkpoints {
         rewrite.finish().map(|()| true)
     }
 
-    /// Takes the pending buffer, if there is anything in it.
-    fn take(&self) -> Option<Pending> {
+    /// Takes the pending buffer, if there is anything in it, or if `removals` are to go with it.
+    fn take(&self, removals: bool) -> Option<Pending> {
+        let machine = self.shared.machine.read();
         let mut pending = self.pending.lock();
+        // Without pending entries the removals have no meta to travel with: take the machine's. Its membership is not
+        // that of the tables, which a checkpoint on its way may be about to change.
+        if removals && pending.meta.is_none() {
+            pending.meta = Some(machine.meta(pending.membership.clone()));
+        }
         pending.meta.as_ref()?;
         let next = Pending::new(pending.number + 1, pending.membership.clone());
         let next = Pending { closed: pending.closed, being_written: pending.bytes, ..next };
@@ -252,6 +294,7 @@ impl Checkpoints {
         let mut pending = self.pending.lock();
         let since = std::mem::replace(&mut pending.writes, taken.writes);
         pending.writes.extend(since);
+        pending.removals += taken.removals;
         pending.bytes += taken.bytes;
         pending.being_written = 0;
         pending.meta = pending.meta.take().or(taken.meta);
@@ -267,21 +310,18 @@ impl Checkpoints {
 
 impl Pending {
     fn new(number: u64, membership: Bytes) -> Pending {
-        Pending {
-            number,
-            writes: Vec::new(),
-            bytes: 0,
-            being_written: 0,
-            meta: None,
-            membership,
-            wanted: false,
-            closed: false,
-        }
+        let (writes, removals, bytes, being_written) = (Vec::new(), 0, 0, 0);
+        Pending { number, writes, removals, bytes, being_written, meta: None, membership, wanted: false, closed: false }
     }
 
     /// Nothing more is waited for.
     fn is_due(&self) -> bool {
-        self.bytes >= PENDING_BYTES_DUE || self.wanted || self.closed
+        self.is_urgent() || self.wanted
+    }
+
+    /// It must not take longer than it can.
+    fn is_urgent(&self) -> bool {
+        self.bytes >= PENDING_BYTES_DUE || self.closed
     }
 }
 
@@ -289,6 +329,8 @@ impl Pending {
 #[derive(Debug)]
 pub struct Checkpointer {
     checkpoints: Arc<Checkpoints>,
+    /// Removals that compaction has found, as many as are to be had.
+    merge: Merge,
     /// The last checkpoint found no space.
     is_full: bool,
     /// It has a thread of its own, where it may rest.
@@ -298,7 +340,7 @@ pub struct Checkpointer {
 impl Checkpointer {
     /// Writes what gathers in `checkpoints`.
     pub fn new(checkpoints: Arc<Checkpoints>) -> Checkpointer {
-        Checkpointer { checkpoints, is_full: false, may_rest: false }
+        Checkpointer { checkpoints, merge: Merge::default(), is_full: false, may_rest: false }
     }
 
     /// Runs until checkpoints are closed or fail.
@@ -309,8 +351,10 @@ impl Checkpointer {
 
     /// Tells whether a step would write a checkpoint without waiting for the log; `None` if there will be none any more.
     pub fn has_work(&self) -> Option<bool> {
+        let machine = self.checkpoints.shared.machine.read();
         let pending = self.checkpoints.pending.lock();
         let applied = pending.meta.as_ref().map(|meta| meta.applied.index);
+        let applied = applied.or_else(|| self.has_removals(&pending).then(|| machine.applied().index));
         match applied {
             None if pending.closed => None,
             None => Some(false),
@@ -322,17 +366,39 @@ impl Checkpointer {
     fn wait(&mut self) -> bool {
         let checkpoints = &self.checkpoints;
         let mut pending = checkpoints.pending.lock();
-        while pending.meta.is_none() && !pending.closed {
+        while pending.meta.is_none() && !pending.closed && !self.has_removals(&pending) {
             checkpoints.changed.wait(&mut pending);
         }
         let mut waited = false;
         while self.is_full && !pending.closed && !waited {
             waited = checkpoints.changed.wait_for(&mut pending, FULL_PAUSE).timed_out();
         }
-        while !pending.is_due() && !waited {
+        while !pending.is_due() && !waited && !self.has_removals(&pending) {
             waited = checkpoints.changed.wait_for(&mut pending, PENDING_TIME_DUE).timed_out();
         }
-        pending.meta.is_some()
+        pending.meta.is_some() || self.has_removals(&pending)
+    }
+
+    /// Whether there are removals to write. Not at the end: the next start finds them again.
+    fn has_removals(&self, pending: &Pending) -> bool {
+        !pending.closed && (!self.merge.is_empty() || self.checkpoints.removals.are_ripe())
+    }
+
+    /// The removals that the next checkpoint takes. None while there are some that found no space.
+    fn next_removals(&mut self, storage: &Arc<Storage>) -> Vec<TableWrite> {
+        let mut next = Vec::new();
+        let may_take = |pending: &Pending| pending.removals == 0 && !pending.closed;
+        while next.len() < REMOVALS && may_take(&self.checkpoints.pending.lock()) {
+            let ordered = self.merge.next(&self.checkpoints.removals, storage, REMOVALS_ORDERED);
+            if ordered.is_empty() {
+                break;
+            }
+            next.extend(ordered.into_iter().map(|at| TableWrite::RemoveRecord { at }));
+            if self.may_rest {
+                std::thread::sleep(REMOVALS_REST);
+            }
+        }
+        next
     }
 
     /// Writes one checkpoint of all that is pending; `false` if none can be written any more.
@@ -340,17 +406,21 @@ impl Checkpointer {
     /// Without space on the disk everything stays pending, for a later step; the last step of all does not wait for space,
     /// for the log holds everything.
     pub fn step(&mut self) -> bool {
-        let checkpoints = &*self.checkpoints;
+        let checkpoints = self.checkpoints.clone();
         // To the end: what replaces the state must not meet the rest of an older checkpoint.
         let _writing = checkpoints.writing.lock();
-        let Some(taken) = checkpoints.take() else { return true };
+        let storage = checkpoints.storage();
+        let removals = self.next_removals(&storage);
+        let Some(mut taken) = checkpoints.take(!removals.is_empty()) else { return true };
         let Some(meta) = taken.meta.clone() else { return true };
+        taken.removals += removals.len();
+        taken.bytes += removals.len() * WRITE_OVERHEAD_BYTES;
+        taken.writes.extend(removals);
         if !checkpoints.wal.wait_synced(meta.applied.index) {
             checkpoints.fail("the write-ahead log has stopped");
             return false;
         }
-        let storage = checkpoints.storage();
-        let committed = if self.may_rest && !taken.is_due() {
+        let committed = if self.may_rest && !taken.is_urgent() {
             storage.commit_gently(&taken.writes, &meta)
         } else {
             storage.commit(&taken.writes, &meta)
@@ -367,6 +437,7 @@ impl Checkpointer {
             return false;
         }
         let number = taken.number;
+        checkpoints.removals.wrote(taken.removals, &storage);
         drop(taken);
         self.release_tail(meta.revision);
         self.evict();
@@ -425,7 +496,7 @@ mod tests {
 
     use super::*;
     use crate::env::{Disk, SeededRandom, SimDisk};
-    use crate::machine::Effects;
+    use crate::machine::{Effects, Machine};
     use crate::model::{Command, Compact, LogId, Put};
     use crate::raft::snapshot::snapshot_of;
     use crate::wal::{self, LogEntry, Writer};
@@ -527,11 +598,58 @@ mod tests {
         while checkpoints.pending.lock().bytes > 0 {
             std::thread::yield_now();
         }
-        assert!(checkpoints.compact_step(1000));
+        assert!(!checkpoints.compact_step(1000), "it has visited all");
         assert!(writer.step());
         let (is_running, mut checkpointer) = thread.join().unwrap();
         assert!(is_running && checkpointer.step());
         assert_eq!(shared.storage.load().meta().unwrap().membership, Bytes::from_static(b"new voters"));
+    }
+
+    #[test]
+    fn what_compaction_finds_goes_with_later_checkpoints_but_not_with_the_last() {
+        let mut member = member();
+        for value in ["a", "b", "c"] {
+            member.put(value);
+        }
+        member.apply(&Command::Compact(Compact { revision: Revision(4), physical: false }), b"voters");
+        assert!(member.writer.step() && member.checkpointer.step());
+        assert_eq!((member.values(), member.checkpointer.has_work()), (b"abc".to_vec(), Some(false)));
+        assert!(!member.checkpoints.compact_step(1000));
+        assert_eq!(member.checkpointer.has_work(), Some(true));
+        assert!(!member.checkpoints.removals.are_done());
+        assert!(member.checkpointer.step());
+        assert_eq!((member.values(), member.checkpointer.has_work()), (b"c".to_vec(), Some(false)));
+        assert!(member.checkpoints.removals.are_done());
+
+        member.put("d");
+        member.apply(&Command::Compact(Compact { revision: Revision(5), physical: false }), b"voters");
+        assert!(!member.checkpoints.compact_step(1000));
+        member.checkpoints.close();
+        assert!(member.writer.step() && member.checkpointer.step());
+        assert_eq!((member.values(), member.checkpointer.has_work()), (b"cd".to_vec(), None));
+        // The next start finds it again.
+        let storage = member.shared.storage.load();
+        let mut loaded = Machine::load(&storage).unwrap();
+        assert_eq!(loaded.kv.compact_step(1000).map(|removed| removed.len()), Some(1));
+    }
+
+    #[test]
+    fn removals_that_found_no_space_are_not_joined_by_others() {
+        let mut member = member();
+        for value in [vec![b'a'; 10], vec![b'b'; 10]] {
+            member.put(value);
+        }
+        member.apply(&Command::Compact(Compact { revision: Revision(3), physical: false }), b"voters");
+        assert!(member.writer.step() && member.checkpointer.step());
+        assert!(!member.checkpoints.compact_step(1000));
+        member.put(vec![b'c'; LARGE_BYTES]);
+        assert!(member.writer.step());
+        member.disk.set_full(true);
+        assert!(member.checkpointer.step() && member.checkpointer.step());
+        assert_eq!(member.checkpoints.pending.lock().removals, 1);
+        member.disk.set_full(false);
+        assert!(member.checkpointer.step());
+        assert_eq!((member.values(), member.checkpoints.removals.are_done()), (b"bc".to_vec(), true));
     }
 
     /// A leader whose checkpoint was damaged began to send it again and again, and went on otherwise.

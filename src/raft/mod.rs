@@ -29,6 +29,7 @@ mod membership;
 mod network;
 mod progress;
 mod proposal;
+mod removals;
 mod runtime;
 mod snapshot;
 mod state_machine;
