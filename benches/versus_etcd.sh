@@ -148,7 +148,8 @@ measure_restart() {
 }
 
 # Runs the command that follows on the server $2, which `what` is, beside 1000 puts a second; notes how long it took, and
-# what the puts did meanwhile, in windows of two seconds: the p99 of a window (the median of all) and the slowest put.
+# what the puts did meanwhile, in windows of two seconds: the p99 of a window (the median of all) and the slowest put. What
+# Lodemark does by itself after a compaction, writing its file anew, goes on beside what comes next.
 beside() {
   local what=$1 who=$2 begun work_pid
   shift 2

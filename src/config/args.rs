@@ -194,6 +194,12 @@ mod tests {
     }
 
     #[test]
+    fn no_megabytes_turn_a_threshold_off() {
+        let megabytes = |arguments: &[&str]| settings(arguments).auto_defrag_megabytes;
+        assert_eq!((megabytes(&[]), megabytes(&["--auto-defrag-threshold-megabytes=0"])), (64, 0));
+    }
+
+    #[test]
     fn a_former_name_of_a_flag_works() {
         let settings = settings(&["--experimental-max-learners=3", "--experimental-snapshot-catchup-entries", "7"]);
         assert_eq!((settings.learners_max, settings.snapshot_catchup_entries), (3, 7));

@@ -88,6 +88,8 @@ pub struct Config {
     pub learners_max: usize,
     /// Compare states with other members, and stop if most have another one.
     pub agreement_check: bool,
+    /// Free bytes in the checkpoint's file from which on it is written anew if they are most of it; `None` if never.
+    pub reclaim_bytes_min: Option<u64>,
     /// Make this member the only one of its cluster. Means nothing for a data folder that is new.
     pub force_new_cluster: bool,
     /// How members talk over TLS.

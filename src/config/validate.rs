@@ -68,6 +68,10 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         strict_reconfig: settings.strict_reconfig,
         learners_max: usize::try_from(settings.learners_max).unwrap_or(usize::MAX),
         agreement_check: settings.agreement_check,
+        reclaim_bytes_min: match settings.auto_defrag_megabytes {
+            0 => None,
+            megabytes => Some(megabytes.saturating_mul(1 << 20)),
+        },
         force_new_cluster: settings.force_new_cluster,
         peer_tls,
         pre_vote: settings.pre_vote,

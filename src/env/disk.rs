@@ -76,6 +76,14 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// An error means that nothing is known of what is durable: never retry, stop.
     fn sync_dir(&self, dir: &Path, site: SyncSite) -> io::Result<()>;
+
+    /// Bytes that may still be written; `None` if nobody can tell.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
 }
 
 /// An open file. All methods may be called from several threads.
@@ -85,6 +93,14 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Whatever the system says.
     fn len(&self) -> io::Result<u64>;
+
+    /// What it takes on the disk, in bytes: less than its length if parts of it were never written.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn disk_bytes(&self) -> io::Result<u64> {
+        self.len()
+    }
 
     /// Tells whether it has no bytes.
     ///

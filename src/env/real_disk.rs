@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use super::disk::{Disk, File, SyncSite};
 /// Files and folders are the owner's alone.
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
+/// What the system counts the blocks of a file in, whatever their size is.
+const BLOCK_BYTES: u64 = 512;
 /// A sync of the log that takes longer is told: nothing is acknowledged meanwhile. Source: etcd, `server/storage/wal`.
 const SLOW_SYNC: Duration = Duration::from_secs(1);
 
@@ -94,6 +96,11 @@ impl Disk for RealDisk {
     fn sync_dir(&self, dir: &Path, _site: SyncSite) -> io::Result<()> {
         fs::File::open(self.at(dir))?.sync_all()
     }
+
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        let found = rustix::fs::statvfs(&self.root)?;
+        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+    }
 }
 
 #[derive(Debug)]
@@ -102,6 +109,12 @@ struct RealFile(fs::File);
 impl File for RealFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn disk_bytes(&self) -> io::Result<u64> {
+        let found = self.0.metadata()?;
+        // Blocks may go beyond the end.
+        Ok(found.len().min(found.blocks().saturating_mul(BLOCK_BYTES)))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -150,6 +163,9 @@ mod tests {
         file.read_exact_at(0, &mut out).unwrap();
         assert_eq!(&out, b"\0\0\0xyz");
         assert_eq!(file.read_exact_at(4, &mut out).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        file.set_len(100 << 20).unwrap();
+        assert!(file.disk_bytes().unwrap() < 1 << 20, "most of it was never written");
+        assert!(disk.free_bytes().unwrap().is_some());
         disk.rename(Path::new("a/b/f"), Path::new("a/b/g")).unwrap();
         disk.sync_dir(Path::new("a/b"), SyncSite::WalFolder).unwrap();
         assert_eq!(disk.list(Path::new("a/b")).unwrap(), ["g"]);

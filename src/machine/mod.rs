@@ -81,6 +81,7 @@ impl Machine {
         records: Vec<(SubRevision, Record)>,
         values_max: usize,
     ) -> Result<Machine, storage::Error> {
+        storage.count(&records);
         Machine::build(storage, |meta, each_leased| Ok(Store::of_records(records, meta, values_max, each_leased)))
     }
 

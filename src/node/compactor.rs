@@ -58,6 +58,11 @@ impl Compactor {
         self.shared.machine.read().kv.is_compaction_done()
     }
 
+    /// Counts the compactions that came to their end.
+    pub(super) fn rounds(&self) -> watch::Receiver<u64> {
+        self.rounds.subscribe()
+    }
+
     /// Compacts whenever there is something to, until `stop`. The first round is for what a restart cut short.
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         self.wake();

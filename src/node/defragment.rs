@@ -10,25 +10,89 @@ use tokio::sync::Mutex;
 use super::Node;
 use super::error::NodeError;
 use super::options::NodeOptions;
+use super::threads::Threading;
 use crate::env::Disk;
+use crate::machine::Shared;
 use crate::raft::Checkpoints;
+use crate::storage::Haste;
 
 /// Lets one rewrite follow another.
 #[derive(Debug)]
 pub(super) struct Defragmenter {
-    checkpoints: Arc<Checkpoints>,
+    shared: Arc<Shared>,
+    pub(super) checkpoints: Arc<Checkpoints>,
     disk: Arc<dyn Disk>,
+    threading: Threading,
     /// The lock on the data folder, which the thread holds as well while it runs. A node that has ended holds none.
     folder_lock: Weak<File>,
     /// Held by the thread that rewrites: whoever asked may be gone before it has ended.
     turn: Arc<Mutex<()>>,
 }
 
+/// What the checkpoint's file takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Space {
+    /// Bytes on the disk.
+    pub(super) taken: u64,
+    /// What they would be if it were written anew, more or less.
+    pub(super) needed: u64,
+}
+
+impl Space {
+    /// What writing it anew would give back.
+    pub(super) fn free(self) -> u64 {
+        self.taken.saturating_sub(self.needed)
+    }
+}
+
 impl Defragmenter {
-    pub(super) fn new(checkpoints: Arc<Checkpoints>, options: &NodeOptions) -> Defragmenter {
-        let disk = options.disk.clone();
+    pub(super) fn new(
+        (shared, checkpoints): (Arc<Shared>, Arc<Checkpoints>),
+        options: &NodeOptions,
+    ) -> Arc<Defragmenter> {
+        let (disk, threading) = (options.disk.clone(), options.threading.clone());
         let folder_lock = options.folder_lock.as_ref().map(Arc::downgrade).unwrap_or_default();
-        Defragmenter { checkpoints, disk, folder_lock, turn: Arc::default() }
+        Arc::new(Defragmenter { shared, checkpoints, disk, threading, folder_lock, turn: Arc::default() })
+    }
+
+    /// What the file takes now. One whose size cannot be told takes nothing.
+    pub(super) fn space(&self) -> Space {
+        let storage = self.shared.storage.load();
+        Space { taken: storage.disk_bytes().unwrap_or(0), needed: storage.needed_bytes() }
+    }
+
+    /// What may still be written to the disk, in bytes; `None` if nobody can tell.
+    pub(super) fn room_bytes(&self) -> Option<u64> {
+        self.disk.free_bytes().ok().flatten()
+    }
+
+    /// Writes the file anew when it is its turn; `false` if the node ended before that was done.
+    ///
+    /// # Errors
+    /// Why it was not done. The file is as it was then; if it turned out to be damaged, checkpoints have failed.
+    pub(super) async fn defragment(&self, haste: Haste) -> Result<bool, Arc<str>> {
+        let why = |error: &dyn std::fmt::Display| Arc::from(error.to_string());
+        if haste == Haste::Quick {
+            // Whoever has the turn may have all the time in the world.
+            self.shared.storage.load().hurry_rewrite();
+        }
+        let turn = self.turn.clone().lock_owned().await;
+        // What was freed and waits to be taken out counts as well.
+        self.checkpoints.flush().await?;
+        tracing::info!("starting defragment");
+        let before = self.space().taken;
+        let (checkpoints, disk, lock) = (self.checkpoints.clone(), self.disk.clone(), self.folder_lock.upgrade());
+        let rewrite = move || {
+            let _held = (turn, lock);
+            checkpoints.rewrite(disk, haste)
+        };
+        let rewritten = self.threading.background("defragment", rewrite).await.map_err(|error| why(&error))?;
+        let is_done = rewritten.map_err(|error| why(&error))?;
+        if is_done {
+            let after = self.space().taken;
+            tracing::info!("db-size-bytes-before" = before, "db-size-bytes" = after, "finished defragment");
+        }
+        Ok(is_done)
     }
 
     /// Waits until nothing is being rewritten. Checkpoints must be closed, so that nothing begins after it.
@@ -45,29 +109,12 @@ impl Node {
     /// [`NodeError::Stopped`]; [`NodeError::Fault`] in words if the file could not be written, for want of space for a
     /// second one for example. It is as it was then; if it turned out to be damaged, the node stops.
     pub async fn defragment(&self) -> Result<(), NodeError> {
-        let fault = |error: &dyn std::fmt::Display| NodeError::Fault(format!("failed to defragment: {error}").into());
-        let Defragmenter { checkpoints, disk, folder_lock, turn } = &self.defragmenter;
-        let turn = turn.clone().lock_owned().await;
-        let (checkpoints, disk, lock) = (checkpoints.clone(), disk.clone(), folder_lock.upgrade());
-        // What was freed and waits to be taken out counts as well.
-        checkpoints.flush().await.map_err(|why| fault(&why))?;
-        tracing::info!("starting defragment");
-        let file_bytes = || self.shared.storage.load().file_bytes().unwrap_or(0);
-        let before = file_bytes();
-        let rewrite = move || {
-            let _held = (turn, lock);
-            checkpoints.rewrite(disk)
-        };
-        let rewritten = self.threading.background("defragment", rewrite).await.map_err(|error| fault(&error))?;
-        match rewritten {
-            Ok(true) => {
-                tracing::info!("db-size-bytes-before" = before, "db-size-bytes" = file_bytes(), "finished defragment");
-                Ok(())
-            }
+        match self.defragmenter.defragment(Haste::Quick).await {
+            Ok(true) => Ok(()),
             Ok(false) => Err(NodeError::Stopped),
             Err(error) => {
                 tracing::error!(%error, "failed to defragment");
-                Err(fault(&error))
+                Err(NodeError::Fault(format!("failed to defragment: {error}").into()))
             }
         }
     }

@@ -10,9 +10,9 @@
 //! ```
 //!
 //! One file per family of verbs (`writes`, `reads`, `leases`, `members`, `transfer`, `hash`, `defragment`,
-//! `status`, `watch`) and one per task that runs
-//! beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`, `roster`, `voice`). What other members ask comes in
-//! through `handler`. `open` opens the data folder of `options`; [`Node::start`] is the only place where threads begin.
+//! `status`, `watch`) and one per task that runs beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`,
+//! `reclaim`, `roster`, `voice`). What other members ask comes in through `handler`. `open` opens the data folder of
+//! `options`; [`Node::start`] is the only place where threads begin.
 
 mod agreement;
 mod applied;
@@ -43,6 +43,7 @@ mod proposer;
 mod quarantine;
 mod readers;
 mod reads;
+mod reclaim;
 mod roster;
 mod start;
 mod status;
@@ -105,7 +106,7 @@ pub struct NodeState {
     leases: Arc<lease_keeper::LeaseKeeper>,
     compactor: Arc<compactor::Compactor>,
     hub: Arc<watch::WatchHub>,
-    defragmenter: defragment::Defragmenter,
+    defragmenter: Arc<defragment::Defragmenter>,
     random: Arc<dyn Random>,
     /// Seconds.
     lease_ttl_min: i64,

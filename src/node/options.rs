@@ -62,6 +62,9 @@ pub struct NodeOptions {
     pub learners_max: usize,
     /// Compare states with other members all the time, and stop if most have another one.
     pub agreement_check: bool,
+    /// Write the checkpoint's file anew when most of it is free pages, if they are at least so many bytes; `None` leaves
+    /// that to whoever asks.
+    pub reclaim_bytes_min: Option<u64>,
     /// The largest command, as etcd counts it.
     pub request_bytes_max: usize,
     /// How often idle watchers that ask for it hear of progress.
@@ -100,6 +103,7 @@ impl NodeOptions {
             strict_reconfig: true,
             learners_max: 1,
             agreement_check: true,
+            reclaim_bytes_min: Some(64 << 20),
             request_bytes_max: 1_572_864,
             watch_progress_interval: Duration::from_secs(600),
             segment_bytes: 16 * 1024 * 1024,

@@ -9,7 +9,7 @@
 //! | `wal` | [`crate::wal::Writer`]: group commit |
 //! | `checkpoint` | [`crate::raft::Checkpointer`] |
 //! | `raft` (runtime of its own) | openraft, apply, proposer: client traffic must not delay them |
-//! | the caller's runtime | barrier, lease keeper, compactor, watch hub |
+//! | the caller's runtime | barrier, lease keeper, compactor, reclaimer, watch hub |
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ use super::options::NodeOptions;
 use super::overdue::Overdue;
 use super::peers::Peers;
 use super::proposer::{self, REQUEST_TIMEOUT};
+use super::reclaim::Reclaimer;
 use super::roster::Roster;
 use super::threads::{Body, RaftRuntime, Running as RunningBody};
 use super::voice::{Pinger, Voice};
@@ -284,6 +285,11 @@ impl Node {
         tasks.spawn_on(pinger.run(stop.clone()), raft);
         tasks.spawn_on(roster.run(stop.clone()), raft);
         tasks.spawn_on(lease_keeper.clone().run(leadership.clone(), proposer.clone(), stop.clone()), raft);
+        let defragmenter = Defragmenter::new((shared.clone(), checkpoints.clone()), &options);
+        // Before the compactor begins: its first round counts.
+        let source = (compactor.rounds(), checkpoints.clone());
+        let reclaimer = Reclaimer::new(source, defragmenter.clone(), options.reclaim_bytes_min);
+        tasks.spawn(reclaimer.run(stop.clone()));
         tasks.spawn(compactor.clone().run(stop.clone()));
         tasks.spawn(hub.clone().run(stop.clone()));
 
@@ -293,7 +299,6 @@ impl Node {
             Doors { barrier: barrier.clone(), proposals_stop, hub: hub.clone() },
             (stop, stopped.clone(), failure.clone()),
         ));
-        let defragmenter = Defragmenter::new(running.checkpoints.clone(), &options);
         Ok(Node(Arc::new(NodeState {
             cluster: options.cluster,
             member: options.member,

@@ -20,9 +20,9 @@ pub struct Header {
 /// What the member is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Bytes of the checkpoint's file.
+    /// Bytes that the checkpoint's file takes on the disk.
     pub db_bytes: u64,
-    /// Bytes of the records that are live.
+    /// Bytes of it that hold something, more or less.
     pub db_bytes_in_use: u64,
     /// Who leads, as far as this member knows.
     pub leader: Option<MemberId>,
@@ -73,15 +73,13 @@ impl Node {
     #[must_use]
     pub fn status(&self) -> Status {
         let raft = self.consensus.status();
-        let (applied_index, live_bytes) = {
-            let machine = self.shared.machine.read();
-            (machine.applied().index, machine.kv.live_bytes())
-        };
+        let applied_index = self.shared.machine.read().applied().index;
+        let storage = self.shared.storage.load();
         // An error of the file's size is no reason to refuse the rest.
-        let db_bytes = self.shared.storage.load().file_bytes().unwrap_or(0);
+        let db_bytes = storage.disk_bytes().unwrap_or(0);
         Status {
             db_bytes,
-            db_bytes_in_use: live_bytes as u64,
+            db_bytes_in_use: storage.needed_bytes().min(db_bytes),
             leader: self.leadership.leader(),
             raft_index: raft.committed.max(applied_index),
             raft_term: raft.term,

@@ -26,7 +26,7 @@ use super::removals::{Merge, Removals};
 use crate::env::Disk;
 use crate::machine::Shared;
 use crate::model::Revision;
-use crate::storage::{self, Meta, Rewrite, Storage, SwapError, TableWrite};
+use crate::storage::{self, Haste, Meta, Rewrite, Storage, SwapError, TableWrite};
 use crate::wal::Wal;
 
 /// A buffer of this size is written without waiting longer.
@@ -244,8 +244,8 @@ impl Checkpoints {
     /// # Errors
     /// Why it was not done, for want of space for example. If what is there turned out to be damaged, or it is unknown which
     /// of the two files has the name, checkpoints have failed; else everything is as it was.
-    pub fn rewrite(&self, disk: Arc<dyn Disk>) -> Result<bool, storage::Error> {
-        self.try_rewrite(disk).map_err(|error| match error {
+    pub fn rewrite(&self, disk: Arc<dyn Disk>, haste: Haste) -> Result<bool, storage::Error> {
+        self.try_rewrite(disk, haste).map_err(|error| match error {
             SwapError::Kept(error @ storage::Error::Corrupt { .. }) | SwapError::Unknown(error) => {
                 self.fail(&error.to_string());
                 error
@@ -254,9 +254,9 @@ impl Checkpoints {
         })
     }
 
-    fn try_rewrite(&self, disk: Arc<dyn Disk>) -> Result<bool, SwapError> {
+    fn try_rewrite(&self, disk: Arc<dyn Disk>, haste: Haste) -> Result<bool, SwapError> {
         let storage = self.storage();
-        let mut rewrite = Rewrite::begin(storage.clone(), disk)?;
+        let mut rewrite = Rewrite::begin(storage.clone(), disk, haste)?;
         while rewrite.step()? {
             if self.pending.lock().closed {
                 return Ok(false);

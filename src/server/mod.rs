@@ -200,6 +200,7 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
         learners_max: config.learners_max,
         agreement_check: config.agreement_check,
         memory: memory_budget(config, data),
+        reclaim_bytes_min: config.reclaim_bytes_min,
         request_bytes_max: config.request_bytes_max,
         watch_progress_interval: config.watch_progress_interval,
         segment_bytes: data.segment_bytes(),
@@ -245,6 +246,7 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "strict-reconfig-check" = config.strict_reconfig,
         "max-learners" = config.learners_max,
         "agreement-check" = config.agreement_check,
+        "auto-defrag-threshold-megabytes" = config.reclaim_bytes_min.unwrap_or(0) >> 20,
         "max-request-bytes" = config.request_bytes_max,
         "max-concurrent-streams" = config.streams_max,
         "starting an etcd server"

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -15,10 +15,12 @@ use super::error::{self, Damage, Error, Fault, guarded};
 use super::meta::Sums;
 use super::pace::Pace;
 use super::read::visit;
+use super::retired::Retired;
+use super::room::{Room, entry_bytes};
 use super::tables::{IdKey, LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
 use super::{Founding, Identity, Meta, TableSum, TableWrite, codec, meta, rewrite};
 use crate::env::{Disk, File, Mistake, SyncSite};
-use crate::model::SubRevision;
+use crate::model::{Record, SubRevision};
 
 /// What a change counts beside its payload, as if it were bytes: a guess, so that many small ones rest as well.
 const CHANGE_COST_BYTES: usize = 128;
@@ -37,10 +39,14 @@ pub struct Storage {
     pub(super) commits: Mutex<()>,
     /// What commits removed since a [`super::Rewrite`] last took it; `None` if there is none.
     pub(super) removals: Mutex<Option<Vec<SubRevision>>>,
-    /// Databases of files that were replaced, as long as somebody reads on a pin of theirs.
-    pub(super) retired: Mutex<Vec<(Database, Arc<()>)>>,
+    /// Files that were replaced, as long as somebody reads on a pin of theirs.
+    pub(super) retired: Mutex<Vec<Retired>>,
+    /// What the records need.
+    room: Room,
     /// That of the commit that runs.
     pace: Arc<Pace>,
+    /// That of the [`super::Rewrite`] that runs.
+    pub(super) rewrite_pace: Mutex<Weak<Pace>>,
 }
 
 impl Storage {
@@ -86,7 +92,9 @@ impl Storage {
             commits: Mutex::new(()),
             removals: Mutex::new(None),
             retired: Mutex::new(Vec::new()),
+            room: Room::default(),
             pace,
+            rewrite_pace: Mutex::default(),
         })
     }
 
@@ -176,13 +184,22 @@ impl Storage {
         self.pace.hurry();
     }
 
+    /// Lets a gentle [`super::Rewrite`] that runs go on without rests.
+    pub fn hurry_rewrite(&self) {
+        if let Some(pace) = self.rewrite_pace.lock().upgrade() {
+            pace.hurry();
+        }
+    }
+
     fn commit_at_once(&self, writes: &[TableWrite], meta: &Meta) -> Result<(), Error> {
         let _commits = self.commits.lock();
+        let mut growth = 0;
         self.transact_alone(|transaction| {
             let mut sums = meta::sums(transaction)?;
-            write_tables(transaction, Changes::of(writes), &mut sums, &self.pace)?;
+            growth = write_tables(transaction, Changes::of(writes), &mut sums, &self.pace)?;
             meta::write(transaction, meta, &sums)
         })?;
+        self.room.change(growth);
         if let Some(removals) = self.removals.lock().as_mut() {
             removals.extend(writes.iter().filter_map(|write| match write {
                 TableWrite::RemoveRecord { at } => Some(*at),
@@ -199,6 +216,29 @@ impl Storage {
     /// [`Error::Io`].
     pub fn file_bytes(&self) -> Result<u64, Error> {
         self.open.read().file.len().map_err(|error| error::disk(&self.path, error))
+    }
+
+    /// What the file takes on the disk, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn disk_bytes(&self) -> Result<u64, Error> {
+        self.open.read().file.disk_bytes().map_err(|error| error::disk(&self.path, error))
+    }
+
+    /// What a file would take that holds the same and was written anew, more or less, in bytes. Known once the records were
+    /// loaded or counted.
+    pub fn needed_bytes(&self) -> u64 {
+        self.room.file_bytes()
+    }
+
+    /// Counts the records of a file that nobody loads, because they are in memory: all of them.
+    pub fn count(&self, records: &[(SubRevision, Record)]) {
+        self.room.set(records.iter().map(|(_, record)| entry_bytes(record.as_bytes().len())).sum());
+    }
+
+    pub(super) fn loaded(&self, record_bytes: u64) {
+        self.room.set(record_bytes);
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -234,22 +274,21 @@ impl Storage {
         self.open.read().pins.clone()
     }
 
-    /// Goes on with another file that holds the same. Commits must be kept away.
-    pub(super) fn swap(&self, file: Arc<dyn File>, database: Database) {
+    /// Goes on with another file that holds the same, and has its name already; `is_named` if that is durable. Commits must
+    /// be kept away.
+    pub(super) fn swap(&self, file: Arc<dyn File>, database: Database, is_named: bool) {
         let new = Opened { file, database: Some(database), pins: Arc::default() };
-        let old = std::mem::replace(&mut *self.open.write(), new);
+        let Opened { file, database, pins } = std::mem::replace(&mut *self.open.write(), new);
         self.generation.fetch_add(1, Ordering::Release);
-        self.retired.lock().extend(old.database.map(|database| (database, old.pins)));
+        // As long as a crash could find the old file under the name it must stay as it is.
+        let file = is_named.then_some(file);
+        self.retired.lock().extend(database.map(|database| Retired { database, file, pins }));
     }
 
-    /// Closes the databases that nobody reads any more.
+    /// Closes the databases that nobody reads any more, and gives the space of their files back.
     pub(super) fn drop_retired(&self) {
-        // Only tokens within pins count beside ours, and nobody can take another one.
-        let gone = self.retired.lock().extract_if(.., |(_, pins)| Arc::strong_count(pins) == 1).collect::<Vec<_>>();
-        for (database, _) in gone {
-            // Nothing is lost if closing fails: its file has no name any more.
-            let _ = guarded(&self.path, || Ok(database.close()?));
-        }
+        let gone = self.retired.lock().extract_if(.., |retired| !retired.is_read()).collect::<Vec<_>>();
+        gone.into_iter().for_each(|retired| retired.end(&self.path));
     }
 
     fn transact(&self, write: impl FnOnce(&WriteTransaction) -> Result<(), Fault>) -> Result<(), Error> {
@@ -288,7 +327,7 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        let retired = std::mem::take(self.retired.get_mut()).into_iter().map(|(database, _)| database);
+        let retired = std::mem::take(self.retired.get_mut()).into_iter().map(|retired| retired.database);
         for database in self.open.get_mut().database.take().into_iter().chain(retired) {
             // Nothing is lost if closing fails: every commit was durable when it returned.
             let _ = guarded(&self.path, || Ok(database.close()?));
@@ -331,7 +370,7 @@ fn make(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
     let at = |error| error::disk(path, error);
 
     let file = create_file(disk, &unfinished)?;
-    let database = create_database(file, &unfinished, SyncSite::Checkpoint, 0)?;
+    let database = create_database(file, &unfinished, SyncSite::Checkpoint, 0, Arc::default())?;
     let filled =
         guarded(path, || transact(&database, |transaction| finish(transaction, &Meta::default(), &Sums::default())));
     let closed = guarded(path, || Ok(database.close()?));
@@ -361,8 +400,9 @@ pub(super) fn create_database(
     path: &Path,
     site: SyncSite,
     cache_bytes: usize,
+    pace: Arc<Pace>,
 ) -> Result<Database, Error> {
-    let backend = Backend { file, site, pace: Arc::default() };
+    let backend = Backend { file, site, pace };
     guarded(path, || Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?))
 }
 
@@ -485,18 +525,19 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// Applies changes to the tables and to their sums.
+/// Applies changes to the tables and to their sums. Gives by how much that changes what the records need, in bytes.
 pub(super) fn write_tables(
     transaction: &WriteTransaction,
     changes: Changes<'_>,
     sums: &mut Sums,
     pace: &Pace,
-) -> Result<(), Fault> {
+) -> Result<i64, Fault> {
     let [records, leases, members, removed] = sums;
-    write_table(transaction, Table::Records, RECORDS, changes.records, records, pace)?;
+    let growth = write_table(transaction, Table::Records, RECORDS, changes.records, records, pace)?;
     write_table(transaction, Table::Leases, LEASES, changes.leases, leases, pace)?;
     write_table(transaction, Table::Members, MEMBERS, changes.members, members, pace)?;
-    write_table(transaction, Table::Removed, REMOVED, changes.removed, removed, pace)
+    write_table(transaction, Table::Removed, REMOVED, changes.removed, removed, pace)?;
+    Ok(growth)
 }
 
 fn write_table<const N: usize, P: AsRef<[u8]>>(
@@ -506,10 +547,11 @@ fn write_table<const N: usize, P: AsRef<[u8]>>(
     mut changes: Vec<Change<[u8; N], P>>,
     sum: &mut TableSum,
     pace: &Pace,
-) -> Result<(), Fault> {
+) -> Result<i64, Fault> {
     if changes.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
+    let mut growth = 0;
     error::note_table(Some(table.name()));
     // Stable, so that changes of one key stay in order; in order already, nearly always. Then only the last of each
     // key is kept.
@@ -542,9 +584,11 @@ fn write_table<const N: usize, P: AsRef<[u8]>>(
         if let Some(before) = before {
             let before = codec::unseal(key, before.value()).map_err(|why| Fault::entry(table, key, why))?;
             sum.remove(table.number(), key, before);
+            growth -= entry_bytes(before.len()).cast_signed();
         }
         if let Some(payload) = payload {
             sum.add(table.number(), key, payload.as_ref());
+            growth += entry_bytes(payload.as_ref().len()).cast_signed();
         }
     }
 
@@ -559,9 +603,11 @@ fn write_table<const N: usize, P: AsRef<[u8]>>(
             codec::seal(key, payload.as_ref(), &mut sealed);
             end.insert_before(key, sealed.as_slice())?;
             sum.add(table.number(), key, payload.as_ref());
+            growth += entry_bytes(payload.as_ref().len()).cast_signed();
         }
     }
-    Ok(end.close()?)
+    end.close()?;
+    Ok(growth)
 }
 
 /// What a change costs, in bytes of work.

@@ -75,7 +75,7 @@ impl Import {
             is_finished: false,
         };
         // What fails from here on leaves no file behind.
-        let database = checkpoint::create_database(file, path, SyncSite::Snapshot, IMPORT_CACHE_BYTES)?;
+        let database = checkpoint::create_database(file, path, SyncSite::Snapshot, IMPORT_CACHE_BYTES, Arc::default())?;
         import.database = Some(database);
         Ok(import)
     }
@@ -117,7 +117,7 @@ impl Import {
                     checkpoint::finish(transaction, &footer.meta, &self.sums)
                 }),
                 None => checkpoint::transact_part(database, |transaction| {
-                    checkpoint::write_tables(transaction, changes, &mut self.sums, &pace)
+                    checkpoint::write_tables(transaction, changes, &mut self.sums, &pace).map(drop)
                 }),
             }
         })?;

@@ -32,8 +32,9 @@
 //!
 //! # Space
 //!
-//! What is removed leaves pages behind that redb uses again; the file does not become smaller by itself. A [`Rewrite`]
-//! copies what is there into a new one, beside commits and reads, and puts it in its place.
+//! What is removed leaves pages behind that redb uses again; redb does not make the file smaller. A [`Rewrite`] copies what
+//! is there into a new one, beside commits and reads, and puts it in its place. When that is worth it is told by
+//! [`Storage::disk_bytes`] and [`Storage::needed_bytes`].
 //!
 //! No other folder knows redb.
 
@@ -49,7 +50,9 @@ mod import;
 mod meta;
 mod pace;
 mod read;
+mod retired;
 mod rewrite;
+mod room;
 mod snapshot;
 mod tables;
 
@@ -64,7 +67,7 @@ pub use error::{Damage, Error, StreamDamage};
 pub use hash::TableSum;
 pub use import::{Import, Imported};
 pub use read::Collect;
-pub use rewrite::{Rewrite, SwapError};
+pub use rewrite::{Haste, Rewrite, SwapError};
 pub use snapshot::Frozen;
 pub use tables::Table;
 

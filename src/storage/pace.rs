@@ -31,6 +31,11 @@ impl Pace {
         Gently(self)
     }
 
+    /// A pace that is gentle until somebody hurries it.
+    pub(super) fn gentle() -> Pace {
+        Pace { is_gentle: AtomicBool::new(true), spent: AtomicUsize::new(0) }
+    }
+
     pub(super) fn hurry(&self) {
         self.is_gentle.store(false, Ordering::Relaxed);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
 use super::error::{Damage, Error, Fault, guarded, note_table};
+use super::room::entry_bytes;
 use super::tables::{LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
 use super::{Founding, Frozen, Identity, Meta, SmallTables, Storage, TableSum, codec, meta};
 use crate::model::{LeaseId, LogId, MemberId, Record, Revision, SubRevision};
@@ -131,13 +132,15 @@ impl Storage {
             joined.map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         });
 
-        let (mut collected, mut found) = (Vec::with_capacity(loaded.len()), TableSum::default());
+        let (mut collected, mut found, mut bytes) = (Vec::with_capacity(loaded.len()), TableSum::default(), 0);
         for part in loaded {
-            let (part, sum) = part?;
+            let (part, sum, part_bytes) = part?;
             collected.push(part);
             found = found.plus(sum);
+            bytes += part_bytes;
         }
         pin.look(|transaction| check_sum(Table::Records, meta::sum(transaction, Table::Records)?, found))?;
+        self.loaded(bytes);
         Ok(collected)
     }
 
@@ -273,27 +276,29 @@ impl Pin {
 }
 
 impl Pin {
-    /// Collects the records from `from` (the first if `None`) to `until` (exclusive; all if `None`), and their sum.
+    /// Collects the records from `from` (the first if `None`) to `until` (exclusive; all if `None`), their sum, and what
+    /// they need in the file.
     fn load_span<C: Collect>(
         &self,
         from: Option<RecordKey>,
         until: Option<RecordKey>,
         mut collection: C,
-    ) -> Result<(C, TableSum), Error> {
-        let sum = self.look(|transaction| {
-            let mut sum = TableSum::default();
+    ) -> Result<(C, TableSum, u64), Error> {
+        let (sum, bytes) = self.look(|transaction| {
+            let (mut sum, mut bytes) = (TableSum::default(), 0);
             visit(&transaction.open_table(RECORDS)?, Table::Records, from, |key, payload| {
                 if until.is_some_and(|until| *key >= until) {
                     return Ok(ControlFlow::Break(()));
                 }
                 sum.add(Table::Records.number(), key, payload);
+                bytes += entry_bytes(payload.len());
                 collection.add(codec::sub_revision(key), record(key, payload)?);
                 Ok(ControlFlow::Continue(()))
             })?;
-            Ok(sum)
+            Ok((sum, bytes))
         })?;
         collection.end();
-        Ok((collection, sum))
+        Ok((collection, sum, bytes))
     }
 }
 

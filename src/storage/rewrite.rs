@@ -33,7 +33,7 @@ use crate::env::{Disk, File, SyncSite};
 use crate::model::SubRevision;
 
 /// Records of one batch, in bytes: one commit of the new file.
-const BATCH_BYTES: usize = if cfg!(test) { 4 << 10 } else { 8 << 20 };
+const BATCH_BYTES: usize = if cfg!(test) { 4 << 10 } else { 2 << 20 };
 /// Removals that one commit takes.
 const BATCH_REMOVALS: usize = 1000;
 /// A round that copied no more than this is followed by the last one, which keeps commits away.
@@ -59,7 +59,17 @@ pub struct Rewrite {
     rounds: usize,
     /// The last record that was copied.
     copied: Option<RecordKey>,
+    pace: Arc<Pace>,
     is_finished: bool,
+}
+
+/// How much a rewrite asks of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    /// Somebody waits for it.
+    Quick,
+    /// It works in short bursts and rests in between until its last moment. Several times as long.
+    Gentle,
 }
 
 /// What is copied as of one commit.
@@ -95,7 +105,7 @@ impl Rewrite {
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::Io`].
-    pub fn begin(storage: Arc<Storage>, disk: Arc<dyn Disk>) -> Result<Rewrite, Error> {
+    pub fn begin(storage: Arc<Storage>, disk: Arc<dyn Disk>, haste: Haste) -> Result<Rewrite, Error> {
         let path = path_of(storage.path());
         let file = checkpoint::create_file(disk.as_ref(), &path)?;
         let round = {
@@ -106,10 +116,16 @@ impl Rewrite {
         // What fails from here on leaves no file behind.
         let forget = || forget(&storage, disk.as_ref(), &path);
         let round = round.inspect_err(|_| forget())?;
-        let database = checkpoint::create_database(file.clone(), &path, SyncSite::Snapshot, CACHE_BYTES)
+        let pace = Arc::new(match haste {
+            Haste::Quick => Pace::default(),
+            Haste::Gentle => Pace::gentle(),
+        });
+        *storage.rewrite_pace.lock() = Arc::downgrade(&pace);
+        let database = checkpoint::create_database(file.clone(), &path, SyncSite::Snapshot, CACHE_BYTES, pace.clone())
             .inspect_err(|_| forget())?;
         let (sums, database) = (Sums::default(), Some(database));
-        Ok(Rewrite { storage, disk, path, file, database, sums, round, rounds: 1, copied: None, is_finished: false })
+        let (rounds, copied, is_finished) = (1, None, false);
+        Ok(Rewrite { storage, disk, path, file, database, sums, round, rounds, copied, pace, is_finished })
     }
 
     /// Copies the next batch; `false` once little enough is left to [`Rewrite::finish`].
@@ -138,8 +154,9 @@ impl Rewrite {
     /// # Errors
     /// [`SwapError`].
     pub fn finish(mut self) -> Result<(), SwapError> {
+        self.pace.hurry();
         let storage = self.storage.clone();
-        let _commits = storage.commits.lock();
+        let commits = storage.commits.lock();
         self.next_round()?;
         while self.copy_batch()? || self.remove_batch()? {}
         self.copy_rest()?;
@@ -150,8 +167,9 @@ impl Rewrite {
         // From here on it is no longer the name of what would have to be removed.
         self.is_finished = true;
         *storage.removals.lock() = None;
-        storage.swap(self.file.clone(), database);
         let named = checkpoint::sync_folder(self.disk.as_ref(), storage.path()).map_err(SwapError::Unknown);
+        storage.swap(self.file.clone(), database, named.is_ok());
+        drop(commits);
         // Its own pin was the last one, perhaps.
         drop(self);
         storage.drop_retired();
@@ -206,11 +224,11 @@ impl Rewrite {
     }
 
     fn write(&mut self, changes: Changes<'_>) -> Result<(), Error> {
-        let Rewrite { database, sums, path, .. } = self;
+        let Rewrite { database, sums, path, pace, .. } = self;
         guarded(path, || {
             let database = database.as_ref().ok_or_else(Fault::closed)?;
             checkpoint::transact_part(database, |transaction| {
-                checkpoint::write_tables(transaction, changes, sums, &Pace::default())
+                checkpoint::write_tables(transaction, changes, sums, pace).map(drop)
             })
         })?;
         // It is durable, and nobody reads it soon.
@@ -307,7 +325,7 @@ mod tests {
     use crate::storage::{Founding, Identity, TableWrite};
 
     fn begin(disk: &Arc<MemoryDisk>, storage: &Arc<Storage>) -> Result<Rewrite, Error> {
-        Rewrite::begin(storage.clone(), disk.clone())
+        Rewrite::begin(storage.clone(), disk.clone(), Haste::Quick)
     }
 
     fn rewrite(disk: &Arc<MemoryDisk>, storage: &Arc<Storage>) -> Result<(), SwapError> {

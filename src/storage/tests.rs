@@ -201,7 +201,9 @@ fn other_files_are_refused() {
     let disk = MemoryDisk::new();
     let path = Path::new(PATH);
     let file = checkpoint::create_file(disk.as_ref(), path).unwrap();
-    drop(checkpoint::create_database(file, path, crate::env::SyncSite::Checkpoint, CACHE_BYTES).unwrap());
+    drop(
+        checkpoint::create_database(file, path, crate::env::SyncSite::Checkpoint, CACHE_BYTES, Arc::default()).unwrap(),
+    );
     let error = open(&disk).unwrap_err();
     assert!(matches!(error, Error::Foreign { .. }), "{error}");
 }

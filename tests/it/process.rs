@@ -240,6 +240,7 @@ fn help_explains_every_flag() {
         "max-learners",
         "memory-budget-bytes",
         "agreement-check",
+        "auto-defrag-threshold-megabytes",
         "force-new-cluster",
         "peer-cert-file",
         "peer-key-file",

@@ -27,6 +27,7 @@ use super::network::{Endpoint, Network, Wire, url_of};
 const CLUSTER: ClusterId = ClusterId(0x5157);
 /// Small, so that logs roll and snapshots are made within a run.
 const SEGMENT_BYTES: u64 = 64 * 1024;
+const RECLAIM_BYTES_MIN: u64 = 64 * 1024;
 const SNAPSHOT_ENTRIES: u64 = 300;
 const CATCHUP_ENTRIES: u64 = 400;
 /// The default; checks of leases and of healing count in it.
@@ -158,6 +159,8 @@ impl Member {
             catchup_entries: CATCHUP_ENTRIES,
             watch_progress_interval: WATCH_PROGRESS_INTERVAL,
             segment_bytes: SEGMENT_BYTES,
+            // Files are small here, and are to be written anew now and then.
+            reclaim_bytes_min: Some(RECLAIM_BYTES_MIN),
             threading: Threading::Tasks(self.pace.clone()),
             ..NodeOptions::new(disk, self.clock.clone(), random, identity)
         }

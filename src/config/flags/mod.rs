@@ -84,6 +84,7 @@ pub(super) struct Settings {
     pub(super) strict_reconfig: bool,
     pub(super) learners_max: u64,
     pub(super) agreement_check: bool,
+    pub(super) auto_defrag_megabytes: u64,
     pub(super) force_new_cluster: bool,
     pub(super) peer_tls: PeerTlsSettings,
     pub(super) pre_vote: bool,

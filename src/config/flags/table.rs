@@ -129,6 +129,14 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Switch(|settings, value| settings.force_new_cluster = value),
     },
     Flag {
+        name: "auto-defrag-threshold-megabytes",
+        group: Group::Limits,
+        default: "64",
+        about: "Free space within the checkpoint's file, in megabytes, from which on a compaction is followed by what\n\
+                defrag does, if more than half of the file is free. 0 leaves that to defrag.",
+        kind: Kind::Value(|settings, value| number(value, &mut settings.auto_defrag_megabytes)),
+    },
+    Flag {
         name: "max-request-bytes",
         group: Group::Limits,
         default: "1572864",
