@@ -16,6 +16,7 @@ mod harness;
 mod kill;
 mod ledger;
 mod machine;
+mod memory;
 mod memory_budget;
 #[path = "../model/mod.rs"]
 #[allow(dead_code, reason = "the simulation uses the rest")]
