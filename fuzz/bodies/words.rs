@@ -11,7 +11,8 @@ use lodemark::net::Address;
 
 /// Any bytes as arguments, with zeros between them.
 pub fn flags(bytes: &[u8]) -> bool {
-    let arguments = bytes.split(|&byte| byte == 0).map(|argument| OsString::from_vec(argument.to_vec()));
+    let arguments = bytes.split(|&byte| byte == 0).filter(|_| !bytes.is_empty());
+    let arguments = arguments.map(|argument| OsString::from_vec(argument.to_vec()));
     let invocation = Invocation::from_args(arguments);
     super::told(invocation.as_ref().err());
     let Ok(Invocation::Serve(config)) = invocation else { return false };

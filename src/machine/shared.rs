@@ -6,8 +6,11 @@ use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 
 use super::Machine;
-use crate::model::{Range, RangeReply, Record, Revision, SubRevision};
-use crate::mvcc::{self, KvHash, PartLimits, RangePart, RangePlace, ReadError, Source, Store};
+use crate::model::{Range, RangeReply, Record, Revision};
+use crate::mvcc::{
+    self, KvHash, LongRange, PairBytes, PartLimits, RangeAnswer, RangePart, RangePlace, ReadError, Source, Store,
+    UnsortedRange,
+};
 use crate::storage::Storage;
 
 /// The state of one member.
@@ -26,6 +29,31 @@ impl Shared {
     /// As [`mvcc::range`].
     pub fn range(&self, query: &Range) -> Result<RangeReply, ReadError> {
         self.read_whole(|storage| mvcc::range(self, storage, query))
+    }
+
+    /// Answers a range, a long one in windows, whatever is installed meanwhile.
+    ///
+    /// # Errors
+    /// As [`mvcc::bounded_range`].
+    pub fn bounded_range(&self, query: &Range, pair_bytes: PairBytes) -> Result<RangeAnswer, ReadError> {
+        self.read_whole(|storage| mvcc::bounded_range(self, storage, query, pair_bytes))
+    }
+
+    /// Reads the next window of a range.
+    ///
+    /// # Errors
+    /// As [`LongRange::read`].
+    pub fn next_window(&self, range: &mut LongRange) -> Result<Vec<Record>, ReadError> {
+        let window = self.read_whole(|storage| range.read(self, storage))?;
+        Ok(range.pass(window))
+    }
+
+    /// Reads a range that is to be sorted.
+    ///
+    /// # Errors
+    /// As [`UnsortedRange::read`].
+    pub fn sorted_range(&self, range: &UnsortedRange) -> Result<RangeReply, ReadError> {
+        self.read_whole(|storage| range.read(self, storage))
     }
 
     /// Reads a part of a range, whatever is installed meanwhile.
@@ -80,7 +108,7 @@ impl Source for Shared {
         look(&self.machine.read().kv)
     }
 
-    fn was_read(&self, records: &[(SubRevision, Record)]) {
+    fn was_read(&self, records: &[Record]) {
         // Not worth waiting for.
         if let Some(mut machine) = self.machine.try_write() {
             machine.kv.readmit(records);

@@ -137,7 +137,7 @@ pub fn record_at(
         return Ok(None);
     }
     let mut records = Vec::with_capacity(1);
-    fetch(source, selection.found, storage, &mut records)?;
+    fetch(selection.found, storage, &mut records)?;
     Ok(records.pop())
 }
 

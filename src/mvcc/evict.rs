@@ -93,10 +93,11 @@ impl Store {
         2 * (self.index.len() / keys_max.max(1) + 1)
     }
 
-    /// Takes pairs back into memory that were read from storage, at these places; others that were not read make room.
-    pub fn readmit(&mut self, records: &[(SubRevision, Record)]) {
-        for (at, record) in records {
-            if self.index.get_mut(record.key()).is_some_and(|history| history.readmit(*at, record)) {
+    /// Takes pairs back into memory that were read, as far as they are the newest and not there; others that were not read
+    /// make room.
+    pub fn readmit(&mut self, records: &[Record]) {
+        for record in records {
+            if self.index.get_mut(record.key()).is_some_and(|history| history.readmit(record)) {
                 self.eviction.add(record.as_bytes().len());
             }
         }
@@ -197,13 +198,13 @@ mod tests {
         assert_eq!(whole(&store), "89");
         let at = store.index[&b"3"[..]].last().at();
         let record = storage.record(at).unwrap().unwrap();
-        store.readmit(&[(at, record.clone())]);
+        store.readmit(std::slice::from_ref(&record));
         assert_eq!(whole(&store), "39");
         // It was overwritten meanwhile: what was read is not the newest any more.
         evict(&mut store);
         write(&mut store, &storage, b"3");
         store.release_tail(store.revision());
-        store.readmit(&[(at, record)]);
+        store.readmit(&[record]);
         assert_ne!(store.newest(b"3").unwrap().head().mod_revision, at.main);
     }
 

@@ -92,9 +92,12 @@ impl KeyHistory {
         len
     }
 
-    /// Takes the pair of the last change back into memory if it was written at `at`; tells whether it was.
-    pub(super) fn readmit(&mut self, at: SubRevision, record: &Record) -> bool {
-        let is_wanted = self.last().at() == at && matches!(self.newest, Some(Kept::Bare { .. }));
+    /// Takes the pair of the last change back into memory if `record` is that and it is not there; tells whether it does.
+    ///
+    /// Who reads a revision gets the last change that it made of a key, so the revision is enough to know it.
+    pub(super) fn readmit(&mut self, record: &Record) -> bool {
+        let is_newest = self.last().main == record.mod_revision();
+        let is_wanted = is_newest && matches!(self.newest, Some(Kept::Bare { .. }));
         if is_wanted {
             self.newest = Some(Kept::whole(record.clone()));
         }

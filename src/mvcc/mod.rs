@@ -32,6 +32,7 @@ mod evict;
 mod hash;
 mod key_history;
 mod load;
+mod long_range;
 mod newest;
 mod pins;
 mod range;
@@ -48,6 +49,7 @@ mod tests;
 
 pub use changes::{changes, record_at};
 pub use hash::{Hashing, KvHash};
+pub use long_range::{LongRange, PairBytes, RangeAnswer, UnsortedRange, Window, bounded_range};
 pub use newest::{Head, Newest};
 pub use pins::Pin;
 pub use range::{range, range_now};

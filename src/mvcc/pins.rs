@@ -30,6 +30,12 @@ impl Pins {
     }
 }
 
+impl Pin {
+    pub(super) fn is_of(&self, pins: &Arc<Pins>) -> bool {
+        Arc::ptr_eq(&self.pins, pins)
+    }
+}
+
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut held = self.pins.0.lock();

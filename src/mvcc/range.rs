@@ -14,8 +14,10 @@ use crate::storage::Storage;
 
 /// Keys that one look at the store visits: bounds how long apply waits for a reader.
 pub(super) const CHUNK_KEYS: usize = 1000;
-/// Records of one chunk that come back into memory when they were read from storage; if they are more it is a listing.
-const READMITTED_MAX: usize = 16;
+/// Records of one answer that come back into memory when they were read from storage; if they are more it is a listing.
+pub(super) const READMITTED_MAX: usize = 16;
+/// Bytes of records that are answered at once; what is longer is answered by [`super::bounded_range()`].
+pub(super) const SHORT_BYTES: usize = 256 * 1024;
 /// Above every revision: selects the last change of each key.
 pub(super) const NEWEST: Revision = Revision(i64::MAX);
 
@@ -36,8 +38,8 @@ pub fn range(source: &impl Source, storage: &Storage, query: &Range) -> Result<R
     read(source, storage, query, at, revision)
 }
 
-/// Answers a range that memory alone can answer with at most `keys_max` keys visited, at the newest revision; `None` if
-/// it is not such a one.
+/// Answers a short range that memory alone can answer with at most `keys_max` keys visited, at the newest revision;
+/// `None` if it is not such a one.
 #[must_use]
 pub fn range_now(store: &Store, query: &Range, keys_max: usize) -> Option<Result<RangeReply, ReadError>> {
     if query.revision > 0 {
@@ -50,9 +52,14 @@ pub fn range_now(store: &Store, query: &Range, keys_max: usize) -> Option<Result
         return None;
     }
     let mut records = Vec::with_capacity(selection.found.len());
+    let mut bytes = 0;
     for found in selection.found {
         let Found::Here(record) = found else { return None };
+        bytes += if query.keys_only { record.key().len() } else { record.as_bytes().len() };
         records.push(record);
+    }
+    if bytes > SHORT_BYTES && records.len() > 1 {
+        return None;
     }
     Some(Ok(arrange(query, records, selection.count, store.revision())))
 }
@@ -66,41 +73,33 @@ pub(super) fn read(
     revision: Revision,
 ) -> Result<RangeReply, ReadError> {
     let limits = Limits { visits: CHUNK_KEYS, found: found_max(query), heads_only: heads_only(query) };
-    let (mut records, mut count, mut next) = (Vec::new(), 0, None);
+    let (mut records, mut stored, mut count, mut next) = (Vec::new(), 0, 0, None);
     loop {
         let mut selection = Selection { next, count, ..Selection::default() };
         let limits = Limits { found: limits.found - records.len(), ..limits };
         source.with(|store| store.select(&query.keys, at, limits, &mut selection));
-        fetch(source, selection.found, storage, &mut records)?;
+        stored += fetch(selection.found, storage, &mut records)?;
         (count, next) = (selection.count, selection.next);
         if next.is_none() {
+            if stored > 0 && records.len() <= READMITTED_MAX {
+                source.was_read(&records);
+            }
             return Ok(arrange(query, records, count, revision));
         }
     }
 }
 
-/// Turns what was selected into records, asking storage once for those that memory lacks.
-pub(super) fn fetch(
-    source: &impl Source,
-    found: Vec<Found>,
-    storage: &Storage,
-    records: &mut Vec<Record>,
-) -> Result<(), ReadError> {
+/// Turns what was selected into records, asking storage once for those that memory lacks; tells how many that were.
+pub(super) fn fetch(found: Vec<Found>, storage: &Storage, records: &mut Vec<Record>) -> Result<usize, ReadError> {
     let places: Vec<SubRevision> = found.iter().filter_map(Found::stored).collect();
-    if places.is_empty() {
-        records.extend(found.into_iter().filter_map(Found::here));
-        return Ok(());
+    let mut stored = if places.is_empty() { Vec::new() } else { storage.records(&places)? }.into_iter();
+    for found in found {
+        records.push(match found {
+            Found::Here(record) => record,
+            Found::Stored(at) => stored.next().flatten().ok_or_else(|| storage.missing(at))?,
+        });
     }
-    let mut stored = Vec::with_capacity(places.len());
-    for (at, record) in places.iter().zip(storage.records(&places)?) {
-        stored.push((*at, record.ok_or_else(|| storage.missing(*at))?));
-    }
-    if stored.len() <= READMITTED_MAX {
-        source.was_read(&stored);
-    }
-    let mut stored = stored.into_iter().map(|(_, record)| record);
-    records.extend(found.into_iter().filter_map(|found| found.here().or_else(|| stored.next())));
-    Ok(())
+    Ok(places.len())
 }
 
 /// How many records must be fetched to answer. Filters and sorting need all; otherwise one more than the limit shows
@@ -108,13 +107,9 @@ pub(super) fn fetch(
 ///
 /// An order of none with another target than the key is sorted all the same, but, as in etcd, only over what the limit
 /// lets through in key order.
-fn found_max(query: &Range) -> usize {
+pub(super) fn found_max(query: &Range) -> usize {
     // Keys come in ascending order as it is.
-    let needs_all = match query.sort_order {
-        SortOrder::None => false,
-        SortOrder::Ascend => query.sort_target != SortTarget::Key,
-        SortOrder::Descend => true,
-    };
+    let needs_all = query.sort_order != SortOrder::None && !is_in_key_order(query);
     if query.count_only {
         0
     } else if query.has_filter() || needs_all || query.limit <= 0 {
@@ -124,7 +119,16 @@ fn found_max(query: &Range) -> usize {
     }
 }
 
-fn arrange(query: &Range, mut records: Vec<Record>, count: i64, revision: Revision) -> RangeReply {
+/// Whether pairs are answered in the order in which they are found.
+pub(super) fn is_in_key_order(query: &Range) -> bool {
+    match query.sort_order {
+        SortOrder::None | SortOrder::Ascend => query.sort_target == SortTarget::Key,
+        SortOrder::Descend => false,
+    }
+}
+
+/// Filters, sorts and cuts what was found.
+pub(super) fn arrange(query: &Range, mut records: Vec<Record>, count: i64, revision: Revision) -> RangeReply {
     filter(query, &mut records);
     sort(query, &mut records);
     let limit = limit(query);
@@ -156,19 +160,20 @@ pub(super) fn shown(query: &Range, record: Record) -> Record {
 }
 
 fn filter(query: &Range, records: &mut Vec<Record>) {
-    let has = |bound: i64| bound != 0;
-    if has(query.max_mod_revision) {
-        records.retain(|record| record.pair().mod_revision.0 <= query.max_mod_revision);
+    if query.has_filter() {
+        records.retain(|record| passes(query, record));
     }
-    if has(query.min_mod_revision) {
-        records.retain(|record| record.pair().mod_revision.0 >= query.min_mod_revision);
+}
+
+/// Whether the filters of a query let a record through.
+pub(super) fn passes(query: &Range, record: &Record) -> bool {
+    if !query.has_filter() {
+        return true;
     }
-    if has(query.max_create_revision) {
-        records.retain(|record| record.pair().create_revision.0 <= query.max_create_revision);
-    }
-    if has(query.min_create_revision) {
-        records.retain(|record| record.pair().create_revision.0 >= query.min_create_revision);
-    }
+    let pair = record.pair();
+    let is_within = |at: Revision, min: i64, max: i64| (max == 0 || at.0 <= max) && (min == 0 || at.0 >= min);
+    is_within(pair.mod_revision, query.min_mod_revision, query.max_mod_revision)
+        && is_within(pair.create_revision, query.min_create_revision, query.max_create_revision)
 }
 
 /// Stable, so that equal ones stay in key order in both directions.

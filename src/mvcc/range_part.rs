@@ -173,7 +173,7 @@ impl<'a> Gathered<'a> {
     /// Takes what was found, in its order. Tells whether there was room for all of it.
     fn take(&mut self, found: Vec<Found>, storage: &Storage) -> Result<bool, ReadError> {
         let places: Vec<SubRevision> = found.iter().filter_map(Found::stored).collect();
-        let mut stored = Stored { storage, places: &places, read: Vec::new().into_iter() };
+        let mut stored = Stored::new(storage, &places);
         for found in found {
             if self.is_full() {
                 return Ok(false);
@@ -204,7 +204,7 @@ impl<'a> Gathered<'a> {
 }
 
 /// Records that memory lacks, read a few at a time: however large they are, not many are held.
-struct Stored<'a> {
+pub(super) struct Stored<'a> {
     storage: &'a Storage,
     /// Those that were not read.
     places: &'a [SubRevision],
@@ -212,9 +212,13 @@ struct Stored<'a> {
     read: vec::IntoIter<Option<Record>>,
 }
 
-impl Stored<'_> {
+impl<'a> Stored<'a> {
+    pub(super) fn new(storage: &'a Storage, places: &'a [SubRevision]) -> Stored<'a> {
+        Stored { storage, places, read: Vec::new().into_iter() }
+    }
+
     /// The record at the next place, which is `at`.
-    fn next(&mut self, at: SubRevision) -> Result<Record, ReadError> {
+    pub(super) fn next(&mut self, at: SubRevision) -> Result<Record, ReadError> {
         if self.read.len() == 0 {
             let read = self.storage.records_within(self.places, STORED_BYTES)?;
             self.places = &self.places[read.len()..];
@@ -225,7 +229,7 @@ impl Stored<'_> {
 }
 
 /// The smallest key above `key`.
-fn key_after(key: &[u8]) -> Box<[u8]> {
+pub(super) fn key_after(key: &[u8]) -> Box<[u8]> {
     [key, &[0]].concat().into()
 }
 

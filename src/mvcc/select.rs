@@ -15,14 +15,6 @@ pub(super) enum Found {
 }
 
 impl Found {
-    /// The record, if it is here.
-    pub(super) fn here(self) -> Option<Record> {
-        match self {
-            Found::Here(record) => Some(record),
-            Found::Stored(_) => None,
-        }
-    }
-
     /// The place in storage, if it is there.
     pub(super) fn stored(&self) -> Option<SubRevision> {
         match self {

@@ -10,7 +10,7 @@ use super::newest::Newest;
 use super::pins::{Pin, Pins};
 use super::tail::Tail;
 use super::write::Write;
-use crate::model::{Record, Revision, SubRevision};
+use crate::model::{Record, Revision};
 use crate::storage;
 
 /// Why a read cannot be answered.
@@ -42,8 +42,8 @@ pub trait Source {
     /// Looks at the store. What one look finds belongs together.
     fn with<R>(&self, look: impl FnOnce(&Store) -> R) -> R;
 
-    /// Hears of a few records that had to be read from storage: see [`Store::readmit`].
-    fn was_read(&self, _records: &[(SubRevision, Record)]) {}
+    /// Hears of a few records that were read together, some of them from storage: see [`Store::readmit`].
+    fn was_read(&self, _records: &[Record]) {}
 }
 
 impl Source for Store {
@@ -164,6 +164,11 @@ impl Store {
     #[must_use]
     pub fn pin(&self, at: Revision) -> Pin {
         self.pins.pin(at)
+    }
+
+    /// Whether a pin holds its revision in this store, not in one that was there before it.
+    pub(super) fn has_pinned(&self, pin: &Pin) -> bool {
+        pin.is_of(&self.pins)
     }
 
     /// Lets the tail go at and below `through`, which a checkpoint that can be read must hold.

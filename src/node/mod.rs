@@ -9,12 +9,13 @@
 //!   watch   ──> hub: events of each run, or history for those who are behind
 //! ```
 //!
-//! One file per family of verbs (`writes`, `reads`, `leases`, `members`, `transfer`, `hash`, `defragment`,
+//! One file per family of verbs (`writes`, `reads`, `answers`, `leases`, `members`, `transfer`, `hash`, `defragment`,
 //! `status`, `watch`) and one per task that runs beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`,
 //! `reclaim`, `roster`, `voice`). What other members ask comes in through `handler`. `open` opens the data folder of
 //! `options`; [`Node::start`] is the only place where threads begin.
 
 mod agreement;
+mod answers;
 mod applied;
 mod barrier;
 #[cfg(test)]
@@ -44,6 +45,7 @@ mod quarantine;
 mod readers;
 mod reads;
 mod reclaim;
+mod room;
 mod roster;
 mod start;
 mod status;
@@ -60,12 +62,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub use self::answers::{RangeAnswer, Windows};
 pub use self::completion::{Completed, Completions};
 pub use self::error::{NodeError, Outcome};
 pub use self::failure::REMOVED;
 pub use self::lease_keeper::Remaining;
 pub use self::options::{Founding, MemoryBudget, NodeOptions};
 pub use self::reads::Consistency;
+pub use self::room::Room;
 use self::start::Running;
 pub use self::start::StartError;
 pub use self::status::{Header, Status};
@@ -75,7 +79,7 @@ use crate::env::Random;
 pub use crate::machine::Rejection;
 use crate::machine::Shared;
 use crate::model::{ClusterId, MemberId};
-pub use crate::mvcc::{KvHash, PartLimits, RangePart, RangePlace};
+pub use crate::mvcc::{KvHash, PairBytes, PartLimits, RangePart, RangePlace};
 
 use crate::raft::Consensus;
 pub use crate::raft::Proposal;
@@ -103,6 +107,7 @@ pub struct NodeState {
     founders: founders::Founders,
     proposer: proposer::Proposer,
     barrier: Arc<barrier::Barrier>,
+    rooms: room::Rooms,
     leases: Arc<lease_keeper::LeaseKeeper>,
     compactor: Arc<compactor::Compactor>,
     hub: Arc<watch::WatchHub>,

@@ -40,6 +40,7 @@ use super::overdue::Overdue;
 use super::peers::Peers;
 use super::proposer::{self, REQUEST_TIMEOUT};
 use super::reclaim::Reclaimer;
+use super::room::Rooms;
 use super::roster::Roster;
 use super::threads::{Body, RaftRuntime, Running as RunningBody};
 use super::voice::{Pinger, Voice};
@@ -316,6 +317,7 @@ impl Node {
             learners_max: options.learners_max,
             proposer,
             barrier,
+            rooms: Rooms::new(options.memory.answers),
             leases: lease_keeper,
             compactor,
             hub,

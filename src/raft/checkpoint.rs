@@ -629,7 +629,7 @@ mod tests {
         assert_eq!((member.values(), member.checkpointer.has_work()), (b"cd".to_vec(), None));
         // The next start finds it again.
         let storage = member.shared.storage.load();
-        let mut loaded = Machine::load(&storage).unwrap();
+        let mut loaded = Machine::load(&storage, usize::MAX).unwrap();
         assert_eq!(loaded.kv.compact_step(1000).map(|removed| removed.len()), Some(1));
     }
 

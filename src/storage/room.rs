@@ -124,14 +124,14 @@ mod tests {
         assert_eq!(storage.needed_bytes(), rest, "the same in the place of the same");
 
         let reopened = open(&disk).unwrap();
-        reopened.load_records::<Vec<_>>(3).unwrap();
+        reopened.load_records::<Vec<_>>(3, Vec::with_capacity).unwrap();
         assert_eq!(reopened.needed_bytes(), rest);
 
         let (other, mut stream) = (MemoryDisk::new(), Vec::new());
         storage.freeze().unwrap().export(&mut stream).unwrap();
         let imported = Import::of_pieces(other.clone(), Path::new(PATH), [stream.as_slice()]).unwrap();
         let received = Storage::open_built(&*other, Path::new(PATH), CACHE_BYTES).unwrap();
-        received.count(&imported.records);
+        received.count(imported.records.as_ref().unwrap());
         assert_eq!(received.needed_bytes(), rest);
     }
 

@@ -56,7 +56,10 @@ impl Program {
 
 /// This program as the tests were built with it, or another build of it that `LODEMARK_BIN` names.
 pub fn own_program() -> PathBuf {
-    std::env::var_os("LODEMARK_BIN").map_or_else(|| env!("CARGO_BIN_EXE_lodemark").into(), PathBuf::from)
+    match std::env::var_os("LODEMARK_BIN") {
+        Some(path) => std::fs::canonicalize(path).expect("LODEMARK_BIN is a program"),
+        None => env!("CARGO_BIN_EXE_lodemark").into(),
+    }
 }
 
 /// What a member keeps from one start to the next.
@@ -124,6 +127,11 @@ impl Member {
 
     pub fn endpoint(&self) -> String {
         self.site.endpoint()
+    }
+
+    /// The process that runs.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// A client with a connection of its own.

@@ -148,19 +148,3 @@ impl Drop for Process {
         }
     }
 }
-
-/// Resident memory of a process, in bytes.
-pub fn memory(pid: u32) -> u64 {
-    of_status(pid, "VmRSS:")
-}
-
-/// The most that it ever was.
-pub fn peak_memory(pid: u32) -> u64 {
-    of_status(pid, "VmHWM:")
-}
-
-fn of_status(pid: u32, field: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let kib = status.lines().find_map(|line| line.strip_prefix(field)).expect("the system tells");
-    kib.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
-}

@@ -30,6 +30,7 @@ mod protoc_stand_in;
 mod range_stream;
 mod readme;
 mod reference;
+mod slow_readers;
 #[path = "../../fuzz/steps.rs"]
 mod steps;
 mod strace;

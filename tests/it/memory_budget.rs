@@ -12,7 +12,8 @@ use etcd_client::{Client, Compare, CompareOp, DeleteOptions, GetOptions, KeyValu
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::harness::{Options, Server, memory, number, peak_memory};
+use crate::harness::{Options, Server, number};
+use crate::memory;
 
 const MIB: u64 = 1024 * 1024;
 /// Calls at a time.
@@ -242,7 +243,7 @@ async fn client_of(server: &Server) -> Client {
 
 /// What a process had in memory at most since it began must be within what is allowed.
 fn check_memory(server: &Server, data: Data, when: &str) {
-    let (now, most, allowed) = (memory(server.pid()), peak_memory(server.pid()), data.memory_max());
+    let (now, most, allowed) = (memory::resident(server.pid()), memory::peak(server.pid()), data.memory_max());
     println!("{when}: {} MiB in memory, at most {}, {} allowed", now / MIB, most / MIB, allowed / MIB);
     assert!(most < allowed, "{when}: at most {most} bytes in memory, {allowed} allowed");
 }

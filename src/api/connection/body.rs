@@ -129,7 +129,7 @@ pub(super) enum SendError {
 }
 
 /// The trailers of a call that ends with a status.
-fn trailers(status: &Status) -> HeaderMap {
+pub(super) fn trailers(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     if status.add_header(&mut trailers).is_err() {
         // Metadata that is no header: the code says enough.

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tower::Service;
 
 use super::Shared;
-use super::body::{Incoming, SendError, ok_trailers, send_body, send_data};
+use super::body::{Incoming, SendError, ok_trailers, send_body, send_data, trailers};
+use crate::api::grpc::hot::Framed;
+use crate::api::grpc::parts::Parts;
 use crate::api::grpc::{guard, status};
 
 /// What a call may still take when the server stops.
@@ -33,7 +35,7 @@ pub(super) async fn serve(request: Request<RecvStream>, mut respond: SendRespons
 
 /// Answers a hot call that waits for something, or whose answer is long, in a task of its own.
 pub(super) fn answer_later(
-    outcome: impl Future<Output = Result<Bytes, Status>> + Send + 'static,
+    outcome: impl Future<Output = Result<Framed, Status>> + Send + 'static,
     respond: SendResponse<Bytes>,
 ) {
     tokio::spawn(async move { tell(finish(outcome, respond).await) });
@@ -75,7 +77,7 @@ async fn overdue(stop: &CancellationToken) {
 }
 
 async fn finish(
-    outcome: impl Future<Output = Result<Bytes, Status>>,
+    outcome: impl Future<Output = Result<Framed, Status>>,
     mut respond: SendResponse<Bytes>,
 ) -> Result<(), SendError> {
     let outcome = tokio::select! {
@@ -83,12 +85,47 @@ async fn finish(
         reset = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return Err(SendError::Reset(reset?)),
     };
     match outcome {
-        Ok(message) => {
+        Ok(Framed::Whole(message)) => {
             let mut stream = respond.send_response(head(), false)?;
             send_data(&mut stream, message).await?;
             Ok(stream.send_trailers(ok_trailers())?)
         }
+        Ok(Framed::Parts(parts)) => {
+            let mut stream = respond.send_response(head(), false)?;
+            let end = match send_parts(&mut stream, *parts).await? {
+                Ok(()) => ok_trailers(),
+                Err(status) => trailers(&status),
+            };
+            Ok(stream.send_trailers(end)?)
+        }
         Err(status) => refuse(&mut respond, status),
+    }
+}
+
+/// Sends a message piece by piece, each made when the client has taken the one before; gives why it broke off.
+async fn send_parts(stream: &mut SendStream<Bytes>, mut parts: Parts) -> Result<Result<(), Status>, SendError> {
+    let patience = tokio::time::sleep(parts.patience());
+    tokio::pin!(patience);
+    let mut has_run_out = false;
+    loop {
+        let piece = match parts.next().await {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return Ok(Ok(())),
+            Err(status) => return Ok(Err(status)),
+        };
+        let sent = send_data(stream, piece);
+        tokio::pin!(sent);
+        loop {
+            tokio::select! {
+                sent = &mut sent => break sent?,
+                () = &mut patience, if !has_run_out => {
+                    has_run_out = true;
+                    if let Err(status) = parts.run_out() {
+                        return Ok(Err(status));
+                    }
+                }
+            }
+        }
     }
 }
 

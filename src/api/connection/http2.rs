@@ -20,7 +20,7 @@ use super::coalesced::Coalesced;
 use super::keepalive::Keepalive;
 use super::{Ended, Shared, call};
 use crate::api::MESSAGE_BYTES_SPARE;
-use crate::api::grpc::hot::{self, Answer, Hot};
+use crate::api::grpc::hot::{self, Answer, Framed, Hot};
 use crate::api::grpc::{PREFIX_BYTES, guard, status};
 use crate::model::Range;
 use crate::net::Io;
@@ -38,8 +38,10 @@ const HEADERS_BYTES_MAX: u32 = 64 * 1024;
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer of this size is sent by a task of its own, no faster than the client takes it.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
-/// Says that messages may be compressed: then the ordinary service answers.
+/// Says that messages may be compressed: then the ordinary service answers, and refuses those that are.
 const GRPC_ENCODING: &str = "grpc-encoding";
+/// Says that they are not.
+const NOT_COMPRESSED: &[u8] = b"identity";
 
 /// Serves one connection to its end, or until the server stops and the calls at hand are answered.
 pub(super) async fn serve(io: impl Io, shared: Shared) -> Ended {
@@ -141,7 +143,9 @@ impl<T: Io> Streams<T> {
             return;
         }
         let path = request.uri().path();
-        let Some(hot) = Hot::of(path).filter(|_| !request.headers().contains_key(GRPC_ENCODING)) else {
+        let mut encodings = request.headers().get_all(GRPC_ENCODING).iter();
+        let may_be_compressed = encodings.any(|encoding| encoding.as_bytes() != NOT_COMPRESSED);
+        let Some(hot) = Hot::of(path).filter(|_| !may_be_compressed) else {
             tokio::spawn(call::serve(request, respond, self.shared.clone()));
             return;
         };
@@ -308,12 +312,9 @@ fn unframe(mut body: Bytes) -> Result<Bytes, Status> {
     Ok(body.split_off(PREFIX_BYTES))
 }
 
-fn answer_now(answer: Result<Bytes, Status>, mut respond: SendResponse<Bytes>) {
+fn answer_now(answer: Result<Framed, Status>, mut respond: SendResponse<Bytes>) {
     match answer {
-        Ok(message) if message.len() > INLINE_BYTES_MAX => {
-            call::answer_later(std::future::ready(Ok(message)), respond);
-        }
-        Ok(message) => {
+        Ok(Framed::Whole(message)) if message.len() <= INLINE_BYTES_MAX => {
             // Errors: the client has gone, and nobody misses the answer.
             if let Ok(mut stream) = respond.send_response(call::head(), false)
                 && stream.send_data(message, false).is_ok()
@@ -321,6 +322,7 @@ fn answer_now(answer: Result<Bytes, Status>, mut respond: SendResponse<Bytes>) {
                 let _ = stream.send_trailers(ok_trailers());
             }
         }
+        Ok(message) => call::answer_later(std::future::ready(Ok(message)), respond),
         Err(status) => drop(call::refuse(&mut respond, status)),
     }
 }

@@ -11,9 +11,13 @@ use prost::Message;
 use tonic::Status;
 
 use super::decode::{self, TxnCall};
+use super::parts::{Parts, pair_bytes};
 use super::{Api, PREFIX_BYTES, SENT_MESSAGE_BYTES_MAX, encode, guard, status};
 use crate::model::{Range, RangeReply, Reply};
-use crate::node::{Node, NodeError, Outcome, Proposal};
+use crate::node::{Node, NodeError, Outcome, Proposal, RangeAnswer};
+
+/// A message of more bytes is encoded as it is sent.
+pub(super) const WHOLE_BYTES_MAX: usize = 512 * 1024;
 
 /// Which call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,14 +47,22 @@ impl Hot {
 
 /// How a call goes on.
 pub(crate) enum Answer {
-    /// This is the answer: a framed message.
-    Now(Result<Bytes, Status>),
+    /// This is the answer.
+    Now(Result<Framed, Status>),
     /// The answer needs time.
-    Later(Pin<Box<dyn Future<Output = Result<Bytes, Status>> + Send>>),
+    Later(Pin<Box<dyn Future<Output = Result<Framed, Status>> + Send>>),
     /// This is to be proposed; [`finish`] makes the answer of its outcome.
     Propose(Proposal),
     /// This must pass the barrier first; then [`read`] answers it.
     Read(Box<Range>),
+}
+
+/// A framed message.
+pub(crate) enum Framed {
+    /// It is short.
+    Whole(Bytes),
+    /// It is encoded as it is sent.
+    Parts(Box<Parts>),
 }
 
 /// Begins a call.
@@ -83,12 +95,22 @@ pub(crate) fn read(query: Range, api: &Api) -> Answer {
 
 fn read_long(query: Range, api: &Api) -> Answer {
     let node = api.node.clone();
-    Answer::Later(Box::pin(async move { range_answer(node.range_long(&query).await, &node) }))
+    Answer::Later(Box::pin(async move {
+        let answer = node.range_bounded(&query, pair_bytes).await.map_err(|error| status::of(&error))?;
+        let header = node.header();
+        match answer {
+            RangeAnswer::Short(reply) => whole(&encode::range(reply, header)),
+            RangeAnswer::Long(windows) => {
+                in_parts(Parts::windows(encode::range(windows.reply().clone(), header), windows))
+            }
+            RangeAnswer::Sorted(reply, room) => in_parts(Parts::range(encode::range(reply, header), Some(room))),
+        }
+    }))
 }
 
-fn range_answer(reply: Result<RangeReply, NodeError>, node: &Node) -> Result<Bytes, Status> {
+fn range_answer(reply: Result<RangeReply, NodeError>, node: &Node) -> Result<Framed, Status> {
     let reply = reply.map_err(|error| status::of(&error))?;
-    frame(&encode::range(reply, node.header()))
+    whole(&encode::range(reply, node.header()))
 }
 
 fn txn(message: Bytes, api: &Api) -> Result<Answer, Status> {
@@ -99,25 +121,37 @@ fn txn(message: Bytes, api: &Api) -> Result<Answer, Status> {
     let node = api.node.clone();
     Ok(Answer::Later(Box::pin(async move {
         let reply = node.read_txn(&txn, consistency).await.map_err(|error| status::of(&error))?;
-        frame(&encode::txn(reply, node.header()))
+        short_or(encode::txn(reply, node.header()), Parts::txn)
     })))
 }
 
 /// Makes the answer of an outcome.
-pub(crate) fn finish(outcome: Outcome, api: &Api) -> Result<Bytes, Status> {
+pub(crate) fn finish(outcome: Outcome, api: &Api) -> Result<Framed, Status> {
     let header = api.node.header();
     match outcome.map_err(|error| status::of(&error))? {
-        Reply::Put(reply) => frame(&encode::put(reply, header)),
-        Reply::DeleteRange(reply) => frame(&encode::delete_range(reply, header)),
-        Reply::Txn(reply) => frame(&encode::txn(reply, header)),
+        Reply::Put(reply) => whole(&encode::put(reply, header)),
+        Reply::DeleteRange(reply) => short_or(encode::delete_range(reply, header), Parts::delete_range),
+        Reply::Txn(reply) => short_or(encode::txn(reply, header), Parts::txn),
         reply @ (Reply::Compact { .. } | Reply::LeaseGrant(_) | Reply::LeaseRevoke { .. } | Reply::Done { .. }) => {
             Err(Status::internal(format!("a call was answered with {reply:?}")))
         }
     }
 }
 
+fn short_or<M: Message>(message: M, parts: impl FnOnce(M) -> Result<Parts, Status>) -> Result<Framed, Status> {
+    if message.encoded_len() <= WHOLE_BYTES_MAX { whole(&message) } else { in_parts(parts(message)) }
+}
+
+fn whole(message: &impl Message) -> Result<Framed, Status> {
+    frame(message).map(Framed::Whole)
+}
+
+fn in_parts(parts: Result<Parts, Status>) -> Result<Framed, Status> {
+    parts.map(|parts| Framed::Parts(Box::new(parts)))
+}
+
 /// A message as it travels: not compressed, length, bytes. One allocation.
-fn frame(message: &impl Message) -> Result<Bytes, Status> {
+pub(super) fn frame(message: &impl Message) -> Result<Bytes, Status> {
     let len = message.encoded_len();
     let length = u32::try_from(len).ok().filter(|_| len <= SENT_MESSAGE_BYTES_MAX);
     let length = length.ok_or_else(|| status::sent_too_large(len, SENT_MESSAGE_BYTES_MAX))?;
@@ -126,4 +160,151 @@ fn frame(message: &impl Message) -> Result<Bytes, Status> {
     out.put_u32(length);
     message.encode_raw(&mut out);
     Ok(out.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::grpc::testing::{api, soon};
+    use crate::model::{
+        Command, Compact, DeleteRange, KeyRange, LeaseId, Put, RangeEnd, Revision, SortOrder, SortTarget, Txn, TxnOp,
+    };
+    use crate::proto::etcdserverpb as pb;
+
+    /// Pairs of the store of a test; all of them are more than is answered whole.
+    const KEYS: i64 = 200;
+    const VALUE_BYTES: usize = 8 * 1024;
+
+    fn put(key: i64) -> Put {
+        let lease = if key % 3 == 0 { LeaseId(1) } else { LeaseId::NONE };
+        let value = vec![b'a' + (key % 7) as u8; VALUE_BYTES + key as usize];
+        Put { key: name(key), value: value.into(), lease, ..Put::default() }
+    }
+
+    fn name(key: i64) -> Bytes {
+        format!("{key:04}").into()
+    }
+
+    fn all() -> KeyRange {
+        KeyRange { start: Bytes::from_static(&[0]), end: RangeEnd::Unbounded }
+    }
+
+    async fn filled() -> Api {
+        let api = soon(api()).await;
+        api.node.lease_grant(LeaseId(1), 600).await.unwrap();
+        for key in (0..KEYS).chain(50..70) {
+            api.node.propose(Proposal::from(&Command::Put(put(key)))).await.unwrap();
+        }
+        api
+    }
+
+    /// The bytes that are sent, and whether they were encoded as they were sent.
+    async fn sent(answer: Result<Framed, Status>) -> (Vec<u8>, bool) {
+        match answer.unwrap() {
+            Framed::Whole(bytes) => (bytes.to_vec(), false),
+            Framed::Parts(mut parts) => {
+                let mut bytes = Vec::new();
+                while let Some(piece) = soon(parts.next()).await.unwrap() {
+                    bytes.extend_from_slice(&piece);
+                }
+                (bytes, true)
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn ranges_of_all_sizes_are_answered_alike() {
+        let api = filled().await;
+        let orders = [
+            (SortOrder::None, SortTarget::Key),
+            (SortOrder::Descend, SortTarget::Key),
+            (SortOrder::Ascend, SortTarget::Value),
+            (SortOrder::None, SortTarget::Mod),
+        ];
+        let mut in_parts = 0;
+        for (sort_order, sort_target) in orders {
+            for (limit, revision, keys_only, min_mod_revision) in [
+                (0, 0, false, 0),
+                (1, 0, false, 0),
+                (150, 0, false, 0),
+                (KEYS, 0, false, 100),
+                (0, 0, true, 0),
+                (120, KEYS / 2 + 60, false, 0),
+                (0, KEYS + 5, false, 40),
+            ] {
+                let query = Range { limit, revision, keys_only, min_mod_revision, ..Range::of(all()) };
+                let query = Range { sort_order, sort_target, ..query };
+                let reply = api.node.range(&query).await.unwrap();
+                let expected = frame(&encode::range(reply, api.node.header())).unwrap();
+                let Answer::Later(answer) = read_long(query.clone(), &api) else { panic!("it takes time: {query:?}") };
+                let (bytes, was_in_parts) = sent(soon(answer).await).await;
+                assert!(bytes == expected, "{query:?}");
+                in_parts += u32::from(was_in_parts);
+            }
+        }
+        assert!(in_parts >= 4 * 4, "{in_parts}");
+        api.node.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_large_is_not_answered_on_the_spot() {
+        let api = filled().await;
+        let range = |range_end: &'static [u8], keys_only| {
+            let (key, range_end) = (Bytes::from_static(b"0"), Bytes::from_static(range_end));
+            let request = pb::RangeRequest { key, range_end, keys_only, ..Default::default() };
+            Bytes::from(request.encode_to_vec())
+        };
+        assert!(matches!(start(Hot::Range, range(b"0003", false), &api), Answer::Now(Ok(Framed::Whole(_)))));
+        assert!(matches!(start(Hot::Range, range(b"1", true), &api), Answer::Now(Ok(Framed::Whole(_)))));
+        assert!(matches!(start(Hot::Range, range(b"1", false), &api), Answer::Read(_)));
+        api.node.stop().await;
+    }
+
+    #[tokio::test]
+    async fn large_answers_to_writes_are_sent_in_parts() {
+        let api = filled().await;
+        let delete = DeleteRange { keys: all(), prev_kv: true };
+        let read = TxnOp::Range(Range::of(all()));
+        let txn = Txn { success: vec![read.clone(), TxnOp::Put(put(1)), read], ..Txn::default() };
+        for command in [Command::Txn(txn), Command::DeleteRange(delete)] {
+            let reply = api.node.propose(Proposal::from(&command)).await.unwrap();
+            let header = api.node.header();
+            let expected = match reply.clone() {
+                Reply::Txn(reply) => frame(&encode::txn(reply, header)),
+                Reply::DeleteRange(reply) => frame(&encode::delete_range(reply, header)),
+                other => panic!("another answer: {other:?}"),
+            };
+            let (bytes, was_in_parts) = sent(finish(Ok(reply), &api)).await;
+            assert!(was_in_parts && bytes == expected.unwrap());
+        }
+        api.node.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_compaction_does_not_disturb_an_answer_under_way_unless_it_took_too_long() {
+        let api = filled().await;
+        let begin = async || {
+            let Answer::Later(answer) = read_long(Range::of(all()), &api) else { panic!("it takes time") };
+            let Ok(Framed::Parts(parts)) = soon(answer).await else { panic!("it is large") };
+            parts
+        };
+        let expected = sent(Ok(Framed::Parts(begin().await))).await;
+        let (patient, mut impatient) = (begin().await, begin().await);
+        impatient.next().await.unwrap();
+        impatient.run_out().unwrap();
+
+        for key in 0..KEYS {
+            api.node.propose(Proposal::from(&Command::Put(Put { value: Bytes::new(), ..put(key) }))).await.unwrap();
+        }
+        let revision = Revision(api.node.range(&Range::of(KeyRange::single(name(0)))).await.unwrap().revision.0);
+        soon(api.node.compact(Compact { revision, physical: false })).await.unwrap();
+        let broken_off = async {
+            while impatient.next().await?.is_some() {}
+            Ok::<_, Status>(())
+        };
+        let status = soon(broken_off).await.unwrap_err();
+        assert_eq!(status.message(), "etcdserver: mvcc: required revision has been compacted");
+        assert!(sent(Ok(Framed::Parts(patient))).await == expected);
+        api.node.stop().await;
+    }
 }

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::decode::{self, TxnCall};
 use super::range_stream::{self, Chunks};
-use super::{Api, encode, guard, status};
+use super::{Api, encode, guard, hot, status};
 use crate::model::Reply;
 use crate::node::Proposal;
 use crate::proto::etcdserverpb as pb;
@@ -31,7 +31,13 @@ impl Kv for KvService {
         let query = decode::range(bytes_of(request))?;
         guard::admit_range(node, &query)?;
         let reply = node.range(&query).await.map_err(|error| status::of(&error))?;
-        Ok(Response::new(encode::range(reply, node.header())))
+        let message = encode::range(reply, node.header());
+        // What answers most requests sends it as the client takes it; here it would be copied whole.
+        let bytes = message.encoded_len();
+        if bytes > hot::WHOLE_BYTES_MAX {
+            return Err(status::sent_too_large(bytes, hot::WHOLE_BYTES_MAX));
+        }
+        Ok(Response::new(message))
     }
 
     type RangeStreamStream = Chunks;

@@ -20,6 +20,7 @@ mod lease;
 mod lock;
 mod maintenance;
 mod message_limit;
+pub(crate) mod parts;
 mod peer_urls;
 mod range_stream;
 mod routes;

@@ -86,7 +86,7 @@ const UNHEALTHY: Row = row(Code::Unavailable, "etcdserver: unhealthy cluster");
 const NOT_LEADER: Row = row(Code::FailedPrecondition, "etcdserver: not leader");
 const BAD_TRANSFEREE: Row = row(Code::FailedPrecondition, "etcdserver: bad leader transferee");
 const LEADER_CHANGED: Row = row(Code::Unavailable, "etcdserver: leader changed");
-const TIMEOUT: Row = row(Code::Unavailable, "etcdserver: request timed out");
+pub(crate) const TIMEOUT: Row = row(Code::Unavailable, "etcdserver: request timed out");
 const TIMEOUT_LEADER_FAILED: Row =
     row(Code::Unavailable, "etcdserver: request timed out, possibly due to previous leader failure");
 const TIMEOUT_CONNECTION_LOST: Row =

@@ -11,10 +11,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::key_history::{Change, KeyHistory};
-use super::super::range::read;
+use super::super::long_range::in_windows_of;
+use super::super::range::{arrange, read};
 use super::super::testing::empty_storage;
 use super::super::*;
-use crate::model::{KeyRange, LeaseId, Range, RangeEnd, Record, Revision, SubRevision};
+use crate::model::{KeyRange, LeaseId, Range, RangeEnd, RangeReply, Record, Revision, SortOrder, SubRevision};
 use crate::storage::{Meta, Storage, TableWrite};
 
 /// A store, its checkpoint, and the naive list of its changes.
@@ -252,6 +253,73 @@ proptest! {
         }
     }
 
+    /// A range that is read in windows is the state of its survey, as long as it is, or whole where it has to be sorted.
+    #[test]
+    fn a_range_in_windows_is_one_state_of_the_length_that_was_surveyed(
+        before in vec(between(400), 0..40),
+        meanwhile in vec(between(400), 0..60),
+        back in prop_oneof![Just(None), (0..20i64).prop_map(Some)],
+        limit in prop_oneof![Just(0), 1..450i64],
+        newer_than in prop_oneof![Just(0), 1..20i64],
+        keys_only in any::<bool>(),
+        is_reversed in any::<bool>(),
+        window_bytes in 1..4000usize,
+        unpinned_after in prop_oneof![Just(usize::MAX), 0..6usize],
+    ) {
+        let storage = empty_storage();
+        let mut world = World::new();
+        world.write(|write| (0..400).for_each(|key| drop(write.put(&name(key), b"first", LeaseId::NONE))));
+        before.iter().for_each(|between| world.happen(between, &storage));
+        let revision = world.store.revision();
+        let at = Revision((revision.0 - back.unwrap_or_default()).max(world.store.compacted().0).max(1));
+        let sort_order = if is_reversed { SortOrder::Descend } else { SortOrder::None };
+        let query = all_keys(back.map_or(0, |_| at.0));
+        let query = Range { limit, min_mod_revision: newer_than, keys_only, sort_order, ..query };
+        let state = world.state_at(at);
+        let count = state.len() as i64;
+        let promised = arrange(&query, state, count, revision);
+        let source = Overtaken::new(world, &storage, [vec![Between::Nothing], meanwhile].concat());
+
+        let mut range = match in_windows_of(window_bytes, &source, &storage, &query, |len| len + 2).unwrap() {
+            RangeAnswer::Short(reply) => {
+                prop_assert_eq!(reply, promised);
+                return Ok(());
+            }
+            RangeAnswer::Unsorted(unsorted) => {
+                prop_assert!(is_reversed);
+                prop_assert_eq!(unsorted.read(&source, &storage).unwrap(), promised);
+                return Ok(());
+            }
+            RangeAnswer::Long(range) => range,
+        };
+        prop_assert!(!is_reversed);
+        let surveyed = promised.kvs.iter().map(|record| record.as_bytes().len() + 2).sum::<usize>();
+        prop_assert_eq!(range.bytes(), surveyed);
+        let (mut found, mut windows) = (range.take_first().unwrap(), 0);
+        while !range.is_over() {
+            if windows == unpinned_after {
+                range.unpin();
+            }
+            windows += 1;
+            match range.read(&source, &storage) {
+                Ok(window) => {
+                    let kvs = range.pass(window);
+                    prop_assert!(!kvs.is_empty());
+                    let but_the_last = kvs[..kvs.len() - 1].iter().map(|record| record.as_bytes().len()).sum::<usize>();
+                    prop_assert!(but_the_last < window_bytes);
+                    found.extend(kvs);
+                }
+                Err(ReadError::Compacted { requested, compacted }) => {
+                    prop_assert!(windows > unpinned_after && requested == at && at < compacted);
+                    prop_assert!(promised.kvs.starts_with(&found));
+                    return Ok(());
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        prop_assert_eq!(RangeReply { kvs: found, ..range.reply() }, promised);
+    }
+
     /// What is pinned can be read as long as the pin lives, however much is compacted and swept; once nothing is pinned,
     /// only what reads above the compacted revision need is left.
     #[test]
@@ -371,4 +439,34 @@ fn a_revision_is_held_as_long_as_anybody_pins_it() {
     drop(second);
     assert_eq!(world.store.compact_step(9).unwrap().len(), 2);
     assert!(world.store.is_compaction_done());
+}
+
+/// A snapshot puts another store in the place of the one that was surveyed: what it has compacted cannot be read on, and
+/// what it has not is the same.
+#[test]
+fn a_pin_of_a_store_that_was_replaced_is_taken_anew() {
+    let storage = empty_storage();
+    let filled = || {
+        let mut world = World::new();
+        (0..100).for_each(|key| world.happen(&Between::Put(key), &storage));
+        world
+    };
+    let (first, mut second) = (filled(), filled());
+    let answer = in_windows_of(500, &first.store, &storage, &all_keys(0), |len| len).unwrap();
+    let RangeAnswer::Long(mut range) = answer else { panic!("not long: {answer:?}") };
+    let mut found = range.take_first().unwrap();
+    let window = range.read(&second.store, &storage).unwrap();
+    found.extend(range.pass(window));
+    second.happen(&Between::Put(1), &storage);
+    second.happen(&Between::Compact(0), &storage);
+    second.happen(&Between::Sweep(1000), &storage);
+    while !range.is_over() {
+        let window = range.read(&second.store, &storage).unwrap();
+        found.extend(range.pass(window));
+    }
+    assert_eq!(found, first.state_at(Revision(101)));
+
+    let answer = in_windows_of(500, &first.store, &storage, &all_keys(0), |len| len).unwrap();
+    let RangeAnswer::Long(range) = answer else { panic!("not long: {answer:?}") };
+    assert!(matches!(range.read(&second.store, &storage), Err(ReadError::Compacted { .. })));
 }
