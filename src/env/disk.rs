@@ -116,6 +116,25 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// Whatever the system says.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// Takes space for the first `len` bytes, so that writing them cannot fail for want of it. Contents stay; a file that
+    /// is shorter gets longer, with zeros, where the system can do that. What is taken goes back when the file is removed.
+    /// A disk that cannot take space ahead, or that never lacks any, does nothing.
+    ///
+    /// # Errors
+    /// One that [`lacks_space`] if there is not as much; then a part of it may be taken.
+    fn allocate(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Gives the space of a part of the file back to the disk; that part is zeros then, or as it was. A disk that cannot do
+    /// that does nothing.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn give_back(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Fills `out` from `offset`.
     ///
     /// # Errors
@@ -136,6 +155,12 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
 
     /// Tells the system that what was written so far will not be read soon (`posix_fadvise` DONTNEED); a hint.
     fn forget_cached(&self) {}
+}
+
+/// Whether an error says that a disk, or the owner's share of it, is full.
+#[must_use]
+pub fn lacks_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The path without `.` parts: how simulated disks know files apart.

@@ -15,7 +15,7 @@ mod sim_disk;
 
 pub use background::spawn_background;
 pub use clock::{Clock, ManualClock, SystemClock, Tick, unix_time};
-pub use disk::{DAMAGE_REMEDY, Disk, File, SyncSite};
+pub use disk::{DAMAGE_REMEDY, Disk, File, SyncSite, lacks_space};
 pub use memory_disk::MemoryDisk;
 pub use mistake::Mistake;
 pub use random::{Random, SeededRandom, SystemRandom};

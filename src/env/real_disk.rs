@@ -121,6 +121,17 @@ impl File for RealFile {
         self.0.set_len(len)
     }
 
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn give_back(&self, offset: u64, len: u64) -> io::Result<()> {
+        use rustix::fs::FallocateFlags;
+        fallocate(&self.0, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)
+    }
+
     fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.0.read_exact_at(out, offset)
     }
@@ -145,6 +156,19 @@ impl File for RealFile {
     }
 }
 
+/// Takes or gives back space; does nothing on a file system that cannot.
+#[cfg(target_os = "linux")]
+fn fallocate(file: &fs::File, how: rustix::fs::FallocateFlags, offset: u64, len: u64) -> io::Result<()> {
+    use rustix::io::Errno;
+    loop {
+        match rustix::fs::fallocate(file, how, offset, len) {
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+            result => return Ok(result?),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +181,9 @@ mod tests {
         let file = disk.create(Path::new("a/b/f")).unwrap();
         assert_eq!(disk.create(Path::new("a/b/f")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         file.write_all_at(3, b"xyz").unwrap();
+        file.allocate(6).unwrap();
         file.sync_data(SyncSite::WalBatch).unwrap();
+        file.give_back(6, 100).unwrap();
         file.forget_cached();
         let mut out = [9; 6];
         file.read_exact_at(0, &mut out).unwrap();

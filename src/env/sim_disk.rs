@@ -47,12 +47,15 @@ struct State {
     syncs: BTreeMap<SyncSite, u64>,
     crash_at: Option<(SyncSite, u64)>,
     is_crashed: bool,
-    is_full: bool,
+    /// Bytes by which files may still get longer; `None` is no bound.
+    free: Option<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Contents {
     live: Vec<u8>,
+    /// Bytes that it has space for, if that is more than it is long.
+    allocated: usize,
     durable: Vec<u8>,
     /// Since the last sync, in order.
     unsynced: Vec<Change>,
@@ -123,9 +126,15 @@ impl SimDisk {
         self.0.lock().is_crashed
     }
 
-    /// Lets what would make a file longer fail for want of space, or no longer. Writes within a file have their space.
+    /// Lets what would make a file longer fail for want of space, or no longer. Writes within a file have their space, and
+    /// files that are removed give theirs back.
     pub fn set_full(&self, is_full: bool) {
-        self.0.lock().is_full = is_full;
+        self.0.lock().free = is_full.then_some(0);
+    }
+
+    /// Leaves so many bytes by which files can get longer.
+    pub fn set_free(&self, bytes: usize) {
+        self.0.lock().free = Some(bytes);
     }
 
     /// How often each site has synced.
@@ -182,7 +191,7 @@ fn survive(file: &Contents, image: Image, random: &mut StdRng) -> Contents {
             }
         }
     }
-    Contents { durable: bytes.clone(), live: bytes, unsynced: Vec::new() }
+    Contents { durable: bytes.clone(), live: bytes, ..Contents::default() }
 }
 
 /// Each name as it was or as it is. A rename is one step on a real file system, so both of its names go together.
@@ -219,6 +228,29 @@ impl State {
     fn file(&mut self, path: &Path) -> io::Result<usize> {
         self.check()?;
         self.names.get(&plain(path)).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Takes space for the first `len` bytes of a file.
+    fn take_space(&mut self, file: usize, len: usize) -> io::Result<()> {
+        let more = len.saturating_sub(self.files[file].space());
+        if let Some(free) = &mut self.free {
+            *free = free.checked_sub(more).ok_or(io::ErrorKind::StorageFull)?;
+        }
+        Ok(())
+    }
+
+    /// A file has lost its name.
+    fn give_back(&mut self, file: usize) {
+        let space = self.files[file].space();
+        if let Some(free) = &mut self.free {
+            *free += space;
+        }
+    }
+}
+
+impl Contents {
+    fn space(&self) -> usize {
+        self.live.len().max(self.allocated)
     }
 }
 
@@ -278,14 +310,17 @@ impl Disk for SimDisk {
         let mut state = self.0.lock();
         let file = state.file(from)?;
         state.names.remove(&plain(from));
-        state.names.insert(plain(to), file);
+        if let Some(replaced) = state.names.insert(plain(to), file) {
+            state.give_back(replaced);
+        }
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.file(path)?;
+        let file = state.file(path)?;
         state.names.remove(&plain(path));
+        state.give_back(file);
         Ok(())
     }
 
@@ -315,9 +350,7 @@ impl SimFile {
             Change::Write { offset, data } => offset + data.len(),
             Change::Length(len) => *len,
         };
-        if state.is_full && end > state.files[self.file].live.len() {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
+        state.take_space(self.file, end)?;
         let contents = &mut state.files[self.file];
         change.apply(&mut contents.live);
         contents.unsynced.push(change);
@@ -334,6 +367,16 @@ impl File for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.change(Change::Length(usize::try_from(len).map_err(io::Error::other)?))
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let mut state = self.disk.0.lock();
+        state.check()?;
+        let len = usize::try_from(len).map_err(io::Error::other)?;
+        state.take_space(self.file, len)?;
+        let contents = &mut state.files[self.file];
+        contents.allocated = contents.allocated.max(len);
+        Ok(())
     }
 
     fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -415,6 +458,19 @@ mod tests {
         file.write_all_at(1998, b"xy").unwrap();
         disk.set_full(false);
         file.set_len(2001).unwrap();
+    }
+
+    #[test]
+    fn space_that_a_file_has_taken_is_its_own_until_it_is_removed() {
+        let (disk, file) = disk();
+        disk.set_free(100);
+        let other = disk.create(Path::new("d/g")).unwrap();
+        other.allocate(100).unwrap();
+        assert_eq!(file.set_len(2001).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        other.write_all_at(0, &[1; 100]).unwrap();
+        disk.remove(Path::new("d/g")).unwrap();
+        file.set_len(2100).unwrap();
+        assert_eq!(file.allocate(2101).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

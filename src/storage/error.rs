@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::{FORMAT, Identity, Table, TableSum};
-use crate::env::DAMAGE_REMEDY;
+use crate::env::{DAMAGE_REMEDY, lacks_space};
 use crate::model::RecordError;
 
 /// Why the checkpoint could not be read or written.
@@ -279,7 +279,7 @@ pub(super) fn guarded<R>(file: &Path, call: impl FnOnce() -> Result<R, Fault>) -
 /// An error of [`crate::env`] about `file`.
 pub(super) fn disk(file: &Path, source: io::Error) -> Error {
     let file = file.to_path_buf();
-    if is_full(&source) { Error::Full { file, source } } else { Error::Io { file, source } }
+    if lacks_space(&source) { Error::Full { file, source } } else { Error::Io { file, source } }
 }
 
 fn engine(error: redb::Error, file: PathBuf) -> Error {
@@ -299,10 +299,6 @@ fn engine(error: redb::Error, file: PathBuf) -> Error {
         | redb::Error::TypeDefinitionChanged { .. }) => corrupt(Damage::Engine(error.to_string())),
         error => Error::Engine { file, source: Box::new(error) },
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn place(table: Option<Table>, key: Option<&str>, near: Option<&str>) -> String {
