@@ -25,13 +25,14 @@
 //! entry follows the one before it.
 //!
 //! The first error of a write or a sync is the last: nothing is known of the disk then, so everything that waits and all
-//! that comes later gets that error.
+//! that comes later gets that error. Only a write that finds no space is none: see `room`.
 
 mod entries;
 mod error;
 mod format;
 mod queue;
 mod recovery;
+mod room;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,8 @@ use self::entries::Entries;
 pub use self::error::OpenError;
 use self::format::Record;
 use self::queue::Queue;
+use self::room::Room;
+pub use self::room::{Demand, Fit};
 pub use self::writer::Writer;
 use crate::env::{Disk, Random};
 
@@ -107,6 +110,7 @@ pub struct Recovered {
 pub struct Wal {
     entries: Arc<Entries>,
     queue: Arc<Queue>,
+    room: Arc<Room>,
 }
 
 impl Wal {
@@ -123,8 +127,9 @@ impl Wal {
         let found = recovery::recover(&*disk, &*random, &options)?;
         let recovered = found.summary();
         let queue = Arc::new(Queue::default());
-        let (writer, entries) = Writer::new(disk, random, options, found, queue.clone());
-        Ok((Wal { entries, queue }, writer, recovered))
+        let room = Arc::new(Room::new(options.segment_bytes));
+        let (writer, entries) = Writer::new(disk, random, options, found, (queue.clone(), room.clone()));
+        Ok((Wal { entries, queue, room }, writer, recovered))
     }
 
     /// Queues entries; they can be read at once, and `done` hears when they are durable. They must follow the last
@@ -233,8 +238,26 @@ impl Wal {
         self.queue.bytes()
     }
 
-    /// Lets the writer seal the log and end, after what is queued.
+    /// Whether an append of so many bytes has a place; to be asked before anything is proposed.
+    #[must_use]
+    pub fn fit(&self, demand: Demand, bytes: usize) -> Fit {
+        self.room.fit(demand, self.queue.bytes(), bytes)
+    }
+
+    /// Whether the disk had no space when the log wanted some last.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.room.is_short()
+    }
+
+    /// Lets what waits for space fail, now and later: for whoever is about to end what needs the log.
+    pub fn stop_waiting(&self) {
+        self.room.end();
+    }
+
+    /// Lets the writer seal the log and end, after what is queued; it waits for no space any more.
     pub fn close(&self) {
         self.queue.close();
+        self.room.end();
     }
 }

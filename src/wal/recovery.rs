@@ -25,6 +25,8 @@ pub(super) struct Found {
     pub(super) entries: Slots,
     /// Oldest first; never empty, batches go to the last.
     pub(super) segments: VecDeque<Segment>,
+    /// The one that was made ahead.
+    pub(super) spare: Option<Segment>,
     /// The number of the last batch.
     pub(super) last_batch: u64,
     torn_bytes: u64,
@@ -69,7 +71,7 @@ pub(super) fn recover(disk: &dyn Disk, random: &dyn Random, options: &Options) -
     }
     let Log { mut found, .. } = log;
     found.check_beginning(dir)?;
-    remove_spares(disk, dir, &mut found.segments).map_err(at(dir))?;
+    found.spare = keep_spare(disk, dir, &mut found.segments).map_err(at(dir))?;
     if found.segments.is_empty() {
         let header = SegmentHeader { sequence: 1, salt: random.next_u64(), len: options.segment_bytes };
         found.segments.push_back(Segment::create(disk, dir, header, Making::AtOnce).map_err(at(dir))?);
@@ -91,16 +93,20 @@ fn tidy(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     disk.sync_dir(dir, SyncSite::WalFolder)
 }
 
-/// Segments behind the last one with batches were made ahead and never used; the writer makes new ones.
-fn remove_spares(disk: &dyn Disk, dir: &Path, segments: &mut VecDeque<Segment>) -> io::Result<()> {
+/// Segments behind the last one with batches were made ahead and never used. The first of them still serves, also where the
+/// disk has no space for another.
+fn keep_spare(disk: &dyn Disk, dir: &Path, segments: &mut VecDeque<Segment>) -> io::Result<Option<Segment>> {
+    let mut spare: Option<Segment> = None;
     while segments.len() > 1
-        && let Some(spare) = segments.pop_back_if(|last| last.offset == HEADER_BYTES)
+        && let Some(empty) = segments.pop_back_if(|last| last.offset == HEADER_BYTES)
     {
-        disk.remove(&path(dir, spare.header.sequence))?;
-        // One by one, so that a crash cannot leave a later one without an earlier one.
-        disk.sync_dir(dir, SyncSite::WalFolder)?;
+        if let Some(later) = spare.replace(empty) {
+            disk.remove(&path(dir, later.header.sequence))?;
+            // One by one, so that a crash cannot leave a later one without an earlier one.
+            disk.sync_dir(dir, SyncSite::WalFolder)?;
+        }
     }
-    Ok(())
+    Ok(spare)
 }
 
 /// A segment as it is on disk.

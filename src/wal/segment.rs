@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::format::{HEADER_BYTES, SegmentHeader, encode_header};
-use crate::env::{Disk, File, Mistake, SyncSite};
+use crate::env::{Disk, File, Mistake, SyncSite, lacks_space};
 
 /// Zeros are written in pieces of this size.
 const FILL_BYTES: usize = 1024 * 1024;
@@ -53,10 +53,29 @@ pub(super) struct Segment {
 impl Segment {
     /// Makes a segment: filled with zeros, synced, and its name too. It gets its name last, so that a file of that name is
     /// always whole.
+    ///
+    /// # Errors
+    /// One that [`lacks_space`] leaves no file behind and can be tried again. A failed sync is never such an error.
     pub(super) fn create(disk: &dyn Disk, dir: &Path, header: SegmentHeader, making: Making) -> io::Result<Segment> {
-        let len = header.len;
         let unfinished = dir.join(format!("{:016}{UNFINISHED_SUFFIX}", header.sequence));
-        let file = disk.create(&unfinished)?;
+        let made = Segment::create_as(disk, dir, &unfinished, header, making);
+        if made.as_ref().is_err_and(lacks_space) && disk.exists(&unfinished)? {
+            disk.remove(&unfinished)?;
+        }
+        made
+    }
+
+    fn create_as(
+        disk: &dyn Disk,
+        dir: &Path,
+        unfinished: &Path,
+        header: SegmentHeader,
+        making: Making,
+    ) -> io::Result<Segment> {
+        let len = header.len;
+        let file = disk.create(unfinished)?;
+        // A full disk says so here, not after most of it was written.
+        file.allocate(len)?;
         let zeros = vec![0; FILL_BYTES];
         let mut offset = 0;
         while offset < len {
@@ -64,16 +83,16 @@ impl Segment {
             file.write_all_at(offset, &zeros[..piece])?;
             offset += piece as u64;
             if making == Making::Ahead && offset < len {
-                file.sync_data(SyncSite::WalSegment)?;
+                file.sync_data(SyncSite::WalSegment).map_err(unsynced)?;
             }
         }
         file.write_all_at(0, &encode_header(header))?;
-        file.sync_data(SyncSite::WalSegment)?;
+        file.sync_data(SyncSite::WalSegment).map_err(unsynced)?;
         file.forget_cached();
         let path = path(dir, header.sequence);
-        disk.rename(&unfinished, &path)?;
+        disk.rename(unfinished, &path)?;
         if !Mistake::LoseFolderSync.is_made() {
-            disk.sync_dir(dir, SyncSite::WalFolder)?;
+            disk.sync_dir(dir, SyncSite::WalFolder).map_err(unsynced)?;
         }
         let file = Arc::new(SegmentFile { path, file });
         Ok(Segment { header, file, offset: HEADER_BYTES, len, last_index: 0 })
@@ -82,6 +101,11 @@ impl Segment {
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.offset + bytes as u64 <= self.len
     }
+}
+
+/// After a failed sync, for whatever reason, nothing is known: it must not look like a full disk.
+fn unsynced(error: io::Error) -> io::Error {
+    io::Error::other(format!("sync: {error}"))
 }
 
 pub(super) fn path(dir: &Path, sequence: u64) -> PathBuf {

@@ -12,6 +12,7 @@ use super::entries::{Entries, Place};
 use super::format::{BATCH_HEADER_BYTES, BatchWriter, HEADER_BYTES, Record, SegmentHeader};
 use super::queue::{Operation, Queue, Work, copy};
 use super::recovery::Found;
+use super::room::Room;
 use super::segment::{Making, Segment, path};
 use super::{LogEntry, Options};
 use crate::env::{Disk, Random, SyncSite, spawn_background};
@@ -22,6 +23,8 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 const MARKS_BYTES: usize = 256;
 /// Memory that the buffer keeps from batch to batch.
 const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
+/// The next segment is made once this part of the last one is used.
+const BEGUN: u64 = 16;
 /// How long nothing must come before the last batch is proven by an empty one.
 const IDLE: Duration = Duration::from_millis(5);
 
@@ -35,15 +38,27 @@ pub struct Writer {
     entries: Arc<Entries>,
     /// Oldest first; batches go to the last.
     segments: VecDeque<Segment>,
-    /// The next segment, on its way to be ready before it is needed.
-    spare: Option<JoinHandle<io::Result<Segment>>>,
-    /// Make the next segment on a thread of its own; tests make it in place.
-    prepares_ahead: bool,
+    spare: Spare,
+    room: Arc<Room>,
+    /// It has a thread of its own: it has segments made ahead by another, and waits for space. Else it makes them when they
+    /// are needed, and fails without space.
+    may_wait: bool,
     marks: Marks,
     buffer: Vec<u8>,
     batches: Batches,
     /// The last entry in the log as written.
     last_index: u64,
+}
+
+/// The segment after the last one.
+#[derive(Debug, Default)]
+enum Spare {
+    #[default]
+    None,
+    /// It was there when the log was opened.
+    Ready(Segment),
+    /// On its way to be ready before it is needed.
+    Making(JoinHandle<io::Result<Segment>>),
 }
 
 /// Numbers of batches; see the module's essay on what proves what.
@@ -71,32 +86,42 @@ impl Writer {
         random: Arc<dyn Random>,
         options: Options,
         found: Found,
-        queue: Arc<Queue>,
+        (queue, room): (Arc<Queue>, Arc<Room>),
     ) -> (Writer, Arc<Entries>) {
         let purged = found.purged.as_ref().map_or(0, |(index, _)| *index);
         let last_index = found.entries.last_index().unwrap_or(purged);
         let entries = Arc::new(Entries::new(options.cache_bytes_max, found.entries, purged));
-        let writer = Writer {
+        let mut writer = Writer {
             disk,
             random,
             options,
             queue,
             entries: entries.clone(),
             segments: found.segments,
-            spare: None,
-            prepares_ahead: false,
+            spare: Spare::None,
+            room,
+            may_wait: false,
             marks: Marks { vote: found.vote, committed: found.committed, purged: found.purged },
             buffer: Vec::new(),
             // Recovery has synced what it found.
             batches: Batches { written: found.last_batch, synced: found.last_batch, proven: found.last_batch },
             last_index,
         };
+        writer.note_room();
+        if let Some(spare) = found.spare {
+            writer.room.set_spare(spare.len - HEADER_BYTES);
+            writer.spare = Spare::Ready(spare);
+        }
         (writer, entries)
     }
 
     /// Runs until the log is closed or fails, making segments ahead.
     pub fn run(mut self) {
-        self.prepares_ahead = true;
+        self.may_wait = true;
+        self.room.set_bounded();
+        if let Err(error) = self.prepare() {
+            self.fail(error, Vec::new());
+        }
         while self.step() {}
     }
 
@@ -243,7 +268,12 @@ impl Writer {
         }
         batch.finish(segment.header.salt, number, self.batches.synced);
 
-        segment.file.write_all_at(segment.offset, &self.buffer)?;
+        let write = || segment.file.write_all_at(segment.offset, &self.buffer);
+        if self.may_wait {
+            self.room.write(write)?
+        } else {
+            write()?
+        }
         for (entry, payload_at) in placed {
             let offset = segment.offset + payload_at as u64;
             self.entries.place(entry, Place { file: segment.file.clone(), offset });
@@ -251,6 +281,7 @@ impl Writer {
         segment.offset += self.buffer.len() as u64;
         self.batches.written = number;
         self.batches.proven = self.batches.synced;
+        self.note_room();
         self.prepare()
     }
 
@@ -279,6 +310,7 @@ impl Writer {
         {
             self.disk.remove(&path(&self.options.dir, segment.header.sequence))?;
             self.disk.sync_dir(&self.options.dir, SyncSite::WalFolder)?;
+            self.room.freed();
         }
         Ok(())
     }
@@ -292,30 +324,47 @@ impl Writer {
         if self.batches.synced < self.batches.written {
             self.sync()?;
         }
-        let next = match self.spare.take() {
-            Some(spare) => spare.join().map_err(|_| io::Error::other("making a log segment failed badly"))??,
-            None => self.next_segment(Making::AtOnce)()?,
+        let next = match std::mem::take(&mut self.spare) {
+            Spare::Ready(spare) => spare,
+            Spare::Making(spare) => finish(spare)?,
+            Spare::None if self.may_wait => finish(self.begin(Making::AtOnce)?)?,
+            Spare::None => self.next_segment(Making::AtOnce)()?,
         };
         self.segments.push_back(next);
+        self.room.set_spare(0);
+        self.note_room();
         Ok(())
     }
 
-    /// Begins to make the next segment once the last one is half full: not before, for who starts may not write much.
+    /// Begins to make the next segment once there is something in the last one: not before, for who starts may not write
+    /// much.
     fn prepare(&mut self) -> io::Result<()> {
-        let is_half_full = self.current().offset >= self.current().len / 2;
-        if self.prepares_ahead && is_half_full && self.spare.is_none() {
-            let make = self.next_segment(Making::Ahead);
-            self.spare = Some(spawn_background("wal-segment", make)?);
+        let current = self.current();
+        let is_begun = current.offset >= HEADER_BYTES + current.len / BEGUN;
+        if self.may_wait && is_begun && matches!(self.spare, Spare::None) {
+            self.spare = Spare::Making(self.begin(Making::Ahead)?);
         }
         Ok(())
     }
 
+    /// Begins to make the next segment on a thread of its own, which goes on until there is space for it.
+    fn begin(&self, making: Making) -> io::Result<JoinHandle<io::Result<Segment>>> {
+        let (make, room) = (self.next_segment(making), self.room.clone());
+        spawn_background("wal-segment", move || room.make(make))
+    }
+
     /// Makes the segment after the last one, wherever it is called.
-    fn next_segment(&self, making: Making) -> impl FnOnce() -> io::Result<Segment> + Send + 'static {
+    fn next_segment(&self, making: Making) -> impl Fn() -> io::Result<Segment> + Send + 'static {
         let sequence = self.current().header.sequence + 1;
         let header = SegmentHeader { sequence, salt: self.random.next_u64(), len: self.options.segment_bytes };
         let (disk, dir) = (self.disk.clone(), self.options.dir.clone());
         move || Segment::create(&*disk, &dir, header, making)
+    }
+
+    /// Tells how much fits into the last segment.
+    fn note_room(&self) {
+        let current = self.current();
+        self.room.set_rest(current.len.saturating_sub(current.offset));
     }
 
     fn current(&self) -> &Segment {
@@ -341,12 +390,18 @@ impl Writer {
     }
 }
 
+/// Waits for a segment that is being made, and for the space that it needs.
+fn finish(making: JoinHandle<io::Result<Segment>>) -> io::Result<Segment> {
+    making.join().map_err(|_| io::Error::other("making a log segment failed badly"))?
+}
+
 impl Drop for Writer {
     /// However the thread ends, by a panic too, nobody waits for it for ever, and no thread of its own outlives it.
     fn drop(&mut self) {
         self.end();
-        if let Some(spare) = self.spare.take() {
-            // Whether the segment was finished does not matter: the next opening removes it.
+        self.room.end();
+        if let Spare::Making(spare) = std::mem::take(&mut self.spare) {
+            // Whether the segment was finished does not matter: the next opening finds or removes it.
             let _ = spare.join();
         }
     }

@@ -1,4 +1,5 @@
-//! Disks that refuse: the first error of a write or a sync ends the log, for everybody, and is not tried again.
+//! Disks that refuse: the first error of a write or a sync ends the log, for everybody, and is not tried again. Disks that
+//! are full: a log with a thread waits for them.
 
 use super::*;
 use crate::env::{Disk, File};
@@ -171,8 +172,108 @@ fn a_failed_write_ends_the_log() {
     refused_once_is_refused_for_ever(Call::Write, io::ErrorKind::StorageFull);
 }
 
+/// Runs the log's thread; the handle, and the thread.
+fn run(log: Log) -> (Wal, std::thread::JoinHandle<()>) {
+    let Log { wal, writer, .. } = log;
+    (wal, std::thread::spawn(move || writer.run()))
+}
+
+fn append_to(wal: &Wal, len: usize, done: Done) -> u64 {
+    let index = wal.last().map_or(1, |(index, _)| index + 1);
+    wal.append(vec![entry(index, 1, len)], done).unwrap();
+    index
+}
+
+/// Waits for another thread to come so far.
+fn until(reached: impl Fn() -> bool) {
+    while !reached() {
+        std::thread::yield_now();
+    }
+}
+
 #[test]
-fn a_disk_that_is_full_when_a_segment_is_made_ends_the_log_and_loses_nothing() {
+fn a_log_with_a_thread_waits_for_space_and_loses_nothing() {
+    let disk = SimDisk::new();
+    let (wal, thread) = run(open(&disk));
+    disk.set_full(true);
+    let answers = Answers::default();
+    // Alone each fits into a segment, but not all of them into those that are there.
+    let last = (0..20).map(|n| append_to(&wal, 300, answers.done(format!("{n}")))).last().unwrap();
+    until(|| wal.is_short());
+    assert!(!wal.is_settled(last), "nobody was told that it is durable");
+    assert_eq!(wal.fit(Demand::Freeing, 1), Fit::Full);
+    disk.set_full(false);
+    assert!(wal.wait_synced(last));
+    until(|| answers.0.lock().len() == 20);
+    assert!(answers.taken().iter().all(|(_, was_good)| *was_good));
+    until(|| !wal.is_short());
+    wal.close();
+    thread.join().unwrap();
+    assert_eq!(open(&disk).wal.last(), Some((last, 1)));
+}
+
+#[test]
+fn a_log_that_is_closed_while_it_waits_for_space_ends_and_keeps_what_it_has_acknowledged() {
+    let disk = SimDisk::new();
+    let (wal, thread) = run(open(&disk));
+    let kept = append_to(&wal, 100, Box::new(|result| result.unwrap()));
+    assert!(wal.wait_synced(kept));
+    disk.set_full(true);
+    let answers = Answers::default();
+    append_to(&wal, 50_000, answers.done("too large"));
+    until(|| wal.is_short());
+    wal.close();
+    thread.join().unwrap();
+    assert_eq!(answers.taken(), [("too large".to_owned(), false)]);
+    assert_eq!(open(&disk).wal.last(), Some((kept, 1)));
+}
+
+#[test]
+fn a_segment_made_ahead_serves_after_a_restart_too_where_there_is_no_space_for_another() {
+    let disk = SimDisk::new();
+    let (wal, thread) = run(open(&disk));
+    let last = append_to(&wal, 400, Box::new(|result| result.unwrap()));
+    assert!(wal.wait_synced(last));
+    until(|| segments(&disk).len() == 2);
+    wal.close();
+    thread.join().unwrap();
+    disk.set_full(true);
+    let mut again = open(&disk);
+    assert_eq!(segments(&disk).len(), 2, "it was not given away");
+    let answers = Answers::default();
+    let last = again.append(400, answers.done("in the spare one"));
+    assert!(again.writer.step());
+    assert_eq!(answers.taken(), [("in the spare one".to_owned(), true)]);
+    again.append(400, answers.done("nowhere"));
+    assert!(!again.writer.step());
+    drop(again);
+    disk.set_full(false);
+    assert_eq!(open(&disk).wal.last(), Some((last, 1)));
+}
+
+/// Whether a sync fails for want of space or for another reason: nothing is known then, and it is not tried again.
+#[test]
+fn a_sync_of_a_new_segment_that_fails_is_no_full_disk() {
+    let disk = FaultyDisk::new();
+    let (wal, thread) = run(open_faulty(&disk));
+    disk.refuse(Call::SyncDir, 0, io::ErrorKind::StorageFull);
+    let mut synced = 0;
+    loop {
+        let answers = Answers::default();
+        let index = wal.last().map_or(1, |(index, _)| index + 1);
+        if wal.append(vec![entry(index, 1, 100)], answers.done("")).is_err() || !wal.wait_synced(index) {
+            break;
+        }
+        synced = index;
+    }
+    assert!(!wal.is_short());
+    thread.join().unwrap();
+    assert_eq!(open_faulty(&disk).wal.last(), Some((synced, 1)));
+}
+
+/// Where nothing can wait: in a simulation.
+#[test]
+fn a_disk_that_is_full_when_a_segment_is_made_ends_a_log_without_a_thread_and_loses_nothing() {
     for call in [Call::Create, Call::Write, Call::Rename, Call::SyncDir] {
         let disk = FaultyDisk::new();
         let mut log = open_faulty(&disk);
