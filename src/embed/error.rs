@@ -73,6 +73,9 @@ pub enum Error {
     /// Too much is waiting already; nothing was done.
     #[error("too many requests wait already: await some of them first")]
     Busy,
+    /// The disk of the data folder is full; nothing was done. Reads, deletes and compactions go on.
+    #[error("the disk is full: make room on it, or delete and compact; then try again")]
+    NoSpace,
     /// No answer came within seconds. A write may have taken effect, or still will.
     #[error("no answer within seconds: a write may have taken effect all the same, so look before you try again")]
     Timeout,
@@ -99,6 +102,7 @@ impl From<NodeError> for Error {
             NodeError::FutureRevision { requested, current } => Error::FutureRevision { requested, current },
             NodeError::RequestTooLarge => Error::TooLarge,
             NodeError::TooManyRequests => Error::Busy,
+            NodeError::NoSpace => Error::NoSpace,
             // A member that is alone has a leader but for a moment: for whoever waits these are all the same.
             NodeError::NoLeader
             | NodeError::NotLeader

@@ -78,7 +78,7 @@ impl Defragmenter {
         }
         let turn = self.turn.clone().lock_owned().await;
         // What was freed and waits to be taken out counts as well.
-        self.checkpoints.flush().await?;
+        self.checkpoints.flush_if_there_is_space().await?;
         tracing::info!("starting defragment");
         let before = self.space().taken;
         let (checkpoints, disk, lock) = (self.checkpoints.clone(), self.disk.clone(), self.folder_lock.upgrade());

@@ -70,6 +70,9 @@ pub enum NodeError {
     /// Too much is waiting already.
     #[error("too many requests")]
     TooManyRequests,
+    /// The disk, of this member or of the leader, has no space for what makes the data grow; nothing was proposed.
+    #[error("no space is left on the disk")]
+    NoSpace,
     /// The node is stopping or has stopped. A write may have taken effect.
     #[error("server stopped")]
     Stopped,

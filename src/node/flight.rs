@@ -24,6 +24,7 @@ use crate::machine::Rejection;
 use crate::model::{MemberId, Reply};
 use crate::peer::{Method, PeerError, ProposeAnswer, Refusal};
 use crate::raft::{Answer, Consensus, Forwarded, Proposal, ProposeError};
+use crate::wal::Demand;
 
 /// How often a batch that nobody takes looks for a leader again.
 const LEADER_POLL: Duration = Duration::from_millis(20);
@@ -35,7 +36,8 @@ pub(super) struct Flight {
     pub(super) deadline: Tick,
     /// By which this member knows its batch again if another proposes it.
     pub(super) number: u64,
-    pub(super) proposals: Vec<Proposal>,
+    /// Fewer once a leader had no space for all of them.
+    proposals: Mutex<Arc<Vec<Proposal>>>,
     /// It may be in somebody's log.
     is_sent: AtomicBool,
     /// Taken by whoever answers: apply or the sweep.
@@ -55,6 +57,7 @@ pub(super) struct Waiting {
 impl Flight {
     pub(super) fn new(times: (Tick, Tick), number: u64, proposals: Vec<Proposal>, waiting: Waiting) -> Arc<Flight> {
         let (started, deadline) = times;
+        let proposals = Mutex::new(Arc::new(proposals));
         let (is_sent, waiting) = (AtomicBool::new(false), Mutex::new(Some(waiting)));
         Arc::new(Flight { started, deadline, number, proposals, is_sent, waiting })
     }
@@ -86,6 +89,36 @@ impl Flight {
     pub(super) fn refuse(&self, error: &NodeError, wakes: &Wakes) {
         for waiter in self.take().into_iter().flatten() {
             wakes.complete(waiter, Err(error.clone()));
+        }
+    }
+
+    fn proposals(&self) -> Arc<Vec<Proposal>> {
+        self.proposals.lock().clone()
+    }
+
+    /// The leader's disk has no space for all of it, and nothing was proposed: refuses what makes the data grow. If there
+    /// is no such thing, or nothing else, all of it is refused.
+    fn refuse_growing(&self, wakes: &Wakes) {
+        let refused: Vec<Waiter> = {
+            let (mut proposals, mut waiting) = (self.proposals.lock(), self.waiting.lock());
+            let Some(mut held) = waiting.take() else { return };
+            let frees = |proposal: &Proposal| proposal.demand() == Demand::Freeing;
+            let freeing = proposals.iter().filter(|proposal| frees(proposal)).count();
+            if freeing == 0 || freeing == proposals.len() {
+                held.waiters
+            } else {
+                let (mut refused, mut kept) = (Vec::new(), Vec::new());
+                for (proposal, waiter) in proposals.iter().zip(held.waiters) {
+                    if frees(proposal) { kept.push(waiter) } else { refused.push(waiter) }
+                }
+                *proposals = Arc::new(proposals.iter().filter(|proposal| frees(proposal)).cloned().collect());
+                held.waiters = kept;
+                *waiting = Some(held);
+                refused
+            }
+        };
+        for waiter in refused {
+            wakes.complete(waiter, Err(NodeError::NoSpace));
         }
     }
 
@@ -181,7 +214,7 @@ impl Launcher {
                 launcher.wakes.wake();
             }
         };
-        self.consensus.propose(flight.proposals.iter(), done).await;
+        self.consensus.propose(flight.proposals().iter(), done).await;
     }
 
     /// Boxed: it sends, and sending may come back here.
@@ -194,15 +227,14 @@ impl Launcher {
 
     /// Has the leader propose, as soon as there is one.
     async fn pass_on(self: Arc<Self>, flight: Arc<Flight>) {
-        let mut batch = None;
         // The sweep answers what is overdue.
         while !flight.is_answered() {
             if self.leadership.leads() {
                 return self.propose(flight).await;
             }
             if let Some(leader) = self.leadership.other_leader() {
-                let batch = batch.get_or_insert_with(|| Forwarded::encode(flight.number, flight.proposals.iter()));
-                if self.ask(leader, &flight, batch.clone()).await {
+                let batch = Forwarded::encode(flight.number, flight.proposals().iter());
+                if self.ask(leader, &flight, batch).await {
                     return;
                 }
             }
@@ -223,6 +255,11 @@ impl Launcher {
                 flight.refuse(&NodeError::TooManyRequests, &self.wakes);
                 self.wakes.wake();
                 true
+            }
+            Ok(ProposeAnswer::NoSpace) => {
+                flight.refuse_growing(&self.wakes);
+                self.wakes.wake();
+                false
             }
             Err(PeerError::Refused(Refusal::Stopped(_)) | PeerError::Timeout | PeerError::Broken(_)) => true,
             // Refused before anything was looked at.

@@ -11,8 +11,8 @@
 //!
 //! One file per family of verbs (`writes`, `reads`, `answers`, `leases`, `members`, `transfer`, `hash`, `defragment`,
 //! `status`, `watch`) and one per task that runs beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`,
-//! `reclaim`, `roster`, `voice`). What other members ask comes in through `handler`. `open` opens the data folder of
-//! `options`; [`Node::start`] is the only place where threads begin.
+//! `reclaim`, `roster`, `voice`, `space`). What other members ask comes in through `handler`. `open` opens the data folder
+//! of `options`; [`Node::start`] is the only place where threads begin.
 
 mod agreement;
 mod answers;
@@ -47,6 +47,7 @@ mod reads;
 mod reclaim;
 mod room;
 mod roster;
+mod space;
 mod start;
 mod status;
 mod threads;

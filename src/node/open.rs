@@ -1,6 +1,6 @@
 //! Opening the data folder: checkpoint and log, whose they are, and whether they fit together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -13,13 +13,15 @@ use super::start::StartError;
 use crate::machine::{Machine, Shared};
 use crate::model::LogId;
 use crate::raft::{self, StateFiles};
-use crate::storage::{self, Identity, Storage};
+use crate::storage::{self, Identity, Reserve, Storage};
 use crate::wal::{self, Recovered, Wal};
 
 /// The folder of log segments, below the data folder.
 pub(super) const LOG_DIR: &str = "wal";
 /// The checkpoint.
 pub(super) const STATE_FILE: &str = "state.redb";
+/// Space for a disk that is full.
+const RESERVE_FILE: &str = "reserve";
 
 /// What the data folder holds.
 pub(super) struct Opened {
@@ -29,6 +31,7 @@ pub(super) struct Opened {
     pub(super) writer: wal::Writer,
     pub(super) recovered: Recovered,
     pub(super) files: StateFiles,
+    pub(super) reserve: Reserve,
     /// Whom the folder began with.
     pub(super) founders: Founders,
 }
@@ -52,7 +55,13 @@ pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
         cache_bytes: options.memory.pages / 5 * 4,
         values_max: options.memory.values,
     };
-    let storage = Storage::open(options.disk.clone(), &files.state, files.cache_bytes)?;
+    let reserve = Reserve::new(options.disk.clone(), Path::new(RESERVE_FILE));
+    let open_storage = || Storage::open(options.disk.clone(), &files.state, files.cache_bytes);
+    let storage = match open_storage() {
+        // After a crash redb writes before it can be read.
+        Err(storage::Error::Full { .. }) if reserve.give()? => open_storage()?,
+        opened => opened?,
+    };
     claim(&storage, Identity { cluster: options.cluster, member: options.member }, &options.founding)?;
     let wal_options = wal::Options {
         dir: PathBuf::from(LOG_DIR),
@@ -74,7 +83,7 @@ pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
         "opened the data folder"
     );
     let shared = Arc::new(Shared { machine: RwLock::new(machine), storage: ArcSwap::from_pointee(storage) });
-    Ok(Opened { shared, meta, wal, writer, recovered, files, founders })
+    Ok(Opened { shared, meta, wal, writer, recovered, files, reserve, founders })
 }
 
 fn claim(storage: &Storage, identity: Identity, founding: &Founding) -> Result<(), StartError> {

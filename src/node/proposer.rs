@@ -2,7 +2,8 @@
 //!
 //! Everybody's proposals go into one queue. A task takes whatever waits there and proposes it as one Raft entry; while
 //! that is on its way the next batch builds up by itself. What is in flight is bounded in entries, so that openraft's
-//! core never stalls behind apply, and the task waits while the log or the checkpoint are far behind.
+//! core never stalls behind apply, and the task waits while the log or the checkpoint are far behind. What the disk has no
+//! space for is refused here (see [`Space`]), so that openraft never meets a full disk.
 //!
 //! One bound goes over both, the queue and the flights: a proposal takes a place when it comes and gives it back when it
 //! is answered. Without a place it is refused at once.
@@ -23,8 +24,8 @@ use super::flight::{Flight, Launcher, Waiting};
 use super::memory::MemoryBudget;
 use crate::env::Random;
 use crate::peer::ProposeAnswer;
-use crate::raft::{Checkpoints, Forwarded, Proposal};
-use crate::wal::Wal;
+use crate::raft::{Checkpoints, Forwarded, Proposal, Space};
+use crate::wal::{Demand, Fit, Wal};
 
 /// How long a request may take in all: etcd's 5 s and two election timeouts of a second.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
@@ -72,6 +73,7 @@ pub(super) struct ProposerTask {
     wal: Wal,
     /// How much may wait for the log's disk, and for the checkpoint, before proposals wait too.
     memory: MemoryBudget,
+    space: Space,
     /// The next flight's.
     number: u64,
     queue_rx: mpsc::Receiver<Queued>,
@@ -106,7 +108,9 @@ impl ProposerQueue {
         let room = Arc::new(Semaphore::new(FLIGHTS_MAX));
         // Counted from anywhere: no two members, and no two lives of one, choose the same.
         let number = random.next_u64();
-        ProposerTask { launcher, checkpoints, wal, memory, number, queue_rx, wakes, flights: VecDeque::new(), room }
+        let space = launcher.consensus.space().clone();
+        let flights = VecDeque::new();
+        ProposerTask { launcher, checkpoints, wal, memory, space, number, queue_rx, wakes, flights, room }
     }
 }
 
@@ -186,7 +190,7 @@ impl ProposerTask {
         self.wait_for_the_disk().await;
         let mut rest = std::mem::take(queued).into_iter().peekable();
         while let Some(first) = rest.next() {
-            let (proposal, waiter, mut places) = match first {
+            let (proposal, waiter, places) = match first {
                 Queued::Own { proposal, waiter, place } => (proposal, waiter, place),
                 Queued::Forwarded { batch, answer_tx, place } => {
                     self.launch_forwarded(batch, answer_tx, place).await;
@@ -194,18 +198,58 @@ impl ProposerTask {
                 }
             };
             let mut bytes = proposal.request_bytes();
-            let (mut proposals, mut waiters) = (vec![proposal], vec![waiter]);
+            let mut entry = Entry { proposals: vec![proposal], waiters: vec![waiter], places };
             while let Some(Queued::Own { proposal, waiter, place }) = rest.next_if(|next| next.fits(bytes)) {
                 bytes += proposal.request_bytes();
-                proposals.push(proposal);
-                waiters.push(waiter);
-                places.merge(place);
+                entry.proposals.push(proposal);
+                entry.waiters.push(waiter);
+                entry.places.merge(place);
             }
-            self.launch(proposals, waiters, places).await;
+            if let Some(entry) = self.admit(entry, bytes).await {
+                self.launch(entry).await;
+            }
         }
     }
 
-    async fn launch(&mut self, proposals: Vec<Proposal>, waiters: Vec<Waiter>, places: OwnedSemaphorePermit) {
+    /// Refuses what the disk has no space for; gives the rest.
+    async fn admit(&mut self, entry: Entry, bytes: usize) -> Option<Entry> {
+        // All of it, whatever it is: nearly always.
+        if self.has_space(Demand::Growing, bytes).await {
+            return Some(entry);
+        }
+        let (growing, freeing) = entry.split();
+        let mut admitted = None;
+        let mut refused = growing;
+        if let Some(entry) = freeing {
+            let bytes = entry.proposals.iter().map(Proposal::request_bytes).sum();
+            if self.has_space(Demand::Freeing, bytes).await {
+                admitted = Some(entry);
+            } else {
+                refused.extend(entry.waiters);
+            }
+        }
+        for waiter in refused {
+            self.wakes.complete(waiter, Err(NodeError::NoSpace));
+        }
+        self.wakes.wake();
+        admitted
+    }
+
+    /// Whether there is space for so many bytes, as soon as that is known.
+    async fn has_space(&mut self, demand: Demand, bytes: usize) -> bool {
+        loop {
+            match self.space.fit(demand, bytes) {
+                Fit::Now => return true,
+                Fit::Full => return false,
+                Fit::Soon => {
+                    tokio::time::sleep(LAG_POLL).await;
+                    self.sweep();
+                }
+            }
+        }
+    }
+
+    async fn launch(&mut self, Entry { proposals, waiters, places }: Entry) {
         let room = self.permit().await;
         let started = self.launcher.clock.now();
         let times = (started, started.after(REQUEST_TIMEOUT));
@@ -221,6 +265,15 @@ impl ProposerTask {
         answer_tx: oneshot::Sender<ProposeAnswer>,
         place: OwnedSemaphorePermit,
     ) {
+        let bytes = batch.bytes();
+        let has_space = self.has_space(Demand::Growing, bytes).await
+            || (batch.demand() == Demand::Freeing && self.has_space(Demand::Freeing, bytes).await);
+        if !has_space {
+            drop(place);
+            // A receiver that is gone has lost its connection.
+            let _ = answer_tx.send(ProposeAnswer::NoSpace);
+            return;
+        }
         let room = self.permit().await;
         let answer = move |answer| {
             // A receiver that is gone has lost its connection.
@@ -243,7 +296,9 @@ impl ProposerTask {
 
     async fn wait_for_the_disk(&mut self) {
         let MemoryBudget { log_queue, pending, .. } = self.memory;
-        while self.wal.queued_bytes() > log_queue || self.checkpoints.pending_bytes() > pending {
+        let is_behind = |this: &Self| this.wal.queued_bytes() > log_queue || this.checkpoints.pending_bytes() > pending;
+        // A full disk may be so for long: then it is refused what would wait.
+        while is_behind(self) && !self.space.is_short() {
             tokio::time::sleep(LAG_POLL).await;
             self.sweep();
         }
@@ -278,6 +333,38 @@ impl ProposerTask {
             flight.refuse(&NodeError::Stopped, &self.wakes);
         }
         self.wakes.wake();
+    }
+}
+
+/// What goes into one entry: commands of this member's clients.
+struct Entry {
+    proposals: Vec<Proposal>,
+    /// One for each proposal.
+    waiters: Vec<Waiter>,
+    /// As many.
+    places: OwnedSemaphorePermit,
+}
+
+impl Entry {
+    /// Takes out what makes the data grow: those who wait for that, and an entry of the rest. The places of the former are
+    /// free then.
+    fn split(self) -> (Vec<Waiter>, Option<Entry>) {
+        let Entry { proposals, waiters, mut places } = self;
+        let mut growing = Vec::new();
+        let mut freeing = (Vec::new(), Vec::new());
+        for (proposal, waiter) in proposals.into_iter().zip(waiters) {
+            match proposal.demand() {
+                Demand::Growing => growing.push(waiter),
+                Demand::Freeing => {
+                    freeing.0.push(proposal);
+                    freeing.1.push(waiter);
+                }
+            }
+        }
+        drop(places.split(growing.len()));
+        let (proposals, waiters) = freeing;
+        let rest = (!proposals.is_empty()).then_some(Entry { proposals, waiters, places });
+        (growing, rest)
     }
 }
 

@@ -42,6 +42,7 @@ use super::proposer::{self, REQUEST_TIMEOUT};
 use super::reclaim::Reclaimer;
 use super::room::Rooms;
 use super::roster::Roster;
+use super::space::SpaceWatch;
 use super::threads::{Body, RaftRuntime, Running as RunningBody};
 use super::voice::{Pinger, Voice};
 use super::watch::{HubOptions, WatchHub};
@@ -171,14 +172,14 @@ impl Node {
     /// [`StartError`]; no thread runs then.
     pub async fn start(options: NodeOptions) -> Result<Node, StartError> {
         let (opening, threading) = (options.clone(), options.threading.clone());
-        let Opened { shared, meta, wal, writer, recovered, files, founders } =
+        let Opened { shared, meta, wal, writer, recovered, files, reserve, founders } =
             threading.blocking(move || open(&opening)).await??;
 
         let failure = Failure::default();
         if shared.machine.read().is_removed(options.member) {
             return Err(StartError::Removed);
         }
-        let checkpoints = Checkpoints::new(shared.clone(), wal.clone(), &meta);
+        let checkpoints = Checkpoints::new(shared.clone(), wal.clone(), &meta, reserve);
         let wakes = Arc::new(Wakes::default());
         let led = Arc::new(LedTerm::default());
         let applied = Arc::new(Applied::new(meta.applied.index));
@@ -285,6 +286,8 @@ impl Node {
         tasks.spawn_on(barrier.clone().run(stop.clone()), raft);
         tasks.spawn_on(pinger.run(stop.clone()), raft);
         tasks.spawn_on(roster.run(stop.clone()), raft);
+        let space_watch = SpaceWatch { space: consensus.space().clone(), consensus: consensus.clone() };
+        tasks.spawn_on(space_watch.run(stop.clone()), raft);
         tasks.spawn_on(lease_keeper.clone().run(leadership.clone(), proposer.clone(), stop.clone()), raft);
         let defragmenter = Defragmenter::new((shared.clone(), checkpoints.clone()), &options);
         // Before the compactor begins: its first round counts.
@@ -395,6 +398,8 @@ impl Node {
         self.hub.close();
         self.barrier.close();
         running.stop.cancel();
+        // Raft and the last checkpoint wait for the log, which on a full disk may wait for long.
+        running.wal.stop_waiting();
         if let Some(proposer) = running.proposer.take() {
             // Its end is an answer to everybody who waits.
             let _ = proposer.await;

@@ -14,8 +14,8 @@ impl Node {
     /// timeout of 7 s. Dropping the future does not undo the command.
     ///
     /// # Errors
-    /// [`NodeError::Rejected`] if it was applied and refused, [`NodeError::RequestTooLarge`] and
-    /// [`NodeError::TooManyRequests`] if it was not proposed. After [`NodeError::Timeout`] or [`NodeError::Stopped`] it
+    /// [`NodeError::Rejected`] if it was applied and refused, [`NodeError::RequestTooLarge`],
+    /// [`NodeError::TooManyRequests`] and [`NodeError::NoSpace`] if it was not proposed. After [`NodeError::Timeout`] or [`NodeError::Stopped`] it
     /// may have taken effect or not.
     pub async fn propose(&self, proposal: Proposal) -> Outcome {
         self.proposer.propose(proposal).await

@@ -16,6 +16,8 @@ pub enum ProposeAnswer {
     NotLeading,
     /// Too much waits already: nothing was proposed.
     Overloaded,
+    /// The leader's disk has no space for it: nothing was proposed.
+    NoSpace,
 }
 
 /// What is left of a lease, by its leader.
@@ -50,17 +52,18 @@ impl ProposeAnswer {
     #[must_use]
     pub fn encode(self) -> Bytes {
         let (not_leading, overloaded) = (self == ProposeAnswer::NotLeading, self == ProposeAnswer::Overloaded);
-        bytes_of(&pb::ProposeResponse { not_leading, overloaded })
+        bytes_of(&pb::ProposeResponse { not_leading, overloaded, no_space: self == ProposeAnswer::NoSpace })
     }
 
     /// # Errors
     /// [`Refusal::Malformed`].
     pub fn decode(bytes: Bytes) -> Result<ProposeAnswer, Refusal> {
-        let pb::ProposeResponse { not_leading, overloaded } = read(bytes)?;
-        Ok(match (not_leading, overloaded) {
-            (true, _) => ProposeAnswer::NotLeading,
-            (false, true) => ProposeAnswer::Overloaded,
-            (false, false) => ProposeAnswer::Proposed,
+        let pb::ProposeResponse { not_leading, overloaded, no_space } = read(bytes)?;
+        Ok(match (not_leading, overloaded, no_space) {
+            (true, _, _) => ProposeAnswer::NotLeading,
+            (false, true, _) => ProposeAnswer::Overloaded,
+            (false, false, true) => ProposeAnswer::NoSpace,
+            (false, false, false) => ProposeAnswer::Proposed,
         })
     }
 }
@@ -134,7 +137,9 @@ mod tests {
 
     #[test]
     fn everything_reads_back() {
-        for answer in [ProposeAnswer::Proposed, ProposeAnswer::NotLeading, ProposeAnswer::Overloaded] {
+        for answer in
+            [ProposeAnswer::Proposed, ProposeAnswer::NotLeading, ProposeAnswer::Overloaded, ProposeAnswer::NoSpace]
+        {
             assert_eq!(ProposeAnswer::decode(answer.encode()), Ok(answer));
         }
         for index in [None, Some(1), Some(u64::MAX)] {

@@ -226,6 +226,9 @@ pub enum Refusal {
     /// The member is stopping or has failed.
     #[error("the member is not running: {0}")]
     Stopped(Arc<str>),
+    /// The member's disk is full.
+    #[error("no space is left on the member's disk")]
+    NoSpace,
 }
 
 impl Refusal {

@@ -55,20 +55,40 @@ pub(super) fn encode<'a>(number: Option<u64>, proposals: impl Iterator<Item = &'
 /// [`DecodeError`] if the entry holds something this version does not know. That is a fault: other members may have
 /// applied it.
 pub(super) fn decode(batch: &Batch) -> Result<(Option<u64>, Vec<Command>), DecodeError> {
-    let mut rest = batch.0.clone();
+    let (number, mut rest) = head(batch)?;
     let mut commands = Vec::new();
+    while !rest.is_empty() {
+        commands.push(command::decode(next(&mut rest)?)?);
+    }
+    Ok((number, commands))
+}
+
+/// Reads what was proposed, without what it means.
+pub(super) fn proposals(batch: &Batch) -> Result<Vec<Proposal>, DecodeError> {
+    let (_, mut rest) = head(batch)?;
+    let mut proposals = Vec::new();
+    while !rest.is_empty() {
+        proposals.push(Proposal::decode(next(&mut rest)?)?);
+    }
+    Ok(proposals)
+}
+
+/// Takes the head off: the number, if there is one, and the commands.
+fn head(batch: &Batch) -> Result<(Option<u64>, Bytes), DecodeError> {
+    let mut rest = batch.0.clone();
     let number = match rest.try_get_u8() {
         Ok(KIND_COMMANDS) => None,
         Ok(KIND_FORWARDED) => Some(rest.try_get_u64_le().map_err(|_| DecodeError::Truncated)?),
         _ => return Err(DecodeError::Kind),
     };
-    while !rest.is_empty() {
-        let len = decode_varint(&mut rest)?;
-        let len = usize::try_from(len).ok().filter(|&len| len <= rest.len()).ok_or(DecodeError::Truncated)?;
-        let request: Bytes = rest.split_to(len);
-        commands.push(command::decode(request)?);
-    }
-    Ok((number, commands))
+    Ok((number, rest))
+}
+
+/// Takes the next command off.
+fn next(rest: &mut Bytes) -> Result<Bytes, DecodeError> {
+    let len = decode_varint(rest)?;
+    let len = usize::try_from(len).ok().filter(|&len| len <= rest.len()).ok_or(DecodeError::Truncated)?;
+    Ok(rest.split_to(len))
 }
 
 /// Reads the payload of a log entry as apply does; for tools and fuzzing.

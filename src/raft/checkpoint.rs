@@ -13,7 +13,9 @@
 //! What compaction has found joins a buffer that is taken (`removals`); it may as well be in the tables a little longer.
 //!
 //! The buffer is bounded by whoever proposes: [`Checkpoints::pending_bytes`] tells how far the tables are behind. A disk
-//! without space therefore stops nothing at once: the changes go back into the buffer and wait. Any other error is the end.
+//! without space therefore stops nothing at once: a checkpoint gets what is in reserve, and if that is not enough the
+//! changes go back into the buffer and wait. Until the reserve is there again nothing is taken that makes the data grow
+//! ([`Checkpoints::takes`]). Any other error is the end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +28,8 @@ use super::removals::{Merge, Removals};
 use crate::env::Disk;
 use crate::machine::Shared;
 use crate::model::Revision;
-use crate::storage::{self, Haste, Meta, Rewrite, Storage, SwapError, TableWrite};
-use crate::wal::Wal;
+use crate::storage::{self, Haste, Meta, Reserve, Rewrite, Storage, SwapError, TableWrite};
+use crate::wal::{Demand, Wal};
 
 /// A buffer of this size is written without waiting longer.
 const PENDING_BYTES_DUE: usize = 16 * 1024 * 1024;
@@ -35,6 +37,8 @@ const PENDING_BYTES_DUE: usize = 16 * 1024 * 1024;
 const PENDING_TIME_DUE: Duration = Duration::from_secs(1);
 /// How long a full disk is left alone before it is tried again.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
+/// With more than this waiting for a full disk even what frees space is refused: it has to wait in memory.
+const PENDING_BYTES_FULL: usize = 64 * 1024 * 1024;
 /// What one table write is counted as beside its record.
 const WRITE_OVERHEAD_BYTES: usize = 64;
 /// Keys that are visited under one hold of the lock to let values go.
@@ -56,6 +60,9 @@ pub struct Checkpoints {
     pending: Mutex<Pending>,
     changed: Condvar,
     removals: Removals,
+    /// Who waits for space hears only of the end: all else comes too often to wait a second for nothing.
+    closing: Condvar,
+    reserve: Reserve,
     /// Held while a transaction is written, so that an install can keep it away from tables it replaces.
     writing: Mutex<()>,
     progress: watch::Sender<Progress>,
@@ -87,17 +94,20 @@ struct Progress {
     applied: u64,
     /// The number of the last buffer that was written.
     written: u64,
+    /// The last one found no space.
+    lacks_space: bool,
     /// Why there will be no more.
     failed: Option<Arc<str>>,
 }
 
 impl Checkpoints {
     /// Begins at the state that `shared` was loaded with; `meta` is what its storage says.
-    pub fn new(shared: Arc<Shared>, wal: Wal, meta: &Meta) -> Arc<Checkpoints> {
+    pub fn new(shared: Arc<Shared>, wal: Wal, meta: &Meta, reserve: Reserve) -> Arc<Checkpoints> {
         let (progress, _) = watch::channel(Progress { applied: meta.applied.index, ..Progress::default() });
         let pending = Mutex::new(Pending::new(1, meta.membership.clone()));
-        let (changed, removals, writing) = (Condvar::new(), Removals::default(), Mutex::new(()));
-        Arc::new(Checkpoints { shared, wal, pending, changed, removals, writing, progress })
+        let (changed, closing, removals) = (Condvar::new(), Condvar::new(), Removals::default());
+        let writing = Mutex::new(());
+        Arc::new(Checkpoints { shared, wal, pending, changed, removals, closing, reserve, writing, progress })
     }
 
     /// The tables as they are.
@@ -155,6 +165,12 @@ impl Checkpoints {
         pending.bytes + pending.being_written
     }
 
+    /// Whether the disk has space for such writes, as far as checkpoints know.
+    pub fn takes(&self, demand: Demand) -> bool {
+        let is_short = self.reserve.is_short();
+        !is_short || (demand == Demand::Freeing && self.pending_bytes() <= PENDING_BYTES_FULL)
+    }
+
     /// D: the last log index that the tables hold.
     pub fn applied(&self) -> u64 {
         self.progress.borrow().applied
@@ -166,13 +182,25 @@ impl Checkpoints {
     /// # Errors
     /// Why checkpoints have stopped.
     pub async fn flush(&self) -> Result<(), Arc<str>> {
+        self.flushed(false).await
+    }
+
+    /// The same for whoever does not wait for space on the disk.
+    ///
+    /// # Errors
+    /// Why checkpoints have stopped, or that the disk is full.
+    pub async fn flush_if_there_is_space(&self) -> Result<(), Arc<str>> {
+        self.flushed(true).await
+    }
+
+    async fn flushed(&self, gives_up: bool) -> Result<(), Arc<str>> {
         let target = {
             let mut pending = self.pending.lock();
             pending.wanted = pending.meta.is_some();
             self.changed.notify_one();
             if pending.wanted { pending.number } else { pending.number - 1 }
         };
-        self.reached(|progress| progress.written >= target).await
+        self.reached(gives_up, |progress| progress.written >= target).await
     }
 
     /// Waits until the tables hold everything that was applied, and nothing that compaction has found, when this is called.
@@ -181,16 +209,19 @@ impl Checkpoints {
     /// Why checkpoints have stopped.
     pub async fn settle(&self) -> Result<(), Arc<str>> {
         self.flush().await?;
-        self.reached(|_| self.removals.are_done() || self.pending.lock().closed).await?;
+        self.reached(false, |_| self.removals.are_done() || self.pending.lock().closed).await?;
         if self.removals.are_done() { Ok(()) } else { Err("checkpoints were closed".into()) }
     }
 
-    async fn reached(&self, is_reached: impl Fn(&Progress) -> bool) -> Result<(), Arc<str>> {
+    async fn reached(&self, gives_up: bool, is_reached: impl Fn(&Progress) -> bool) -> Result<(), Arc<str>> {
         let mut progress = self.progress.subscribe();
-        let reached = progress.wait_for(|progress| is_reached(progress) || progress.failed.is_some()).await;
-        match reached.map(|progress| progress.failed.clone()) {
-            Ok(None) => Ok(()),
-            Ok(Some(why)) => Err(why),
+        let is_over = |progress: &Progress| {
+            is_reached(progress) || progress.failed.is_some() || (gives_up && progress.lacks_space)
+        };
+        match progress.wait_for(is_over).await.map(|progress| (progress.failed.clone(), is_reached(&progress))) {
+            Ok((Some(why), _)) => Err(why),
+            Ok((None, true)) => Ok(()),
+            Ok((None, false)) => Err("no space is left on the disk".into()),
             Err(_) => Err("checkpoints have stopped".into()),
         }
     }
@@ -208,6 +239,7 @@ impl Checkpoints {
     /// Lets the checkpointer end after one last checkpoint.
     pub fn close(&self) {
         self.pending.lock().closed = true;
+        self.closing.notify_one();
         self.hurry();
         // Whoever waits for more than the last checkpoint hears of it.
         self.progress.send_modify(|_| {});
@@ -346,7 +378,19 @@ impl Checkpointer {
     /// Runs until checkpoints are closed or fail.
     pub fn run(mut self) {
         self.may_rest = true;
-        while self.wait() && self.step() {}
+        while self.keep_reserve() && self.wait() && self.step() {}
+    }
+
+    /// Takes the reserve if it is not there and there is space; `false` if the disk fails.
+    pub fn keep_reserve(&self) -> bool {
+        match self.checkpoints.reserve.keep() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "failed to keep space in reserve");
+                self.checkpoints.fail(&error.to_string());
+                false
+            }
+        }
     }
 
     /// Tells whether a step would write a checkpoint without waiting for the log; `None` if there will be none any more.
@@ -362,16 +406,20 @@ impl Checkpointer {
         }
     }
 
-    /// Waits until a checkpoint is due; `false` if there will be none.
+    /// Waits until a checkpoint is due, or the reserve is to be tried again; `false` if there will be none.
     fn wait(&mut self) -> bool {
         let checkpoints = &self.checkpoints;
         let mut pending = checkpoints.pending.lock();
         while pending.meta.is_none() && !pending.closed && !self.has_removals(&pending) {
-            checkpoints.changed.wait(&mut pending);
+            if checkpoints.reserve.is_whole() {
+                checkpoints.changed.wait(&mut pending);
+            } else if checkpoints.changed.wait_for(&mut pending, FULL_PAUSE).timed_out() {
+                return true;
+            }
         }
         let mut waited = false;
         while self.is_full && !pending.closed && !waited {
-            waited = checkpoints.changed.wait_for(&mut pending, FULL_PAUSE).timed_out();
+            waited = checkpoints.closing.wait_for(&mut pending, FULL_PAUSE).timed_out();
         }
         while !pending.is_due() && !waited && !self.has_removals(&pending) {
             waited = checkpoints.changed.wait_for(&mut pending, PENDING_TIME_DUE).timed_out();
@@ -420,19 +468,18 @@ impl Checkpointer {
             checkpoints.fail("the write-ahead log has stopped");
             return false;
         }
-        let committed = if self.may_rest && !taken.is_urgent() {
-            storage.commit_gently(&taken.writes, &meta)
-        } else {
-            storage.commit(&taken.writes, &meta)
-        };
-        self.is_full = matches!(committed, Err(storage::Error::Full { .. }));
+        let committed = self.commit(&storage, &taken, &meta);
+        let was_full = std::mem::replace(&mut self.is_full, matches!(committed, Err(storage::Error::Full { .. })));
         if let Err(error) = committed {
-            tracing::error!(%error, "failed to write a checkpoint");
             let number = taken.number;
             if self.is_full && checkpoints.put_back(taken) {
-                tracing::warn!(checkpoint = number, "it is tried again until there is space");
+                checkpoints.progress.send_modify(|progress| progress.lacks_space = true);
+                if !was_full {
+                    tracing::warn!(%error, checkpoint = number, "a checkpoint is tried again until there is space for it");
+                }
                 return true;
             }
+            tracing::error!(%error, "failed to write a checkpoint");
             checkpoints.fail(&error.to_string());
             return false;
         }
@@ -445,8 +492,22 @@ impl Checkpointer {
         checkpoints.progress.send_modify(|progress| {
             progress.applied = meta.applied.index;
             progress.written = number;
+            progress.lacks_space = false;
         });
         true
+    }
+
+    /// Writes what was taken; without space once more with what is in reserve.
+    fn commit(&self, storage: &Storage, taken: &Pending, meta: &Meta) -> Result<(), storage::Error> {
+        let committed = if self.may_rest && !taken.is_urgent() {
+            storage.commit_gently(&taken.writes, meta)
+        } else {
+            storage.commit(&taken.writes, meta)
+        };
+        match committed {
+            Err(storage::Error::Full { .. }) if self.checkpoints.reserve.give()? => storage.commit(&taken.writes, meta),
+            committed => committed,
+        }
     }
 
     /// Lets the tail go in short holds of the lock: readers and apply want it too.
@@ -525,7 +586,8 @@ mod tests {
         let meta = storage.meta().unwrap();
         let machine = RwLock::new(Machine::load(&storage, usize::MAX).unwrap());
         let shared = Arc::new(Shared { machine, storage: ArcSwap::from_pointee(storage) });
-        let checkpoints = Checkpoints::new(shared.clone(), wal.clone(), &meta);
+        let reserve = Reserve::new(Arc::new(disk.clone()), Path::new("reserve"));
+        let checkpoints = Checkpoints::new(shared.clone(), wal.clone(), &meta, reserve);
         let checkpointer = Checkpointer::new(checkpoints.clone());
         Member { disk, shared, wal, writer, checkpoints, checkpointer }
     }
@@ -695,6 +757,45 @@ mod tests {
         assert_eq!(member.checkpoints.applied(), 3);
         assert_eq!(member.values(), b"abc");
         assert_eq!(member.checkpoints.pending_bytes(), 0);
+    }
+
+    #[test]
+    fn a_checkpoint_without_space_gets_the_reserve_and_nothing_grows_until_that_is_back() {
+        let mut member = member();
+        assert!(member.checkpointer.keep_reserve());
+        let takes = |member: &Member| [Demand::Growing, Demand::Freeing].map(|demand| member.checkpoints.takes(demand));
+        member.put(vec![b'a'; LARGE_BYTES]);
+        assert!(member.writer.step());
+        member.disk.set_full(true);
+        assert_eq!(takes(&member), [true, true], "nobody has asked the disk for anything");
+        assert!(member.checkpointer.step());
+        assert_eq!(
+            (member.checkpoints.applied(), member.checkpoints.pending_bytes()),
+            (1, 0),
+            "the reserve was enough"
+        );
+        assert_eq!(takes(&member), [false, true]);
+
+        member.put(vec![b'b'; PENDING_BYTES_FULL]);
+        assert!(member.writer.step() && member.checkpointer.keep_reserve() && member.checkpointer.step());
+        assert_eq!(takes(&member), [false, false], "so much waits that what frees space has to wait too");
+        member.disk.set_full(false);
+        assert!(member.checkpointer.keep_reserve() && member.checkpointer.step());
+        assert_eq!((member.checkpoints.applied(), takes(&member)), (2, [true, true]));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_for_space_hears_that_there_is_none() {
+        let mut member = member();
+        member.put(vec![b'a'; LARGE_BYTES]);
+        assert!(member.writer.step());
+        member.disk.set_full(true);
+        assert!(member.checkpointer.step());
+        let why = member.checkpoints.flush_if_there_is_space().await.unwrap_err();
+        assert_eq!(&*why, "no space is left on the disk");
+        member.disk.set_full(false);
+        assert!(member.checkpointer.step());
+        member.checkpoints.flush_if_there_is_space().await.unwrap();
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::model::{
     MemberAttributes, MemberId, MemberUpdate, Revision,
 };
 use crate::proto::{etcdserverpb as pb, lodemarkpb};
+use crate::wal::Demand;
 
 pub(super) const FIELD_PUT: u32 = 4;
 pub(super) const FIELD_DELETE_RANGE: u32 = 5;
@@ -111,14 +112,8 @@ pub(super) fn encode(command: &Command) -> Proposal {
 ///
 /// # Errors
 /// [`DecodeError`]; the command is then not known to this version, and the member must stop.
-pub(super) fn decode(mut request: Bytes) -> Result<Command, DecodeError> {
-    let (field, wire_type) = decode_key(&mut request)?;
-    if wire_type != WireType::LengthDelimited {
-        return Err(DecodeError::Unknown(field));
-    }
-    if decode_varint(&mut request)? != request.len() as u64 {
-        return Err(DecodeError::Truncated);
-    }
+pub(super) fn decode(request: Bytes) -> Result<Command, DecodeError> {
+    let (field, request) = parts(request)?;
     Ok(match field {
         FIELD_PUT => Command::Put(pb::PutRequest::decode(request)?.into()),
         FIELD_DELETE_RANGE => Command::DeleteRange(pb::DeleteRangeRequest::decode(request)?.into()),
@@ -179,6 +174,38 @@ pub(super) fn decode(mut request: Bytes) -> Result<Command, DecodeError> {
     })
 }
 
+/// Takes a command apart: which it is, and its message.
+pub(super) fn parts(mut request: Bytes) -> Result<(u32, Bytes), DecodeError> {
+    let (field, wire_type) = decode_key(&mut request)?;
+    if wire_type != WireType::LengthDelimited {
+        return Err(DecodeError::Unknown(field));
+    }
+    if decode_varint(&mut request)? != request.len() as u64 {
+        return Err(DecodeError::Truncated);
+    }
+    Ok((field, request))
+}
+
+/// What a command does to the data.
+pub(super) fn demand(field: u32, body: &Bytes) -> Demand {
+    let grows = match field {
+        FIELD_PUT | FIELD_LEASE_GRANT => true,
+        // It was checked when it came; one that cannot be read will not be applied either.
+        FIELD_TXN => pb::TxnRequest::decode(body.clone()).is_ok_and(|txn| may_put(&txn)),
+        _ => false,
+    };
+    if grows { Demand::Growing } else { Demand::Freeing }
+}
+
+fn may_put(txn: &pb::TxnRequest) -> bool {
+    use pb::request_op::Request;
+    txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
+        Some(Request::RequestPut(_)) => true,
+        Some(Request::RequestTxn(txn)) => may_put(txn),
+        Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => false,
+    })
+}
+
 fn encode_member(member: &Member) -> lodemarkpb::Member {
     let Member { id, name, peer_urls, client_urls, is_learner } = member.clone();
     lodemarkpb::Member { id: id.0, name, peer_urls, client_urls, is_learner }
@@ -206,6 +233,25 @@ mod tests {
 
     fn bytes_of(command: &Command) -> Vec<u8> {
         encode_commands([Proposal::from(command)].iter()).to_vec()
+    }
+
+    #[test]
+    fn puts_and_leases_make_data_grow_wherever_they_stand() {
+        let op = |request| pb::RequestOp { request: Some(request) };
+        let put = || op(pb::request_op::Request::RequestPut(pb::PutRequest::default()));
+        let delete = || op(pb::request_op::Request::RequestDeleteRange(pb::DeleteRangeRequest::default()));
+        let txn = |success, failure| pb::TxnRequest { success, failure, ..pb::TxnRequest::default() };
+        let nested = |inner| op(pb::request_op::Request::RequestTxn(inner));
+        let of = |txn: pb::TxnRequest| Proposal::txn(txn.encode_to_vec().into()).demand();
+        assert_eq!(of(txn(vec![delete()], vec![delete()])), Demand::Freeing);
+        assert_eq!(of(txn(vec![delete()], vec![put()])), Demand::Growing);
+        assert_eq!(of(txn(vec![nested(txn(vec![], vec![put()]))], vec![])), Demand::Growing);
+        let of = |command: Command| Proposal::from(&command).demand();
+        assert_eq!(of(Command::LeaseGrant(LeaseGrant { id: LeaseId(1), ttl: 1 })), Demand::Growing);
+        assert_eq!(of(Command::LeaseRevoke(LeaseRevoke { id: LeaseId(1) })), Demand::Freeing);
+        assert_eq!(of(Command::MemberSet(member())), Demand::Freeing);
+        assert_eq!(Proposal::put(Bytes::new()).demand(), Demand::Growing);
+        assert_eq!(Proposal::delete_range(Bytes::new()).demand(), Demand::Freeing);
     }
 
     #[test]

@@ -17,12 +17,12 @@ use super::log_store::LogStore;
 use super::network::Network;
 use super::state_machine::StateMachine;
 use super::types::{Answers, Batch, OnComplete, Tc, ours};
-use super::{Checkpoints, DecodeError, Observer, Proposal, StateFiles, batch};
+use super::{Checkpoints, DecodeError, Observer, Proposal, Space, StateFiles, batch};
 use crate::env::{Clock, Tick};
 use crate::machine::{Rejection, Shared};
 use crate::model::{LogId, MemberId, Reply};
 use crate::storage;
-use crate::wal::{Recovered, Wal};
+use crate::wal::{Demand, Recovered, Wal};
 
 /// Entries that one append request may carry.
 const APPEND_ENTRIES_MAX: u64 = 4096;
@@ -53,6 +53,8 @@ pub struct Consensus {
     pub(super) data_metrics: WatchReceiverOf<Tc, RaftDataMetrics<Tc>>,
     pub(super) incoming: Arc<Incoming>,
     pub(super) leader_contact: Arc<LeaderContact>,
+    pub(super) checkpoints: Arc<Checkpoints>,
+    pub(super) space: Space,
 }
 
 /// When this member last took something from a leader.
@@ -98,6 +100,20 @@ impl Forwarded {
             (Some(_), _) => Ok(Forwarded(batch)),
             (None, _) => Err(DecodeError::Kind),
         }
+    }
+
+    /// Its bytes in the log.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.0.len()
+    }
+
+    /// What it does to the data: what any of its commands does.
+    #[must_use]
+    pub fn demand(&self) -> Demand {
+        let proposals = batch::proposals(&self.0).unwrap_or_default();
+        let grows = proposals.iter().any(|proposal| proposal.demand() == Demand::Growing);
+        if grows { Demand::Growing } else { Demand::Freeing }
     }
 }
 
@@ -188,15 +204,16 @@ impl Consensus {
         let (shared, meta, files) = state;
         let incoming = Arc::new(Incoming::new(&files)?);
         let config = Arc::new(config(options).validate()?);
+        let space = Space::new(log.0.clone(), checkpoints.clone());
         let log_store = LogStore::new(log.0, log.1)?;
-        let state_machine = StateMachine::new(shared, checkpoints, observer, files, meta)?;
+        let state_machine = StateMachine::new(shared, checkpoints.clone(), observer, files, meta)?;
         let raft = openraft::Raft::new(options.member.0, config, network, log_store, state_machine)
             .await
             .map_err(|error| StartError::Fatal(error.to_string().into()))?;
         let server_metrics = raft.server_metrics();
         let leader_contact = Arc::new(LeaderContact { clock, at: AtomicU64::new(0) });
         let data_metrics = raft.data_metrics();
-        Ok(Consensus { raft, server_metrics, data_metrics, incoming, leader_contact })
+        Ok(Consensus { raft, server_metrics, data_metrics, incoming, leader_contact, checkpoints, space })
     }
 
     /// Makes a new group of these voters; does nothing if this member is in a group already.
@@ -315,6 +332,23 @@ impl Consensus {
         }
         let acked = self.data_metrics.borrow_watched().last_quorum_acked;
         acked.map(|at| at.into_inner().elapsed())
+    }
+
+    /// Whether this member's disk has space.
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// Has a checkpoint made, and lets the log go of all that the last one before holds, more than it would by itself: for a
+    /// disk that is full. It comes about later.
+    pub async fn purge(&self) {
+        let snapshot = self.raft.metrics().borrow_watched().snapshot;
+        let trigger = self.raft.trigger();
+        // Errors: the core has ended, and needs no space any more.
+        let _ = trigger.snapshot().await;
+        if let Some(snapshot) = snapshot {
+            let _ = trigger.purge_log(snapshot.index).await;
+        }
     }
 
     /// Waits until Raft stops by itself; gives the reason.

@@ -9,6 +9,7 @@ use futures_util::{Stream, StreamExt};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest};
 use parking_lot::Mutex;
 
+use super::Space;
 use super::background::{Background, Begun};
 use super::consensus::Consensus;
 use super::snapshot::{Received, SnapshotData, SnapshotOf};
@@ -19,7 +20,8 @@ use crate::env::Disk;
 use crate::model::MemberId;
 use crate::peer::{BoxStream, Method, PeerError, Refusal};
 use crate::proto::lodemarkpb as pb;
-use crate::storage::{self, Arrival, Import, Imported};
+use crate::storage::{self, Arrival, Import, Imported, Storage};
+use crate::wal::{Demand, Fit};
 
 impl Consensus {
     /// Answers a call about the log.
@@ -65,10 +67,11 @@ impl Consensus {
         }
     }
 
-    /// Answers each request of an append stream, in order; ends at the first that cannot be read.
+    /// Answers each request of an append stream, in order; ends at the first that cannot be read, or whose entries the disk
+    /// has no space for. The leader then takes this member for one that it does not reach. Heartbeats and votes go on.
     pub fn answer_appends(&self, requests: BoxStream<Result<Bytes, PeerError>>) -> BoxStream<Result<Bytes, Refusal>> {
         let broken = Arc::new(Mutex::new(None));
-        let decoded = until_broken(requests, broken.clone());
+        let decoded = until_broken(requests, self.space.clone(), broken.clone());
         let this = self.clone();
         let answers = self.raft.stream_append(decoded).map(move |answer| match answer {
             Ok(answer) => {
@@ -107,6 +110,10 @@ impl Consensus {
         }
         let built = arriving.finish(&meta).await?;
         let path = built.path.clone();
+        if let Err(refusal) = arriving.adopt(&path, self.checkpoints.storage()).await {
+            arriving.discard(path).await?;
+            return Err(refusal);
+        }
         tracing::info!(%from, last_log = ?meta.last_log_id, "received a snapshot");
         let snapshot = SnapshotOf { meta, snapshot: SnapshotData::Received(built) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
@@ -116,14 +123,22 @@ impl Consensus {
     }
 }
 
-/// The requests up to the first that cannot be read; `broken` then says why.
+/// The requests up to the first that cannot be taken; `broken` then says why.
 fn until_broken(
     requests: BoxStream<Result<Bytes, PeerError>>,
+    space: Space,
     broken: Arc<Mutex<Option<Refusal>>>,
 ) -> impl Stream<Item = AppendEntriesRequest<Tc>> + Send + 'static {
     let decode = move |request: Result<Bytes, PeerError>| {
         // A stream that broke has nobody left who would read an answer.
-        let request = AppendEntriesRequest::decode(request.ok()?);
+        let bytes = request.ok()?;
+        let len = bytes.len();
+        let has_space = |request: &AppendEntriesRequest<Tc>| {
+            // What the entries do to the data was judged by the leader.
+            request.entries.is_empty() || space.fit(Demand::Freeing, len) != Fit::Full
+        };
+        let request = AppendEntriesRequest::decode(bytes)
+            .and_then(|request| if has_space(&request) { Ok(request) } else { Err(Refusal::NoSpace) });
         request.map_err(|refusal| *broken.lock() = Some(refusal)).ok()
     };
     requests.map(decode).take_while(|request| std::future::ready(request.is_some())).filter_map(std::future::ready)
@@ -261,6 +276,14 @@ impl Arriving {
             return Err(Refusal::malformed("a snapshot of another state than its head says"));
         }
         Ok(Received { path, records: Arc::new(Mutex::new(records)) })
+    }
+
+    /// Makes the file the successor of the one in use: a snapshot belongs to nobody. Here, while it can still be refused:
+    /// openraft takes an error of the installation for its end, and a full disk is none.
+    async fn adopt(&self, built: &Path, earlier: Arc<Storage>) -> Result<(), Refusal> {
+        let (disk, built) = (self.incoming.disk.clone(), built.to_path_buf());
+        let adopt = move || Storage::open_built(&*disk, &built, 0)?.succeed(&earlier);
+        self.writing.run(adopt).await.map_err(stopped)?.map_err(refusal)
     }
 
     /// Removes a checkpoint that was not installed, if it is there.

@@ -32,6 +32,7 @@ mod proposal;
 mod removals;
 mod runtime;
 mod snapshot;
+mod space;
 mod state_machine;
 #[cfg(test)]
 mod suite;
@@ -47,4 +48,5 @@ pub use membership::{Voters, VotersChange};
 pub use network::{Network, Permission};
 pub use proposal::Proposal;
 pub use runtime::seed_thread;
+pub use space::Space;
 pub use state_machine::{Observer, Run, StateFiles};

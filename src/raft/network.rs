@@ -31,7 +31,7 @@ use super::types::{Tc, Vote};
 use super::wire::{SnapshotHead, Wire, read};
 use crate::env::Random;
 use crate::model::{ClusterId, MemberId};
-use crate::peer::{BoxStream, Envelope, Method, PeerError, SnapshotSource, Transport};
+use crate::peer::{BoxStream, Envelope, Method, PeerError, Refusal, SnapshotSource, Transport};
 use crate::proto::lodemarkpb as pb;
 
 /// How often a snapshot that broke off is taken up again before openraft hears of it.
@@ -327,7 +327,10 @@ impl SnapshotSource for Rest {
 
 fn rpc_error(error: &PeerError) -> RPCError<Tc> {
     match error {
-        PeerError::Unreachable(_) => RPCError::Unreachable(Unreachable::from_string(error.to_string())),
+        // One whose disk is full is asked again after a pause, as one that is not there.
+        PeerError::Unreachable(_) | PeerError::Refused(Refusal::NoSpace) => {
+            RPCError::Unreachable(Unreachable::from_string(error.to_string()))
+        }
         PeerError::Timeout | PeerError::Broken(_) | PeerError::Refused(_) => {
             RPCError::Network(NetworkError::from_string(error.to_string()))
         }

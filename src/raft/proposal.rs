@@ -4,8 +4,9 @@ use bytes::{Bytes, BytesMut};
 use prost::Message;
 
 use super::batch::{field_len, put_field};
-use super::command;
+use super::command::{self, DecodeError};
 use crate::model::Command;
+use crate::wal::Demand;
 
 /// A command in the form that travels through the log: one field of etcd's `InternalRaftRequest`, holding the client's
 /// own bytes where the client's message is the command.
@@ -39,6 +40,14 @@ impl Proposal {
         Proposal { field: command::FIELD_TXN, body: request }
     }
 
+    /// Takes one out of a batch.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if it is no command.
+    pub(super) fn decode(request: Bytes) -> Result<Proposal, DecodeError> {
+        command::parts(request).map(|(field, body)| Proposal { field, body })
+    }
+
     pub(super) fn of_message(field: u32, message: &impl Message) -> Proposal {
         Proposal { field, body: message.encode_to_vec().into() }
     }
@@ -47,6 +56,12 @@ impl Proposal {
     #[must_use]
     pub fn request_bytes(&self) -> usize {
         self.encoded_len() + ETCD_HEADER_BYTES
+    }
+
+    /// What it does to the data, as etcd tells it for its quota: puts, txns that may put, and grants of leases add to it.
+    #[must_use]
+    pub fn demand(&self) -> Demand {
+        command::demand(self.field, &self.body)
     }
 
     pub(super) fn encoded_len(&self) -> usize {

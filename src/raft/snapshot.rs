@@ -40,7 +40,7 @@ pub struct Pinned {
 /// A checkpoint of another member's state, in a file of its own.
 #[derive(Clone)]
 pub struct Received {
-    /// The file.
+    /// The file, which has its owner already: it may be found under the name of the checkpoint after a crash.
     pub(super) path: PathBuf,
     /// All of its records until it is installed, unless they are too many. Shared, for openraft asks that snapshots can be
     /// copied.

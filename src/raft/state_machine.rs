@@ -166,11 +166,6 @@ impl StateMachine {
         let built = received.path.as_path();
         let records = received.records.lock().take();
         let StateFiles { disk, dir, state, cache_bytes, values_max } = &self.files;
-        {
-            // A snapshot belongs to nobody: the file has the owner of the one it replaces before it can be found in its place.
-            let storage = Storage::open_built(&**disk, built, *cache_bytes).map_err(io::Error::other)?;
-            storage.succeed(&self.shared.storage.load()).map_err(io::Error::other)?;
-        }
         let mut membership = StoredMembership::default();
         self.checkpoints.replace(|| {
             disk.rename(built, state)?;

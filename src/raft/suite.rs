@@ -23,7 +23,7 @@ use super::{Checkpointer, Checkpoints, Observer, Run, StateFiles};
 use crate::env::{RealDisk, SystemRandom};
 use crate::machine::{Machine, Rejection, Shared};
 use crate::model::{LogId, Reply};
-use crate::storage::{self, Storage};
+use crate::storage::{self, Reserve, Storage};
 use crate::wal::{self, LogEntry, Recovered, Wal};
 
 struct Deaf;
@@ -138,7 +138,8 @@ impl StoreBuilder<Tc, LogStore, Filled, Guard> for Stores {
         let meta = storage.meta().expect("it has meta");
         let machine = Machine::load(&storage, usize::MAX).expect("it is empty");
         let shared = Arc::new(Shared { machine: RwLock::new(machine), storage: ArcSwap::from_pointee(storage) });
-        let checkpoints = Checkpoints::new(shared.clone(), applied_log.clone(), &meta);
+        let reserve = Reserve::new(disk.clone(), Path::new("reserve"));
+        let checkpoints = Checkpoints::new(shared.clone(), applied_log.clone(), &meta, reserve);
         let checkpointer = Checkpointer::new(checkpoints.clone());
         std::thread::spawn(move || checkpointer.run());
         let log_store = LogStore::new(wal.clone(), &recovered).expect("a new log has no marks");

@@ -327,6 +327,7 @@ impl Serving<'_> {
                     | NodeError::LeaderChanged
                     | NodeError::Timeout
                     | NodeError::TooManyRequests
+                    | NodeError::NoSpace
                     | NodeError::Rejected(_)),
                 ) => {
                     if told.is_none_or(|told| told.elapsed() >= PUBLISH_REPORT_INTERVAL) {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, RwLock};
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::backend::Backend;
+use super::backend::{Backend, Unsynced};
 use super::error::{self, Damage, Error, Fault, guarded};
 use super::meta::Sums;
 use super::pace::Pace;
@@ -82,12 +82,12 @@ impl Storage {
 
     fn open_checked(disk: &dyn Disk, path: &Path, cache_bytes: usize, check: Check) -> Result<Storage, Error> {
         let file: Arc<dyn File> = Arc::from(disk.open(path).map_err(|error| error::disk(path, error))?);
-        let pace = Arc::new(Pace::default());
-        let database = Some(open_database(&file, path, cache_bytes, check, &pace)?);
+        let (pace, unsynced) = (Arc::new(Pace::default()), Arc::new(Unsynced::default()));
+        let database = Some(open_database(&file, path, cache_bytes, check, (&pace, &unsynced))?);
         Ok(Storage {
             path: path.to_path_buf(),
             cache_bytes,
-            open: RwLock::new(Opened { file, database, pins: Arc::default() }),
+            open: RwLock::new(Opened { file, database, pins: Arc::default(), unsynced }),
             generation: AtomicU64::new(0),
             commits: Mutex::new(()),
             removals: Mutex::new(None),
@@ -108,7 +108,7 @@ impl Storage {
             return Ok(None);
         }
         let file = Arc::from(disk.open(path).map_err(|error| error::disk(path, error))?);
-        let database = open_database(&file, path, 0, Check::Nothing, &Arc::default())?;
+        let database = open_database(&file, path, 0, Check::Nothing, (&Arc::default(), &Arc::default()))?;
         guarded(path, || {
             let identity = meta::identity(&database.begin_read()?)?;
             database.close()?;
@@ -276,9 +276,9 @@ impl Storage {
 
     /// Goes on with another file that holds the same, and has its name already; `is_named` if that is durable. Commits must
     /// be kept away.
-    pub(super) fn swap(&self, file: Arc<dyn File>, database: Database, is_named: bool) {
-        let new = Opened { file, database: Some(database), pins: Arc::default() };
-        let Opened { file, database, pins } = std::mem::replace(&mut *self.open.write(), new);
+    pub(super) fn swap(&self, file: Arc<dyn File>, (database, unsynced): (Database, Arc<Unsynced>), is_named: bool) {
+        let new = Opened { file, database: Some(database), pins: Arc::default(), unsynced };
+        let Opened { file, database, pins, unsynced: _ } = std::mem::replace(&mut *self.open.write(), new);
         self.generation.fetch_add(1, Ordering::Release);
         // As long as a crash could find the old file under the name it must stay as it is.
         let file = is_named.then_some(file);
@@ -319,7 +319,11 @@ impl Storage {
             // It cannot write any more, so what it says at its end is the error we know.
             let _ = guarded(&self.path, || Ok(failed.close()?));
         }
-        open.database = Some(open_database(&open.file, &self.path, self.cache_bytes, Check::Nothing, &self.pace)?);
+        // An error: then the space stays taken.
+        let _ = open.unsynced.give_back(&*open.file);
+        let watched = (&self.pace, &open.unsynced);
+        let database = open_database(&open.file, &self.path, self.cache_bytes, Check::Nothing, watched)?;
+        open.database = Some(database);
         self.generation.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -348,6 +352,8 @@ struct Opened {
     database: Option<Database>,
     /// Each pin has a clone.
     pins: Arc<()>,
+    /// Of this file alone.
+    unsynced: Arc<Unsynced>,
 }
 
 /// Removes what a rewrite left behind that the process did not live to end.
@@ -358,8 +364,11 @@ fn remove_leftover(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
 }
 
 /// Opens a file that was filled from the one of `storage` and is about to take its place.
-pub(super) fn open_swapped(storage: &Storage, file: &Arc<dyn File>) -> Result<Database, Error> {
-    open_database(file, &storage.path, storage.cache_bytes, Check::Nothing, &storage.pace)
+pub(super) fn open_swapped(storage: &Storage, file: &Arc<dyn File>) -> Result<(Database, Arc<Unsynced>), Error> {
+    let unsynced = Arc::new(Unsynced::default());
+    let watched = (&storage.pace, &unsynced);
+    let database = open_database(file, &storage.path, storage.cache_bytes, Check::Nothing, watched)?;
+    Ok((database, unsynced))
 }
 
 /// Makes an empty file that can be opened, and gives it its name last.
@@ -402,7 +411,7 @@ pub(super) fn create_database(
     cache_bytes: usize,
     pace: Arc<Pace>,
 ) -> Result<Database, Error> {
-    let backend = Backend { file, site, pace };
+    let backend = Backend { file, site, pace, unsynced: Arc::default() };
     guarded(path, || Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?))
 }
 
@@ -422,14 +431,15 @@ fn open_database(
     path: &Path,
     cache_bytes: usize,
     check: Check,
-    pace: &Arc<Pace>,
+    (pace, unsynced): (&Arc<Pace>, &Arc<Unsynced>),
 ) -> Result<Database, Error> {
     // redb would make a new database of an empty file.
     if file.is_empty().map_err(|error| error::disk(path, error))? {
         return Err(Error::Foreign { file: path.to_path_buf(), why: "it is empty".to_owned() });
     }
     guarded(path, || {
-        let backend = Backend { file: Arc::clone(file), site: SyncSite::Checkpoint, pace: Arc::clone(pace) };
+        let (pace, unsynced) = (Arc::clone(pace), Arc::clone(unsynced));
+        let backend = Backend { file: Arc::clone(file), site: SyncSite::Checkpoint, pace, unsynced };
         let mut builder = Builder::new();
         builder.set_cache_size(cache_bytes).set_check_integrity_on_open(check == Check::EveryPage);
         let database = builder.create_with_backend(backend).map_err(unopened)?;

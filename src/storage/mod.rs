@@ -34,7 +34,7 @@
 //!
 //! What is removed leaves pages behind that redb uses again; redb does not make the file smaller. A [`Rewrite`] copies what
 //! is there into a new one, beside commits and reads, and puts it in its place. When that is worth it is told by
-//! [`Storage::disk_bytes`] and [`Storage::needed_bytes`].
+//! [`Storage::disk_bytes`] and [`Storage::needed_bytes`]. A [`Reserve`] keeps space for a disk that is full.
 //!
 //! No other folder knows redb.
 
@@ -50,6 +50,7 @@ mod import;
 mod meta;
 mod pace;
 mod read;
+mod reserve;
 mod retired;
 mod rewrite;
 mod room;
@@ -67,6 +68,7 @@ pub use error::{Damage, Error, StreamDamage};
 pub use hash::TableSum;
 pub use import::{Import, Imported};
 pub use read::Collect;
+pub use reserve::Reserve;
 pub use rewrite::{Haste, Rewrite, SwapError};
 pub use snapshot::Frozen;
 pub use tables::Table;

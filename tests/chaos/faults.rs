@@ -40,6 +40,8 @@ pub struct Scene {
     /// Where members serve clients.
     pub endpoints: Arc<[String]>,
     pub election_timeout: Duration,
+    /// Members must not end for a full disk.
+    pub outlives_full_disks: bool,
     /// From when to when something was wrong.
     pub troubles: Vec<(Moment, Moment)>,
     /// When there was no quorum.
@@ -71,7 +73,7 @@ impl Scene {
             Fault::Full | Fault::Deaf | Fault::Mute | Fault::Pair | Fault::Clients => {
                 self.cut(step, victim, leader).await
             }
-            Fault::DiskFull => self.fill_disk(victim, step.lasts).await,
+            Fault::DiskFull => self.fill_disk(victim, step.lasts).await?,
             Fault::SyncFails => self.trace_syncs(victim, step.lasts, "error=EIO").await,
             Fault::SyncSlow => self.trace_syncs(victim, step.lasts, &format!("delay_enter={SLOW_SYNC_US}")).await,
         };
@@ -180,9 +182,12 @@ impl Scene {
     }
 
     /// Fills the disk of a member, and writes so much that what it has in reserve does not suffice.
-    async fn fill_disk(&mut self, victim: usize, lasts: Duration) -> bool {
+    ///
+    /// # Errors
+    /// The member has ended.
+    async fn fill_disk(&mut self, victim: usize, lasts: Duration) -> Result<bool, String> {
         if self.disks.is_empty() {
-            return false;
+            return Ok(false);
         }
         self.disks[victim].fill();
         let mut flood = JoinSet::new();
@@ -194,7 +199,10 @@ impl Scene {
         flood.shutdown().await;
         self.disks[victim].free();
         self.restart_if(has_ended, victim);
-        true
+        if has_ended && self.outlives_full_disks {
+            return Err(format!("member {victim} has ended because its disk is full"));
+        }
+        Ok(true)
     }
 
     /// Lets something happen to all syncs of a member for a while.

@@ -118,6 +118,7 @@ pub async fn run(program: &Program, plan: &Plan) -> Result<Report, String> {
         journal: journal.clone(),
         endpoints: endpoints.clone(),
         election_timeout: plan.election_timeout(),
+        outlives_full_disks: program.is_lodemark(),
         troubles: Vec::new(),
         blackouts: Vec::new(),
         counts: BTreeMap::new(),

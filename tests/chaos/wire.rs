@@ -119,7 +119,9 @@ fn refusal(request: &Request, error: &Error) -> Outcome {
             };
             Outcome::Rejected(Rejection::FutureRevision { requested, current: requested.previous() })
         }
-        "etcdserver: too many requests" | "etcdserver: request is too large" => Outcome::NotDone,
+        "etcdserver: too many requests"
+        | "etcdserver: request is too large"
+        | "etcdserver: mvcc: database space exceeded" => Outcome::NotDone,
         // There was no connection to send it by.
         "tcp connect error" => Outcome::NotDone,
         _ => match request {

@@ -34,6 +34,11 @@ impl Program {
         Some(Program::at(reference()?.join("etcd")))
     }
 
+    /// Whether it is this program.
+    pub fn is_lodemark(&self) -> bool {
+        self.path == Path::new(env!("CARGO_BIN_EXE_lodemark"))
+    }
+
     /// The program at `path`, which is one of the two.
     pub fn at(path: PathBuf) -> Program {
         Program { path, wrapper: Vec::new() }
@@ -137,6 +142,11 @@ impl Member {
     /// A client with a connection of its own.
     pub async fn client(&self) -> Client {
         Client::connect([self.endpoint()], None).await.expect("etcd-client connects lazily")
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
     }
 
     /// Ends it with SIGKILL.

@@ -50,7 +50,7 @@ fn refusal(error: NodeError, otherwise: Outcome) -> Outcome {
         NodeError::FutureRevision { requested, current } => {
             Outcome::Rejected(Rejection::FutureRevision { requested, current })
         }
-        NodeError::RequestTooLarge | NodeError::TooManyRequests => Outcome::NotDone,
+        NodeError::RequestTooLarge | NodeError::TooManyRequests | NodeError::NoSpace => Outcome::NotDone,
         _ => otherwise,
     }
 }

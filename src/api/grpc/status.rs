@@ -96,6 +96,7 @@ const NOT_PROPOSED: Row = row(Code::DeadlineExceeded, "context deadline exceeded
 const REQUEST_TOO_LARGE: Row = row(Code::InvalidArgument, "etcdserver: request is too large");
 /// Documented as `ResourceExhausted`.
 pub(crate) const TOO_MANY_REQUESTS: Row = row(Code::Unknown, "etcdserver: too many requests");
+const NO_SPACE: Row = row(Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded");
 /// The node is stopping.
 pub(crate) const STOPPED: Row = row(Code::Unavailable, "etcdserver: server stopped");
 
@@ -118,6 +119,7 @@ pub(crate) fn of(error: &NodeError) -> Status {
         NodeError::NotProposed => NOT_PROPOSED,
         NodeError::RequestTooLarge => REQUEST_TOO_LARGE,
         NodeError::TooManyRequests => TOO_MANY_REQUESTS,
+        NodeError::NoSpace => NO_SPACE,
         NodeError::Stopped => STOPPED,
         // As etcd sends what it has no row for.
         NodeError::Fault(text) => return Status::unknown(text.as_ref()),
@@ -269,6 +271,7 @@ mod tests {
             (NodeError::Timeout, Code::Unavailable, "etcdserver: request timed out"),
             (NodeError::RequestTooLarge, Code::InvalidArgument, "etcdserver: request is too large"),
             (NodeError::TooManyRequests, Code::Unknown, "etcdserver: too many requests"),
+            (NodeError::NoSpace, Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
             (NodeError::Stopped, Code::Unavailable, "etcdserver: server stopped"),
             (NodeError::Fault("checksum mismatch".into()), Code::Unknown, "checksum mismatch"),
         ];

@@ -141,6 +141,7 @@ fn reason(error: &NodeError) -> String {
         | NodeError::BadTransferee
         | NodeError::NotProposed
         | NodeError::RequestTooLarge
+        | NodeError::NoSpace
         | NodeError::Fault(_) => error.to_string(),
     }
 }

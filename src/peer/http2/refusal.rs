@@ -22,12 +22,15 @@ pub(super) fn headers(refusal: &Refusal) -> HeaderMap {
         Refusal::Removed(member) => (4, Code::PermissionDenied, [member.0, 0]),
         Refusal::Malformed(_) => (5, Code::InvalidArgument, [0, 0]),
         Refusal::Stopped(_) => (6, Code::Unavailable, [0, 0]),
+        Refusal::NoSpace => (7, Code::ResourceExhausted, [0, 0]),
     };
     let text = match refusal {
         Refusal::Malformed(text) | Refusal::Stopped(text) => text.to_string(),
-        Refusal::WrongCluster { .. } | Refusal::WrongMember { .. } | Refusal::Stranger(_) | Refusal::Removed(_) => {
-            refusal.to_string()
-        }
+        Refusal::WrongCluster { .. }
+        | Refusal::WrongMember { .. }
+        | Refusal::Stranger(_)
+        | Refusal::Removed(_)
+        | Refusal::NoSpace => refusal.to_string(),
     };
     let mut headers = HeaderMap::new();
     if Status::new(code, cut(&text)).add_header(&mut headers).is_err() {
@@ -67,6 +70,7 @@ pub(super) fn outcome(headers: &HeaderMap) -> Option<Result<(), PeerError>> {
         4 => Refusal::Removed(MemberId(first)),
         5 => Refusal::Malformed(text()),
         6 => Refusal::Stopped(text()),
+        7 => Refusal::NoSpace,
         // Of a newer member: that it refuses is known, and why is for people.
         _ => Refusal::Malformed(text()),
     };
@@ -97,6 +101,7 @@ mod tests {
             Refusal::Removed(MemberId(1)),
             Refusal::Malformed("körper\nof two lines".into()),
             Refusal::Stopped("".into()),
+            Refusal::NoSpace,
         ] {
             assert_eq!(outcome(&headers(&refusal)), Some(Err(refusal.into())));
         }

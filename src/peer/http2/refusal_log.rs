@@ -26,8 +26,8 @@ type Subject = (Option<MemberId>, Discriminant<Refusal>);
 impl RefusalLog {
     /// Tells of a refusal, in etcd's words where it has some.
     pub(super) fn tell(&self, remote: &str, envelope: Option<Envelope>, refusal: &Refusal) {
-        // It says nothing about the sender, and comes up at every stop.
-        if matches!(refusal, Refusal::Stopped(_)) || !self.is_due(envelope, refusal) {
+        // It says nothing about the sender, and comes up at every stop, or is told by whoever watches the disk.
+        if matches!(refusal, Refusal::Stopped(_) | Refusal::NoSpace) || !self.is_due(envelope, refusal) {
             return;
         }
         let message = match refusal {
@@ -35,7 +35,7 @@ impl RefusalLog {
             Refusal::WrongMember { .. } => "request sent was ignored (it is for another member)",
             Refusal::Stranger(_) => "failed to find remote peer in cluster",
             Refusal::Removed(_) => "rejected stream from remote peer because it was removed",
-            Refusal::Malformed(_) | Refusal::Stopped(_) => "refused a request of a remote peer",
+            Refusal::Malformed(_) | Refusal::Stopped(_) | Refusal::NoSpace => "refused a request of a remote peer",
         };
         let (cluster, from) = match envelope {
             Some(envelope) => (envelope.cluster.to_string(), envelope.from.to_string()),
