@@ -8,12 +8,12 @@
 //! * what nobody was told of was at least asked for, and took effect at most once;
 //! * what a watcher saw before is still so: nothing becomes visible that can be lost.
 //!
-//! A write whose answer did not come is never sent again.
+//! A write whose answer did not come is never sent again. One that was refused because the disk is full took no effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Client, EventType, GetOptions, Txn, TxnOp, WatchOptions, WatchStream};
@@ -33,6 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an answer may be on its way from a server that is gone.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// How a put is refused for want of space, and how long a writer leaves the server alone then.
+const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
+const REFUSED_PAUSE: Duration = Duration::from_millis(10);
+
 /// What one key became: `None` is a delete.
 type Change = (String, Option<String>);
 
@@ -46,6 +50,8 @@ struct Told {
     unknown_deletes: BTreeMap<String, u64>,
     /// What must not happen, in words.
     offences: Vec<String>,
+    /// The history before this revision is gone.
+    compacted: i64,
 }
 
 /// Whether there is a server to write to.
@@ -63,6 +69,14 @@ struct Shared {
     told: Mutex<Told>,
     /// How many writes were acknowledged.
     acknowledged: watch::Sender<u64>,
+    /// How many puts were refused for want of space.
+    refused: watch::Sender<u64>,
+    /// How many deletes were acknowledged that found something.
+    deleted: watch::Sender<u64>,
+    /// The disk may be full.
+    may_refuse: AtomicBool,
+    /// Bytes that values are longer by.
+    more_bytes: AtomicUsize,
     /// How many writers have a server.
     busy: watch::Sender<u64>,
     /// Errors are no surprise any more.
@@ -125,10 +139,43 @@ impl Load {
 
     /// Waits until so many more writes were acknowledged.
     pub async fn acknowledges(&self, more: u64) {
-        let target = self.count() + more;
-        let mut count = self.shared.acknowledged.subscribe();
-        let reached = timeout(PATIENCE, count.wait_for(|count| *count >= target));
-        reached.await.unwrap_or_else(|_| panic!("{more} more writes were not acknowledged")).expect("writers live");
+        counts(&self.shared.acknowledged, more, "writes were not acknowledged").await;
+    }
+
+    /// Waits until so many more deletes were acknowledged.
+    pub async fn deletes(&self, more: u64) {
+        counts(&self.shared.deleted, more, "deletes were not acknowledged").await;
+    }
+
+    /// Waits until so many more puts were refused because the disk is full.
+    pub async fn refuses(&self, more: u64) {
+        counts(&self.shared.refused, more, "puts were not refused").await;
+    }
+
+    /// Says whether the disk may be full from now on: whether refusals for that are no surprise.
+    pub fn may_refuse(&self, may_refuse: bool) {
+        self.shared.may_refuse.store(may_refuse, Ordering::SeqCst);
+    }
+
+    /// Makes values longer by so many bytes from now on.
+    pub fn lengthen(&self, bytes: usize) {
+        self.shared.more_bytes.store(bytes, Ordering::SeqCst);
+    }
+
+    /// How many puts were refused because the disk was full.
+    pub fn refused(&self) -> u64 {
+        *self.shared.refused.borrow()
+    }
+
+    /// The last revision that the watcher has seen.
+    pub fn observed(&self) -> i64 {
+        self.observed.lock().last_key_value().map_or(0, |(&last, _)| last)
+    }
+
+    /// Says that the history before a revision may be compacted; the watcher must have seen it.
+    pub fn compacts(&self, revision: i64) {
+        let mut told = self.shared.told.lock();
+        told.compacted = told.compacted.max(revision);
     }
 
     /// Ends the writers.
@@ -152,11 +199,14 @@ impl Load {
         let mut client = Client::connect([endpoint], None).await.expect("etcd-client connects lazily");
         let newest = client.get("w", Some(GetOptions::new().with_prefix())).await.expect("the server reads");
         let revision = newest.header().expect("a header").revision();
-        let history = history(&mut client, revision, context).await;
+        let compacted = self.shared.told.lock().compacted;
+        let history = history(&mut client, compacted + 1, revision, context).await;
+        let base = base(&mut client, compacted).await;
         let told = self.shared.told.lock();
         assert!(told.offences.is_empty(), "{context}: {:#?}", told.offences);
+        told.check_base(&base, context);
 
-        for (revision, changes) in &told.acknowledged {
+        for (revision, changes) in told.acknowledged.range(compacted + 1..) {
             let found = history.get(revision);
             assert_eq!(found, Some(changes), "{context}: revision {revision} was acknowledged, left is the history");
         }
@@ -173,14 +223,15 @@ impl Load {
             );
         }
         let observed = self.observed.lock();
-        for (revision, changes) in observed.iter() {
+        for (revision, changes) in observed.range(compacted + 1..) {
             let found = history.get(revision);
             assert_eq!(found, Some(changes), "{context}: a watcher saw revision {revision}, left is the history");
         }
         let taken: Vec<i64> = history.keys().copied().collect();
         assert!(taken.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{context}: the history has a gap");
 
-        let mut expected: BTreeMap<&str, (i64, &str)> = BTreeMap::new();
+        let mut expected: BTreeMap<&str, (i64, &str)> =
+            base.iter().map(|(key, (revision, value))| (key.as_str(), (*revision, value.as_str()))).collect();
         for (&revision, changes) in &history {
             for (key, value) in changes {
                 match value {
@@ -209,11 +260,49 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("writers write text")
 }
 
-/// Everything from revision 1 to `newest`.
-async fn history(client: &mut Client, newest: i64, context: &str) -> BTreeMap<i64, Vec<Change>> {
+impl Told {
+    /// The state at the compacted revision has what was acknowledged before, or something newer.
+    fn check_base(&self, base: &BTreeMap<String, (i64, String)>, context: &str) {
+        let mut last: BTreeMap<&str, (i64, bool)> = BTreeMap::new();
+        for (&revision, changes) in self.acknowledged.range(..=self.compacted) {
+            last.extend(changes.iter().map(|(key, value)| (key.as_str(), (revision, value.is_some()))));
+        }
+        for (key, (revision, is_put)) in last {
+            let found = base.get(key).map(|&(found, _)| found);
+            let is_right = match found {
+                Some(found) => found > revision || (found == revision && is_put),
+                None => !is_put || self.unknown_deletes.contains_key(key),
+            };
+            assert!(is_right, "{context}: {key} was acknowledged at {revision}, at {} it is {found:?}", self.compacted);
+        }
+    }
+}
+
+/// Waits until a count is so much higher.
+async fn counts(count: &watch::Sender<u64>, more: u64, not: &str) {
+    let mut count = count.subscribe();
+    let target = *count.borrow() + more;
+    let reached = timeout(PATIENCE, count.wait_for(|count| *count >= target));
+    reached.await.unwrap_or_else(|_| panic!("{more} more {not}")).expect("writers live");
+}
+
+/// The state at a compacted revision, by key; empty if that is none.
+async fn base(client: &mut Client, compacted: i64) -> BTreeMap<String, (i64, String)> {
+    if compacted == 0 {
+        return BTreeMap::new();
+    }
+    let options = GetOptions::new().with_prefix().with_revision(compacted);
+    let found = client.get("w", Some(options)).await.expect("the compacted revision itself can be read");
+    let pair =
+        |kv: &etcd_client::KeyValue| (text(kv.key()).to_owned(), (kv.mod_revision(), text(kv.value()).to_owned()));
+    found.kvs().iter().map(pair).collect()
+}
+
+/// Everything from a revision to `newest`.
+async fn history(client: &mut Client, from: i64, newest: i64, context: &str) -> BTreeMap<i64, Vec<Change>> {
     let mut history = BTreeMap::new();
-    let mut watch = watch_from(client, 1).await.unwrap_or_else(|error| panic!("{context}: watch: {error}"));
-    while history.last_key_value().map_or(1, |(&last, _)| last) < newest {
+    let mut watch = watch_from(client, from).await.unwrap_or_else(|error| panic!("{context}: watch: {error}"));
+    while history.last_key_value().map_or(from - 1, |(&last, _)| last).max(1) < newest {
         let message = timeout(PATIENCE, watch.message()).await;
         let message = message.unwrap_or_else(|_| panic!("{context}: the history does not reach {newest}"));
         let message = message.unwrap_or_else(|error| panic!("{context}: watch: {error}")).expect("the stream goes on");
@@ -296,6 +385,9 @@ impl Writer {
             while *phase.borrow() == up {
                 let request = self.request();
                 let outcome = last_answer(send(&mut client, &request), &mut phase, &up).await;
+                if outcome.as_ref().is_err_and(|error| error.contains(NO_SPACE)) {
+                    tokio::time::sleep(REFUSED_PAUSE).await;
+                }
                 if !self.note(request, outcome) {
                     break;
                 }
@@ -309,7 +401,8 @@ impl Writer {
         self.next += 1;
         let n = self.next;
         let key = |n: u64| format!("w{:02}/{:02}", self.id, n % KEYS);
-        let value = |part: u64| Some(format!("{}-{n}-{part}-{PADDING}", self.id));
+        let more = "-".repeat(self.shared.more_bytes.load(Ordering::SeqCst));
+        let value = |part: u64| Some(format!("{}-{n}-{part}-{PADDING}{more}", self.id));
         match n % 16 {
             7 => vec![(key(n - 3), None)],
             11 => vec![(key(n), value(0)), (key(n + 1), value(1))],
@@ -325,11 +418,21 @@ impl Writer {
                 if let Some(other) = told.acknowledged.insert(revision, request.clone()) {
                     told.offences.push(format!("revision {revision} was given to {other:?} and to {request:?}"));
                 }
+                if matches!(&request[..], [(_, None)]) {
+                    self.shared.deleted.send_modify(|count| *count += 1);
+                }
                 self.shared.acknowledged.send_modify(|count| *count += 1);
                 true
             }
             // It changed nothing.
             Ok(None) => true,
+            Err(error) if error.contains(NO_SPACE) => {
+                if !self.shared.may_refuse.load(Ordering::SeqCst) || matches!(&request[..], [(_, None)]) {
+                    told.offences.push(format!("there was no space for a change of {}", request[0].0));
+                }
+                self.shared.refused.send_modify(|count| *count += 1);
+                true
+            }
             Err(error) => {
                 if !self.shared.is_doomed.load(Ordering::SeqCst) {
                     told.offences.push(format!("a running server did not take {request:?}: {error}"));

@@ -10,6 +10,7 @@ mod differential;
 mod etcd_client;
 mod etcdctl;
 mod examples;
+mod full_disk;
 mod generate;
 #[path = "../harness/mod.rs"]
 mod harness;
