@@ -12,9 +12,9 @@ use lodemark::env::{Clock, Random, SeededRandom, SystemClock};
 /// Tells whether it read the bytes as something.
 pub type Body = fn(&[u8]) -> bool;
 
-/// Inputs in the gate.
-const INPUTS_MANY: u64 = 2000;
-const INPUTS_FEW: u64 = 200;
+/// Inputs in the gate; few for a body that takes its time.
+pub const INPUTS_MANY: u64 = 2000;
+pub const INPUTS_FEW: u64 = 200;
 /// Inputs to go on from.
 const POOL_LEN_MAX: usize = 512;
 const INPUT_BYTES_MAX: usize = 16 * 1024;
@@ -32,12 +32,8 @@ pub fn try_many(body: Body, seeds: Vec<Vec<u8>>) {
     try_some(body, seeds, INPUTS_MANY);
 }
 
-/// Runs a body that takes its time on some inputs, made of these, which it may refuse.
-pub fn try_few(body: Body, seeds: Vec<Vec<u8>>) {
-    try_some(body, seeds, INPUTS_FEW);
-}
-
-fn try_some(body: Body, seeds: Vec<Vec<u8>>, usual: u64) {
+/// Runs a body on so many inputs, made of these, which it may refuse, unless the environment says how many.
+pub fn try_some(body: Body, seeds: Vec<Vec<u8>>, usual: u64) {
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     if let Ok(hex) = std::env::var("LODEMARK_FUZZ_INPUT") {
         println!("{test}: read: {}", body(&of_hex(&hex)));
@@ -128,10 +124,11 @@ impl Inputs {
             let len = self.below(300);
             return self.bytes(len);
         }
-        // Half of them from the well-formed ones: those that were read before may have become monotonous.
+        // Half of them from the well-formed ones: those that were read before may have become monotonous. Some stay as they
+        // are: a server that has done something may answer otherwise.
         let from = if self.random.next_u64().is_multiple_of(2) { self.seeds } else { self.pool.len() };
         let mut input = self.pool[self.below(from)].clone();
-        for _ in 0..1 + self.below(MUTATIONS_MAX) {
+        for _ in 0..self.below(MUTATIONS_MAX) {
             self.mutate(&mut input);
         }
         input.truncate(INPUT_BYTES_MAX);

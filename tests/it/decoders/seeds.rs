@@ -254,7 +254,7 @@ pub fn peer_messages() -> Vec<Vec<u8>> {
         pb::HashKvRequest { revision: -1 }.encode_to_vec(),
         pb::HashKvAnswer { outcome: 1, hash: 7, at: 3, compacted: -1, revision: 9, why: "w".into() }.encode_to_vec(),
         pb::PingRequest { marks, confession }.encode_to_vec(),
-        pb::ProposeResponse { not_leading: true, overloaded: true }.encode_to_vec(),
+        pb::ProposeResponse { not_leading: true, overloaded: true, no_space: true }.encode_to_vec(),
         pb::ReadIndexResponse { index: 1 << 40 }.encode_to_vec(),
         pb::LeaseRequest { id: -4, with_keys: true }.encode_to_vec(),
         pb::LeaseResponse { left: 3, granted: 60, keys: vec![Bytes::from_static(b"k")], ..Default::default() }
@@ -452,7 +452,7 @@ pub fn headers() -> Vec<Vec<u8>> {
 
 pub fn flags() -> Vec<Vec<u8>> {
     [
-        "",
+        "--",
         "--name=n\0--data-dir\0d\0--listen-client-urls=http://127.0.0.1:1,unix://s\0--advertise-client-urls=http://a:1",
         "--name=n\0--initial-cluster=n=http://10.0.0.1:2,m=http://b:2\0--initial-advertise-peer-urls=http://10.0.0.1:2\0\
          --initial-cluster-token=t\0--listen-peer-urls=http://10.0.0.1:2",
