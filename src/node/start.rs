@@ -417,6 +417,9 @@ impl Node {
         }
         self.defragmenter.ended().await;
         drop(running);
+        let shared = self.shared.clone();
+        // It writes: not on an async worker. If that cannot run any more, whoever is the last lets go of the file.
+        let _ = self.threading.blocking(move || shared.storage.load().close()).await;
         self.stopped.cancel();
     }
 

@@ -241,6 +241,20 @@ impl Storage {
         self.room.set(record_bytes);
     }
 
+    /// Closes the file, so that another may open it, whoever still has this; from then on there is only [`Error::Closed`].
+    ///
+    /// redb writes when it closes. Left to the last who lets go, that could come when the next life of the member had the
+    /// file already, and take back what that had committed.
+    pub fn close(&self) {
+        let _commits = self.commits.lock();
+        let retired = std::mem::take(&mut *self.retired.lock()).into_iter().map(|retired| retired.database);
+        let database = self.open.write().database.take();
+        for database in database.into_iter().chain(retired) {
+            // Nothing is lost if closing fails: every commit was durable when it returned.
+            let _ = guarded(&self.path, || Ok(database.close()?));
+        }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -331,11 +345,7 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        let retired = std::mem::take(self.retired.get_mut()).into_iter().map(|retired| retired.database);
-        for database in self.open.get_mut().database.take().into_iter().chain(retired) {
-            // Nothing is lost if closing fails: every commit was durable when it returned.
-            let _ = guarded(&self.path, || Ok(database.close()?));
-        }
+        self.close();
     }
 }
 
