@@ -28,7 +28,7 @@ pub enum RangeAnswer {
 pub struct Windows {
     node: Node,
     /// `None` if reading it was given up half-way.
-    range: Option<LongRange>,
+    range: Option<Box<LongRange>>,
     reply: RangeReply,
     bytes: usize,
 }
@@ -61,7 +61,7 @@ impl Node {
 
 impl Windows {
     fn new(node: Node, range: LongRange) -> Windows {
-        Windows { node, reply: range.reply(), bytes: range.bytes(), range: Some(range) }
+        Windows { node, reply: range.reply(), bytes: range.bytes(), range: Some(Box::new(range)) }
     }
 
     /// What is to be said of the whole range, besides its pairs.

@@ -413,8 +413,12 @@ impl Checkpointer {
         while pending.meta.is_none() && !pending.closed && !self.has_removals(&pending) {
             if checkpoints.reserve.is_whole() {
                 checkpoints.changed.wait(&mut pending);
-            } else if checkpoints.changed.wait_for(&mut pending, FULL_PAUSE).timed_out() {
-                return true;
+            } else {
+                // Woken up or not: who asks for what is written already must not keep the reserve from being tried.
+                checkpoints.changed.wait_for(&mut pending, FULL_PAUSE);
+                if pending.meta.is_none() {
+                    return true;
+                }
             }
         }
         let mut waited = false;

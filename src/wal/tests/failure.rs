@@ -198,7 +198,8 @@ fn a_log_with_a_thread_waits_for_space_and_loses_nothing() {
     disk.set_full(true);
     let answers = Answers::default();
     // Alone each fits into a segment, but not all of them into those that are there.
-    let last = (0..20).map(|n| append_to(&wal, 300, answers.done(format!("{n}")))).last().unwrap();
+    let indexes: Vec<u64> = (0..20).map(|n| append_to(&wal, 300, answers.done(format!("{n}")))).collect();
+    let last = indexes[19];
     until(|| wal.is_short());
     assert!(!wal.is_settled(last), "nobody was told that it is durable");
     assert_eq!(wal.fit(Demand::Freeing, 1), Fit::Full);
