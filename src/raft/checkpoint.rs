@@ -287,6 +287,9 @@ impl Checkpoints {
     }
 
     fn try_rewrite(&self, disk: Arc<dyn Disk>, haste: Haste) -> Result<bool, SwapError> {
+        if self.pending.lock().closed {
+            return Ok(false);
+        }
         let storage = self.storage();
         let mut rewrite = Rewrite::begin(storage.clone(), disk, haste)?;
         while rewrite.step()? {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -35,6 +35,8 @@ pub struct Storage {
     open: RwLock<Opened>,
     /// Counts reopenings.
     generation: AtomicU64,
+    /// Nothing opens it again.
+    is_closed: AtomicBool,
     /// Held by a commit until the database is usable again. Taken before `open`.
     pub(super) commits: Mutex<()>,
     /// What commits removed since a [`super::Rewrite`] last took it; `None` if there is none.
@@ -89,6 +91,7 @@ impl Storage {
             cache_bytes,
             open: RwLock::new(Opened { file, database, pins: Arc::default(), unsynced }),
             generation: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
             commits: Mutex::new(()),
             removals: Mutex::new(None),
             retired: Mutex::new(Vec::new()),
@@ -247,6 +250,7 @@ impl Storage {
     /// file already, and take back what that had committed.
     pub fn close(&self) {
         let _commits = self.commits.lock();
+        self.is_closed.store(true, Ordering::Release);
         let retired = std::mem::take(&mut *self.retired.lock()).into_iter().map(|retired| retired.database);
         let database = self.open.write().database.take();
         for database in database.into_iter().chain(retired) {
@@ -271,6 +275,8 @@ impl Storage {
             // Acquire pairs with the release in `reopen`, though the lock around the database orders them as well.
             let generation = self.generation.load(Ordering::Acquire);
             match once() {
+                // For good; whoever asks may have the lock that reopening takes.
+                Err(closed @ Error::Closed { .. }) if self.is_closed.load(Ordering::Acquire) => return Err(closed),
                 Err(Error::Closed { .. }) => {
                     // A commit that ran out of space holds this until the database is open again.
                     drop(self.commits.lock());
