@@ -11,6 +11,10 @@ use lodemark::env::{Random, SeededRandom};
 
 use crate::harness::{Etcd, Options, Process, Server, reference};
 
+/// Looks at whether etcd has settled, and the time from one to the next.
+const SETTLING_LOOKS_MAX: u32 = 200;
+const SETTLING_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// How long an answer over HTTP may take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -421,6 +425,14 @@ fn peers_are_answered_as_etcd_answers_them() {
     let Some(reference) = reference() else { return };
     let mut etcd = Etcd::start(&reference, &[]);
     let etcd_peers = crate::harness::address(&etcd.process().wait_for_line("serving peer traffic", 0));
+    // etcd begins with an older version of its storage and says the newer one a moment later.
+    let is_settled = || http(&etcd_peers, "GET", "/version").contains(r#""storage":"3.7.0""#);
+    for _ in 0..SETTLING_LOOKS_MAX {
+        if is_settled() {
+            break;
+        }
+        std::thread::sleep(SETTLING_PAUSE);
+    }
     let server = Server::start(&Options::default());
     for path in ["/version", "/nowhere"] {
         let (ours, theirs) = (http(server.peer_address(), "GET", path), http(&etcd_peers, "GET", path));
