@@ -13,8 +13,7 @@ use crate::harness::{Etcd, Options, Process, Server, reference};
 
 /// Looks at whether etcd has settled, and the time from one to the next.
 const SETTLING_LOOKS_MAX: u32 = 200;
-const SETTLING_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
-
+const SETTLING_PAUSE: Duration = Duration::from_millis(50);
 /// How long an answer over HTTP may take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
