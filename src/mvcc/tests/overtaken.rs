@@ -123,6 +123,16 @@ fn all_keys(revision: i64) -> Range {
     Range { revision, ..Range::of(keys) }
 }
 
+/// A world of 400 keys in which all of `before` has happened; its revision, and the one that is read `back` revisions before.
+fn world_with_a_past(before: &[Between], back: Option<i64>, storage: &Storage) -> (World, Revision, Revision) {
+    let mut world = World::new();
+    world.write(|write| (0..400).for_each(|key| drop(write.put(&name(key), b"first", LeaseId::NONE))));
+    before.iter().for_each(|between| world.happen(between, storage));
+    let revision = world.store.revision();
+    let at = Revision((revision.0 - back.unwrap_or_default()).max(world.store.compacted().0).max(1));
+    (world, revision, at)
+}
+
 fn between(keys: u16) -> impl Strategy<Value = Between> {
     prop_oneof![
         2 => Just(Between::Nothing),
@@ -215,11 +225,7 @@ proptest! {
         bytes in prop_oneof![Just(usize::MAX), 0..2000usize],
     ) {
         let storage = empty_storage();
-        let mut world = World::new();
-        world.write(|write| (0..400).for_each(|key| drop(write.put(&name(key), b"first", LeaseId::NONE))));
-        before.iter().for_each(|between| world.happen(between, &storage));
-        let revision = world.store.revision();
-        let at = Revision((revision.0 - back.unwrap_or_default()).max(world.store.compacted().0).max(1));
+        let (world, revision, at) = world_with_a_past(&before, back, &storage);
         let promised = world.state_at(at);
         let shown = if limit == 0 { promised.len() } else { promised.len().min(limit as usize) };
         let source = Overtaken::new(world, &storage, [vec![Between::Nothing], meanwhile].concat());
@@ -267,11 +273,7 @@ proptest! {
         unpinned_after in prop_oneof![Just(usize::MAX), 0..6usize],
     ) {
         let storage = empty_storage();
-        let mut world = World::new();
-        world.write(|write| (0..400).for_each(|key| drop(write.put(&name(key), b"first", LeaseId::NONE))));
-        before.iter().for_each(|between| world.happen(between, &storage));
-        let revision = world.store.revision();
-        let at = Revision((revision.0 - back.unwrap_or_default()).max(world.store.compacted().0).max(1));
+        let (world, revision, at) = world_with_a_past(&before, back, &storage);
         let sort_order = if is_reversed { SortOrder::Descend } else { SortOrder::None };
         let query = all_keys(back.map_or(0, |_| at.0));
         let query = Range { limit, min_mod_revision: newer_than, keys_only, sort_order, ..query };
