@@ -1,6 +1,6 @@
 //! The history itself: for watchers that are behind.
 
-use super::range::fetch;
+use super::fetch::fetch;
 use super::select::{self, Selection};
 use super::store::{ReadError, Source, Store};
 use crate::env::Mistake;

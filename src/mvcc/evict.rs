@@ -113,8 +113,9 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use super::super::long_range::in_windows_of;
     use super::super::testing::empty_storage;
-    use super::super::{range, range_now};
+    use super::super::{RangeAnswer, range, range_now};
     use super::*;
     use crate::model::{KeyRange, LeaseId, Range, RangeEnd};
     use crate::storage::{Meta, Storage, TableWrite};
@@ -206,6 +207,33 @@ mod tests {
         store.release_tail(store.revision());
         store.readmit(&[record]);
         assert_ne!(store.newest(b"3").unwrap().head().mod_revision, at.main);
+    }
+
+    /// Its length is known of what is not read: windows that are read later must come to the same.
+    #[test]
+    fn a_long_range_of_values_that_left_memory_is_surveyed_without_them() {
+        let (mut store, storage) = stored(3 * PAIR_BYTES);
+        evict(&mut store);
+        for (limit, keys_only, revision) in [(0, false, 0), (7, false, 0), (0, true, 0), (0, false, 8), (6, false, 11)]
+        {
+            let query = Range { limit, keys_only, revision, ..all() };
+            let promised = range(&store, &storage, &query).unwrap();
+            let mut found = Vec::new();
+            match in_windows_of(2000, &store, &storage, &query, |len| len).unwrap() {
+                RangeAnswer::Short(reply) => found = reply.kvs,
+                RangeAnswer::Long(mut long) => {
+                    let bytes = promised.kvs.iter().map(|record| record.as_bytes().len()).sum::<usize>();
+                    assert_eq!((long.bytes(), long.reply().count), (bytes, promised.count));
+                    found.extend(long.take_first().unwrap());
+                    while !long.is_over() {
+                        let window = long.read(&store, &storage).unwrap();
+                        found.extend(long.pass(window));
+                    }
+                }
+                RangeAnswer::Unsorted(unsorted) => panic!("{unsorted:?}"),
+            }
+            assert_eq!(found, promised.kvs, "{query:?}");
+        }
     }
 
     #[test]

@@ -17,15 +17,16 @@
 
 use std::ops::ControlFlow;
 
+use super::fetch::for_each;
 use super::pins::Pin;
 use super::range::{
     CHUNK_KEYS, READMITTED_MAX, SHORT_BYTES, arrange, found_max, heads_only, is_in_key_order, limit, passes, read,
     shown,
 };
-use super::range_part::{Stored, key_after};
+use super::range_part::key_after;
 use super::select::{Found, Limits, Selection};
 use super::store::{ReadError, Source, Store};
-use crate::model::{Range, RangeReply, Record, Revision, SubRevision};
+use crate::model::{Range, RangeReply, Record, Revision};
 use crate::storage::Storage;
 
 /// Keys that a window visits at a time, at least.
@@ -201,7 +202,6 @@ impl<'a> Survey<'a> {
 
     fn walk(&mut self, source: &impl Source, storage: &Storage, at: Revision) -> Result<(), ReadError> {
         let (mut next, mut left) = (None, found_max(self.query));
-        let is_in_key_order = is_in_key_order(self.query);
         loop {
             let mut selection = Selection { next, count: self.count, ..Selection::default() };
             let found_max = if self.more { 0 } else { left };
@@ -209,10 +209,7 @@ impl<'a> Survey<'a> {
             source.with(|store| store.select(&self.query.keys, at, limits, &mut selection));
             left -= selection.found.len().min(left);
             self.stored += selection.found.iter().filter_map(Found::stored).count();
-            let _ = for_each(selection.found, storage, |record| {
-                self.add(record, is_in_key_order);
-                ControlFlow::Continue(())
-            })?;
+            self.take(selection.found, storage)?;
             (self.count, next) = (selection.count, selection.next);
             if next.is_none() {
                 return Ok(());
@@ -220,21 +217,49 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Adds a pair that was found.
-    fn add(&mut self, record: Record, is_in_key_order: bool) {
-        if !passes(self.query, &record) {
-            return;
+    /// Takes what was found, in its order. What is not kept, and whose length memory knows, is not read.
+    fn take(&mut self, found: Vec<Found>, storage: &Storage) -> Result<(), ReadError> {
+        let mut to_read = Vec::new();
+        for found in found {
+            match found {
+                Found::Stored { bare: Some((rest, len)), .. } if self.behind.is_some() => {
+                    self.read(std::mem::take(&mut to_read), storage)?;
+                    self.count(&rest, len);
+                }
+                found => to_read.push(found),
+            }
         }
-        if is_in_key_order && self.pairs == limit(self.query) {
+        self.read(to_read, storage)
+    }
+
+    fn read(&mut self, found: Vec<Found>, storage: &Storage) -> Result<(), ReadError> {
+        let taken = for_each(found, storage, |record| {
+            self.add(record);
+            ControlFlow::Continue(())
+        });
+        taken.map(drop)
+    }
+
+    /// Counts a pair of so many bytes, of which `record` has at least all but the value; `false` if the answer leaves it out.
+    fn count(&mut self, record: &Record, len: usize) -> bool {
+        if !passes(self.query, record) {
+            return false;
+        }
+        if is_in_key_order(self.query) && self.pairs == limit(self.query) {
             self.more = true;
-            return;
+            return false;
         }
-        // What is sorted is shown only then: its values may be needed.
-        let record = if is_in_key_order { shown(self.query, record) } else { record };
-        let len = record.as_bytes().len();
         self.pairs += 1;
         self.bytes += (self.pair_bytes)(len);
-        if self.behind.is_some() {
+        true
+    }
+
+    /// Adds a pair that was found.
+    fn add(&mut self, record: Record) {
+        // What is sorted is shown only then: its values may be needed.
+        let record = if is_in_key_order(self.query) { shown(self.query, record) } else { record };
+        let len = record.as_bytes().len();
+        if !self.count(&record, len) || self.behind.is_some() {
             return;
         }
         if self.kept.is_empty() || self.kept_bytes + len <= self.window_bytes {
@@ -333,25 +358,4 @@ impl UnsortedRange {
         let _pin = source.with(|store| self.held.renew(store))?;
         read(source, storage, &self.query, at, revision)
     }
-}
-
-/// Hands the records of what was selected to `take`, in order, until it has enough. Of those that memory lacks not many
-/// are held at a time.
-fn for_each(
-    found: Vec<Found>,
-    storage: &Storage,
-    mut take: impl FnMut(Record) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, ReadError> {
-    let places: Vec<SubRevision> = found.iter().filter_map(Found::stored).collect();
-    let mut stored = Stored::new(storage, &places);
-    for found in found {
-        let record = match found {
-            Found::Here(record) => record,
-            Found::Stored(at) => stored.next(at)?,
-        };
-        if take(record).is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-    }
-    Ok(ControlFlow::Continue(()))
 }

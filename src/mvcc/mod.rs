@@ -29,6 +29,7 @@
 mod changes;
 mod compact;
 mod evict;
+mod fetch;
 mod hash;
 mod key_history;
 mod load;

@@ -7,9 +7,10 @@
 
 use std::cmp::Ordering;
 
+use super::fetch::fetch;
 use super::select::{Found, Limits, Selection};
 use super::store::{ReadError, Source, Store};
-use crate::model::{Range, RangeReply, Record, Revision, SortOrder, SortTarget, SubRevision};
+use crate::model::{Range, RangeReply, Record, Revision, SortOrder, SortTarget};
 use crate::storage::Storage;
 
 /// Keys that one look at the store visits: bounds how long apply waits for a reader.
@@ -87,19 +88,6 @@ pub(super) fn read(
             return Ok(arrange(query, records, count, revision));
         }
     }
-}
-
-/// Turns what was selected into records, asking storage once for those that memory lacks; tells how many that were.
-pub(super) fn fetch(found: Vec<Found>, storage: &Storage, records: &mut Vec<Record>) -> Result<usize, ReadError> {
-    let places: Vec<SubRevision> = found.iter().filter_map(Found::stored).collect();
-    let mut stored = if places.is_empty() { Vec::new() } else { storage.records(&places)? }.into_iter();
-    for found in found {
-        records.push(match found {
-            Found::Here(record) => record,
-            Found::Stored(at) => stored.next().flatten().ok_or_else(|| storage.missing(at))?,
-        });
-    }
-    Ok(places.len())
 }
 
 /// How many records must be fetched to answer. Filters and sorting need all; otherwise one more than the limit shows

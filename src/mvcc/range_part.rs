@@ -16,16 +16,12 @@
 //! Between two parts nothing is held, neither lock nor record nor pin: a reader may take its time, and compaction may
 //! overtake it. The next part then says so.
 
-use std::vec;
-
+use super::fetch::Stored;
 use super::range::{CHUNK_KEYS, heads_only, limit, read, shown, sort};
 use super::select::{Found, Limits, Selection};
 use super::store::{ReadError, Source, Store};
 use crate::model::{KeyRange, Range, RangeReply, Record, Revision, SortTarget, SubRevision};
 use crate::storage::Storage;
-
-/// Bytes of records that are read from storage at a time, more or less.
-const STORED_BYTES: usize = 1024 * 1024;
 
 /// How much one part gives.
 #[derive(Debug, Clone, Copy)]
@@ -180,7 +176,7 @@ impl<'a> Gathered<'a> {
             }
             let record = match found {
                 Found::Here(record) => record,
-                Found::Stored(at) => stored.next(at)?,
+                Found::Stored { at, .. } => stored.next(at)?,
             };
             let record = if self.sorts_by_value() { record } else { shown(self.query, record) };
             self.bytes += record.as_bytes().len();
@@ -200,31 +196,6 @@ impl<'a> Gathered<'a> {
         } else {
             self.records
         }
-    }
-}
-
-/// Records that memory lacks, read a few at a time: however large they are, not many are held.
-pub(super) struct Stored<'a> {
-    storage: &'a Storage,
-    /// Those that were not read.
-    places: &'a [SubRevision],
-    /// Those that were read and not taken.
-    read: vec::IntoIter<Option<Record>>,
-}
-
-impl<'a> Stored<'a> {
-    pub(super) fn new(storage: &'a Storage, places: &'a [SubRevision]) -> Stored<'a> {
-        Stored { storage, places, read: Vec::new().into_iter() }
-    }
-
-    /// The record at the next place, which is `at`.
-    pub(super) fn next(&mut self, at: SubRevision) -> Result<Record, ReadError> {
-        if self.read.len() == 0 {
-            let read = self.storage.records_within(self.places, STORED_BYTES)?;
-            self.places = &self.places[read.len()..];
-            self.read = read.into_iter();
-        }
-        Ok(self.read.next().flatten().ok_or_else(|| self.storage.missing(at))?)
     }
 }
 

@@ -11,7 +11,11 @@ use crate::model::{KeyRange, RangeEnd, Record, Revision, SubRevision};
 #[derive(Debug)]
 pub(super) enum Found {
     Here(Record),
-    Stored(SubRevision),
+    Stored {
+        at: SubRevision,
+        /// All but the value, and the bytes of the whole record, if it is the newest of its key.
+        bare: Option<(Record, usize)>,
+    },
 }
 
 impl Found {
@@ -19,7 +23,7 @@ impl Found {
     pub(super) fn stored(&self) -> Option<SubRevision> {
         match self {
             Found::Here(_) => None,
-            Found::Stored(at) => Some(*at),
+            Found::Stored { at, .. } => Some(*at),
         }
     }
 }
@@ -72,19 +76,16 @@ impl Store {
             return;
         }
         let is_last = change.at() == history.last().at();
-        let here = match history.kept().filter(|_| is_last) {
-            Some(Kept::Bare { rest, .. }) if limits.heads_only => Some(rest),
-            Some(kept) => {
+        let at = change.at();
+        selection.found.push(match history.kept().filter(|_| is_last) {
+            Some(Kept::Bare { rest, .. }) if limits.heads_only => Found::Here(rest.clone()),
+            Some(Kept::Bare { rest, len }) => Found::Stored { at, bare: Some((rest.clone(), *len as usize)) },
+            Some(kept @ Kept::Whole { record, .. }) => {
                 kept.touch();
-                kept.here()
+                Found::Here(record.clone())
             }
-            None => None,
-        };
-        let found = match here.or_else(|| self.tail.get(change.at())) {
-            Some(record) => Found::Here(record.clone()),
-            None => Found::Stored(change.at()),
-        };
-        selection.found.push(found);
+            None => self.tail.get(at).map_or(Found::Stored { at, bare: None }, |record| Found::Here(record.clone())),
+        });
     }
 }
 
