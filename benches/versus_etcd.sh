@@ -4,19 +4,21 @@
 #   benches/versus_etcd.sh requests LODEMARK [REFERENCE]   puts and gets: rate and server CPU of each
 #   benches/versus_etcd.sh restart  LODEMARK [REFERENCE]   a million keys: time to the first read after a start, memory then
 #   benches/versus_etcd.sh space    LODEMARK [REFERENCE]   a million old revisions compacted, then the file defragmented,
-#                                                          each beside 1000 puts a second
+#                                                          each beside 1000 puts a second, which are measured alone first
 #
 # LODEMARK is a binary of `cargo build --profile dist`, REFERENCE a folder with etcd, etcdctl and etcd's own load generator
 # `benchmark` (or LODEMARK_REFERENCE_BIN). Each server has its default durability, both use the same disk (TMPDIR) and the
 # same load. Rounds are interleaved, each with a new data folder; the ratios are of medians. Client and server share the
 # cores, so CPU per request says more than the rate: it hardly depends on what else the machine does.
 #
-# ROUNDS (5), REQUESTS (100000), KEYS (1000000). Another etcd as LODEMARK shows how much a ratio means: it should be 1.
+# ROUNDS (5), REQUESTS (100000), KEYS (1000000), BUSY (0): so many endless loops run beside what `space` measures, as other
+# work does on a machine that is shared. Another etcd as LODEMARK shows how much a ratio means: it should be 1.
 set -euo pipefail
 
 usage="use: $0 requests|restart|space LODEMARK [REFERENCE]"
 mode=${1:?$usage} lodemark=${2:?$usage} reference=${3:-${LODEMARK_REFERENCE_BIN:?$usage}}
 rounds=${ROUNDS:-5} requests=${REQUESTS:-100000} keys=${KEYS:-1000000}
+busy=${BUSY:-0}
 # How long a server may take to serve or to stop, and a load to end.
 patience_s=120 load_s=900
 
@@ -26,11 +28,26 @@ done
 
 work=$(mktemp -d)
 server=
+loops=()
 finish() {
+  be_idle
   [ -z "$server" ] || kill -9 "$server" 2>/dev/null || true
   rm -rf "$work"
 }
 trap finish EXIT
+
+be_busy() {
+  local _
+  for _ in $(seq "$busy"); do
+    while :; do :; done &
+    loops+=($!)
+  done
+}
+
+be_idle() {
+  [ ${#loops[@]} -eq 0 ] || kill "${loops[@]}" 2>/dev/null || true
+  loops=()
+}
 
 port=$((20000 + $$ % 5000 * 2))
 endpoint=http://127.0.0.1:$port
@@ -183,10 +200,13 @@ measure_space() {
       --total="$keys" --key-size=32 --val-size=256 --key-space-size="$keys" >"$work/out" 2>&1
   done
   revision=$(ctl get any --write-out fields | awk '/"Revision"/ { print $3 }')
+  be_busy
+  beside "nothing" "$who" sleep 10
   beside "compaction" "$who" timeout "$load_s" "$reference/etcdctl" --endpoints "$endpoint" \
     --command-timeout "${load_s}s" compact --physical "$revision"
   beside "defragmentation" "$who" timeout "$load_s" "$reference/etcdctl" --endpoints "$endpoint" \
     --command-timeout "${load_s}s" defrag
+  be_idle
   note "file after it, MiB" "$who" "$(db_mib)"
   stop
   rm -rf "$work/data"

@@ -5,8 +5,9 @@
 
 use bytes::Bytes;
 use lodemark::model::{
-    Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, LeaseCheckpoint, LeaseExpire,
-    LeaseGrant, LeaseId, LeaseRevoke, Member, MemberId, Put, Range, Revision, SortOrder, SortTarget, Txn, TxnOp,
+    Alarm, AlarmChange, AlarmKind, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange,
+    LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Member, MemberId, Put, Range, Revision, SortOrder,
+    SortTarget, Txn, TxnOp,
 };
 
 use crate::pair::{KEYS, LONG_VALUE, Step};
@@ -95,8 +96,15 @@ impl Source<'_> {
                 term: u64::from(self.byte() % 3),
                 as_of: 0,
             }),
+            31 if self.byte() % 2 == 0 => Command::Alarm(self.alarm()),
             _ => Command::MemberSet(Member { id: MemberId(1), name: "m".into(), ..Member::default() }),
         }
+    }
+
+    fn alarm(&mut self) -> AlarmChange {
+        let kind = self.of(&[AlarmKind::NoSpace, AlarmKind::Corrupt]);
+        let alarm = Alarm { member: MemberId(u64::from(self.byte() % 2)), kind };
+        if self.byte() % 4 == 0 { AlarmChange::Raise(alarm) } else { AlarmChange::Lower(alarm) }
     }
 
     fn key(&mut self) -> Bytes {

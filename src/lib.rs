@@ -125,6 +125,8 @@
 //! A further protocol would be a folder in [`api`] with a decoder and a table of errors of its own, before the same verbs.
 //! Each decoder is a fuzz target (`fuzz/`), whose body the tests run as well.
 
+#![forbid(unsafe_code)]
+
 pub mod api;
 pub mod config;
 pub mod embed;

@@ -1,5 +1,8 @@
 //! The program: arguments, signals, and an exit status.
 
+#[cfg(feature = "mimalloc")]
+mod allocator;
+
 use std::process::ExitCode;
 
 use lodemark::api::ETCD_VERSION;
@@ -7,10 +10,6 @@ use lodemark::config::{self, Config, Invocation};
 use lodemark::{server, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The arguments are wrong. Source: Go, package `flag`.
 const EXIT_USAGE: u8 = 2;
@@ -57,6 +56,8 @@ fn version() -> String {
 }
 
 fn serve(config: Config) -> ExitCode {
+    #[cfg(feature = "mimalloc")]
+    allocator::tune();
     telemetry::init(config.log_level);
     log_command_line(&config);
     raise_file_limit();

@@ -104,6 +104,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long a follower waits for it; at least five heartbeats.
     pub election_timeout: Duration,
+    /// How large the data may become, in bytes; `None` is any size.
+    pub quota_bytes: Option<u64>,
     /// The largest command in bytes.
     pub request_bytes_max: usize,
     /// Memory for values, caches and what waits for the disk, in bytes; `None`: half of what there is.

@@ -7,6 +7,7 @@ use super::error::Error;
 use super::flags::{self, Settings};
 use super::url::Url;
 use super::{Config, InitialCluster, peer_tls};
+use crate::node::QUOTA_BYTES_DEFAULT;
 
 /// Members of different names can be told apart; etcd warns of this one too.
 pub(super) const DEFAULT_NAME: &str = "default";
@@ -79,6 +80,10 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         catchup_entries: settings.snapshot_catchup_entries,
         heartbeat: Duration::from_millis(settings.heartbeat_ms),
         election_timeout: Duration::from_millis(settings.election_ms),
+        quota_bytes: match settings.quota_bytes {
+            0 => Some(QUOTA_BYTES_DEFAULT),
+            bytes => u64::try_from(bytes).ok(),
+        },
         // More than fits into memory is no limit.
         request_bytes_max: usize::try_from(settings.request_bytes_max).unwrap_or(usize::MAX),
         memory_budget_bytes: match settings.memory_budget_bytes {

@@ -5,6 +5,17 @@ use std::time::Duration;
 const NOT_A_VALUE: &str = "parse error";
 const OUT_OF_RANGE: &str = "value out of range";
 
+/// As [`number`], with a sign or without one.
+///
+/// # Errors
+/// Go's word for what is wrong.
+pub(super) fn signed_number(text: &str) -> Result<i64, &'static str> {
+    match text.strip_prefix('-') {
+        Some(digits) => number(digits, i64::MAX.cast_unsigned()).map(|value| -value.cast_signed()),
+        None => number(text.strip_prefix('+').unwrap_or(text), i64::MAX.cast_unsigned()).map(u64::cast_signed),
+    }
+}
+
 /// Reads a non-negative number of at most `max`; `0x`, `0o`, `0b`, a leading `0` (octal) and `_` between digits work.
 ///
 /// # Errors
@@ -110,6 +121,17 @@ fn one_part(text: &str) -> Option<(u128, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signed_numbers_may_be_below_zero() {
+        for (text, value) in [("0", 0), ("-1", -1), ("+7", 7), ("-0x10", -16), ("9223372036854775807", i64::MAX)] {
+            assert_eq!(signed_number(text), Ok(value), "{text}");
+        }
+        for text in ["", "-", "--1", "-+1", "+-1", "- 1"] {
+            assert_eq!(signed_number(text), Err(NOT_A_VALUE), "{text:?}");
+        }
+        assert_eq!(signed_number("9223372036854775808"), Err(OUT_OF_RANGE));
+    }
 
     #[test]
     fn numbers_are_read_as_go_reads_them() {

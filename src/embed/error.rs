@@ -129,9 +129,11 @@ impl From<Rejection> for Error {
             Rejection::LeaseTtlTooLarge => Error::TtlTooLarge,
             Rejection::Compacted { requested, compacted } => Error::Compacted { requested, compacted },
             Rejection::FutureRevision { requested, current } => Error::FutureRevision { requested, current },
-            // Nobody can ask here for what these refuse.
+            Rejection::NoSpace => Error::NoSpace,
+            // Nobody can ask here for what these refuse, or raise the alarm.
             Rejection::KeyNotFound
             | Rejection::LeaseExists
+            | Rejection::Corrupt
             | Rejection::MemberNotFound
             | Rejection::MemberRemoved
             | Rejection::MemberExists

@@ -1,6 +1,6 @@
 //! What applied commands leave to be done outside.
 
-use crate::model::{Event, LeaseId, MemberId, Revision};
+use crate::model::{AlarmKind, Event, LeaseId, MemberId, Revision};
 use crate::storage::TableWrite;
 
 /// What a run of commands leaves to be done; each apply adds to it.
@@ -76,6 +76,10 @@ pub(super) fn digest(digest: u32, write: &TableWrite) -> u32 {
             number(digest, i64::from(member.is_learner))
         }
         TableWrite::RemoveMember(member) | TableWrite::Removed(member) => id(digest, *member),
+        TableWrite::Alarms { member, raised } => {
+            let flags = AlarmKind::ALL.map(|kind| i64::from(raised.has(kind)));
+            flags.into_iter().fold(id(digest, *member), number)
+        }
         TableWrite::RemoveRecord { .. } => digest,
     }
 }

@@ -35,6 +35,12 @@ pub enum Rejection {
         /// The newest revision.
         current: Revision,
     },
+    /// The data is as large as it may be, says an alarm.
+    #[error("database space exceeded")]
+    NoSpace,
+    /// Members differ that should not, says an alarm.
+    #[error("corrupt cluster")]
+    Corrupt,
     /// There is no such member.
     #[error("member not found")]
     MemberNotFound,

@@ -7,8 +7,9 @@
 //! Two kinds of refusal are two types. A [`Rejection`] is part of the result: the same on every member, answered to the
 //! client, and it changes nothing. A [`Fault`] is this member's own: it must stop.
 //!
-//! One file per family of commands: `kv`, `txn` (with `compare`), `compact`, `lease`, `members`.
+//! One file per family of commands: `kv`, `txn` (with `compare`), `compact`, `lease`, `alarm`, `members`.
 
+mod alarm;
 mod compact;
 mod compare;
 mod effects;
@@ -33,9 +34,9 @@ use self::marks::Marks;
 pub use self::shared::Shared;
 pub use self::txn::read_txn;
 use crate::lease::{Lease, Lessor};
-use crate::model::{ChainMark, Command, LeaseId, LogId, Member, MemberId, Record, Reply, SubRevision};
+use crate::model::{Alarms, ChainMark, Command, LeaseId, LogId, Member, MemberId, Record, Reply, SubRevision};
 use crate::mvcc::Store;
-use crate::storage::{self, LeaseRow, Storage, TableWrite};
+use crate::storage::{self, LeaseRow, Meta, Storage, TableWrite};
 
 /// The replicated state and the rules that change it.
 #[derive(Debug, Default)]
@@ -48,6 +49,8 @@ pub struct Machine {
     pub members: BTreeMap<MemberId, Member>,
     /// Ids that were removed for ever.
     removed: BTreeSet<MemberId>,
+    /// What is raised, by member; never none of it.
+    alarms: BTreeMap<MemberId, Alarms>,
     applied: LogId,
     chain: u64,
     /// What the chain was at earlier entries.
@@ -98,7 +101,9 @@ impl Machine {
         let kv = store(&meta, &mut |key, lease| lessor.attach(lease, key))?;
         let members = small.members.into_iter().map(|member| (member.id, member)).collect();
         let removed = small.removed.into_iter().collect();
-        Ok(Machine { kv, lessor, members, removed, applied: meta.applied, chain: meta.chain, marks: Marks::default() })
+        let alarms = small.alarms.into_iter().collect();
+        let Meta { applied, chain, .. } = meta;
+        Ok(Machine { kv, lessor, members, removed, alarms, applied, chain, marks: Marks::default() })
     }
 
     /// The last applied entry.
@@ -135,7 +140,8 @@ impl Machine {
         });
         let members = self.members.values().cloned().map(TableWrite::Member);
         let removed = self.removed.iter().copied().map(TableWrite::Removed);
-        leases.chain(members).chain(removed).fold(0, |hash, row| effects::digest(hash, &row))
+        let alarms = self.alarms.iter().map(|(&member, &raised)| TableWrite::Alarms { member, raised });
+        leases.chain(members).chain(removed).chain(alarms).fold(0, |hash, row| effects::digest(hash, &row))
     }
 
     /// What a checkpoint of the present state says of itself.
@@ -172,6 +178,9 @@ impl Machine {
     /// [`Fault`]: the member must stop. The inner error is a rejection, and then nothing was changed.
     pub fn apply(&mut self, command: &Command, storage: &Storage, effects: &mut Effects) -> Applied {
         let mark = effects.mark();
+        if let Err(rejection) = self.check_alarms(command) {
+            return Ok(Err(rejection));
+        }
         let result = match command {
             Command::Put(put) => self.put(put, storage, effects),
             Command::DeleteRange(delete) => self.delete_range(delete, storage, effects),
@@ -181,6 +190,7 @@ impl Machine {
             Command::LeaseRevoke(revoke) => Ok(self.lease_revoke(revoke, effects)),
             Command::LeaseExpire(expire) => Ok(Ok(self.lease_expire(expire, effects))),
             Command::LeaseCheckpoint(checkpoint) => Ok(Ok(self.lease_checkpoint(checkpoint, effects))),
+            &Command::Alarm(change) => Ok(Ok(self.alarm(change, effects))),
             Command::MemberSet(member) => Ok(Ok(self.member_set(member, effects))),
             Command::MembersFound(members) => Ok(Ok(self.members_found(members, effects))),
             Command::MemberAdd(add) => Ok(self.member_add(add, effects)),

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{KeyRange, LeaseId, MemberId, Revision};
+use super::{AlarmChange, KeyRange, LeaseId, MemberId, Revision};
 
 /// A change of the replicated state. What it does depends only on the state and on what it carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Command {
     LeaseExpire(LeaseExpire),
     /// Stores what is left of leases.
     LeaseCheckpoint(LeaseCheckpoint),
+    /// Raises or lowers an alarm.
+    Alarm(AlarmChange),
     /// Stores a member as it is given; only logs of the first version have it.
     MemberSet(Member),
     /// Stores the members that the cluster begins with; does nothing once there was any member.

@@ -4,6 +4,7 @@
 //! [`Record`] is one key-value pair as it was written at one revision. A [`Command`] asks for a change, a [`Reply`]
 //! tells what it did, an [`Event`] tells watchers.
 
+mod alarm;
 mod chain_mark;
 mod command;
 mod event;
@@ -13,6 +14,7 @@ mod record;
 mod reply;
 mod revision;
 
+pub use alarm::{Alarm, AlarmChange, AlarmKind, Alarms};
 pub use chain_mark::ChainMark;
 pub use command::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseCheckpoint, LeaseExpire, LeaseGrant,

@@ -1,6 +1,6 @@
 //! What a command or a read has to say.
 
-use super::{LeaseId, Record, Revision};
+use super::{Alarm, LeaseId, Record, Revision};
 
 /// What an applied command did. Every reply names the store's revision after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,13 @@ pub enum Reply {
     LeaseRevoke {
         /// The store's revision.
         revision: Revision,
+    },
+    /// Answers an alarm that is raised or lowered.
+    Alarm {
+        /// The store's revision.
+        revision: Revision,
+        /// The alarm that is raised now, or that was until now.
+        alarm: Option<Alarm>,
     },
     /// Answers a command that no client sends.
     Done {
@@ -107,7 +114,10 @@ impl Reply {
             Reply::DeleteRange(reply) => reply.revision,
             Reply::Txn(reply) => reply.revision,
             Reply::LeaseGrant(reply) => reply.revision,
-            Reply::Compact { revision } | Reply::LeaseRevoke { revision } | Reply::Done { revision } => *revision,
+            Reply::Compact { revision }
+            | Reply::LeaseRevoke { revision }
+            | Reply::Alarm { revision, .. }
+            | Reply::Done { revision } => *revision,
         }
     }
 }

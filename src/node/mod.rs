@@ -9,8 +9,8 @@
 //!   watch   ──> hub: events of each run, or history for those who are behind
 //! ```
 //!
-//! One file per family of verbs (`writes`, `reads`, `answers`, `leases`, `members`, `transfer`, `hash`, `defragment`,
-//! `status`, `watch`) and one per task that runs beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`,
+//! One file per family of verbs (`writes`, `reads`, `answers`, `leases`, `members`, `transfer`, `quota`, `hash`,
+//! `defragment`, `status`, `watch`) and one per task that runs beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`,
 //! `reclaim`, `roster`, `voice`, `space`). What other members ask comes in through `handler`. `open` opens the data folder
 //! of `options`; [`Node::start`] is the only place where threads begin.
 
@@ -42,6 +42,7 @@ mod overdue;
 mod peers;
 mod proposer;
 mod quarantine;
+mod quota;
 mod readers;
 mod reads;
 mod reclaim;
@@ -69,6 +70,7 @@ pub use self::error::{NodeError, Outcome};
 pub use self::failure::REMOVED;
 pub use self::lease_keeper::Remaining;
 pub use self::options::{Founding, MemoryBudget, NodeOptions};
+pub use self::quota::QUOTA_BYTES_DEFAULT;
 pub use self::reads::Consistency;
 pub use self::room::Room;
 use self::start::Running;
@@ -107,6 +109,7 @@ pub struct NodeState {
     is_learner: Arc<AtomicBool>,
     founders: founders::Founders,
     proposer: proposer::Proposer,
+    quota: Arc<quota::Quota>,
     barrier: Arc<barrier::Barrier>,
     rooms: room::Rooms,
     leases: Arc<lease_keeper::LeaseKeeper>,

@@ -10,6 +10,7 @@ use super::completion::Wakes;
 use super::flight::Abroad;
 use super::leadership::LedTerm;
 use super::lease_keeper::LeaseKeeper;
+use super::quota::Quota;
 use super::watch::WatchHub;
 use crate::machine::{Rejection, Shared};
 use crate::model::Reply;
@@ -17,6 +18,7 @@ use crate::raft::{Observer, Run};
 
 /// Passes runs on to those who follow them. Called on the thread that applies: everything here is short.
 pub(super) struct NodeObserver {
+    pub(super) quota: Arc<Quota>,
     pub(super) hub: Arc<WatchHub>,
     pub(super) leases: Arc<LeaseKeeper>,
     pub(super) compactor: Arc<Compactor>,
@@ -34,6 +36,7 @@ impl Observer for NodeObserver {
     fn applied(&self, run: Run) {
         self.hub.publish(run.revision, run.events);
         self.leases.applied(&run.leases);
+        self.quota.look();
         if run.compacted.is_some() {
             self.compactor.wake();
         }

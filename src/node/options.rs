@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::memory::MemoryBudget;
+use super::quota::QUOTA_BYTES_DEFAULT;
 use super::threads::Threading;
 use super::voice::Voice;
 use crate::env::{Clock, Disk, Random};
@@ -65,6 +66,8 @@ pub struct NodeOptions {
     /// Write the checkpoint's file anew when most of it is free pages, if they are at least so many bytes; `None` leaves
     /// that to whoever asks.
     pub reclaim_bytes_min: Option<u64>,
+    /// How large the data may become, in bytes; `None` is any size.
+    pub quota_bytes: Option<u64>,
     /// The largest command, as etcd counts it.
     pub request_bytes_max: usize,
     /// How often idle watchers that ask for it hear of progress.
@@ -104,6 +107,7 @@ impl NodeOptions {
             learners_max: 1,
             agreement_check: true,
             reclaim_bytes_min: Some(64 << 20),
+            quota_bytes: Some(QUOTA_BYTES_DEFAULT),
             request_bytes_max: 1_572_864,
             watch_progress_interval: Duration::from_secs(600),
             segment_bytes: 16 * 1024 * 1024,

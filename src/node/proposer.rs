@@ -22,6 +22,7 @@ use super::completion::{Completions, Waiter, Wakes};
 use super::error::{NodeError, Outcome};
 use super::flight::{Flight, Launcher, Waiting};
 use super::memory::MemoryBudget;
+use super::quota::Quota;
 use crate::env::Random;
 use crate::peer::ProposeAnswer;
 use crate::raft::{Checkpoints, Forwarded, Proposal, Space};
@@ -55,6 +56,7 @@ pub(super) struct Proposer {
     places: Arc<Semaphore>,
     wakes: Arc<Wakes>,
     request_bytes_max: usize,
+    quota: Arc<Quota>,
 }
 
 /// What waits to be proposed.
@@ -83,10 +85,10 @@ pub(super) struct ProposerTask {
 }
 
 /// Makes the queue; the receiver becomes a [`ProposerTask`] once there is a log to propose to.
-pub(super) fn queue(wakes: Arc<Wakes>, request_bytes_max: usize) -> (Proposer, ProposerQueue) {
+pub(super) fn queue(wakes: Arc<Wakes>, request_bytes_max: usize, quota: Arc<Quota>) -> (Proposer, ProposerQueue) {
     let (queue_tx, queue_rx) = mpsc::channel(PROPOSALS_MAX);
     let places = Arc::new(Semaphore::new(PROPOSALS_MAX));
-    (Proposer { queue_tx, places, wakes: wakes.clone(), request_bytes_max }, ProposerQueue { queue_rx, wakes })
+    (Proposer { queue_tx, places, wakes: wakes.clone(), request_bytes_max, quota }, ProposerQueue { queue_rx, wakes })
 }
 
 /// The receiving end of the queue.
@@ -134,6 +136,9 @@ impl Proposer {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             return self.refuse(waiter, NodeError::TooManyRequests);
         };
+        if !self.quota.admits(&proposal) {
+            return self.refuse_for_quota(waiter, place);
+        }
         let (queued, error) = match self.queue_tx.try_send(Queued::Own { proposal, waiter, place }) {
             Ok(()) => return,
             Err(mpsc::error::TrySendError::Full(queued)) => (queued, NodeError::TooManyRequests),
@@ -153,6 +158,16 @@ impl Proposer {
             Err(mpsc::error::TrySendError::Full(_)) => ProposeAnswer::Overloaded,
             Err(mpsc::error::TrySendError::Closed(_)) => ProposeAnswer::NotLeading,
         }
+    }
+
+    /// Answers when the alarm is raised: whoever is refused finds it.
+    fn refuse_for_quota(&self, waiter: Waiter, place: OwnedSemaphorePermit) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            this.quota.raise(&this).await;
+            drop(place);
+            this.refuse(waiter, NodeError::NoSpace);
+        });
     }
 
     fn refuse(&self, waiter: Waiter, error: NodeError) {
@@ -413,7 +428,7 @@ mod tests {
     #[test]
     fn a_proposal_has_a_place_until_it_is_answered() {
         let wakes = Arc::new(Wakes::default());
-        let (proposer, mut queue) = queue(wakes.clone(), 1024);
+        let (proposer, mut queue) = queue(wakes.clone(), 1024, Arc::new(Quota::unlimited()));
         let completions = Completions::new();
         let proposal = Proposal::from(&Command::Put(Put { key: "k".into(), ..Put::default() }));
         let last = PROPOSALS_MAX as u64;

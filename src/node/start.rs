@@ -39,6 +39,7 @@ use super::options::NodeOptions;
 use super::overdue::Overdue;
 use super::peers::Peers;
 use super::proposer::{self, REQUEST_TIMEOUT};
+use super::quota::Quota;
 use super::reclaim::Reclaimer;
 use super::room::Rooms;
 use super::roster::Roster;
@@ -192,7 +193,9 @@ impl Node {
         let compactor = Compactor::new(shared.clone(), checkpoints.clone());
         let hub_options = HubOptions::new(options.watch_progress_interval, options.random.clone(), threading.clone());
         let hub = WatchHub::new(shared.clone(), hub_options, failure.clone());
+        let quota = Quota::new(options.member, options.quota_bytes, (shared.clone(), checkpoints.clone()));
         let observer = NodeObserver {
+            quota: quota.clone(),
             hub: hub.clone(),
             leases: lease_keeper.clone(),
             compactor: compactor.clone(),
@@ -236,7 +239,7 @@ impl Node {
         let overdue =
             Overdue::new((consensus.clone(), options.member), contacts.clone(), clock.clone(), election_timeout);
         let agreement = Agreement::new(options.member, shared.clone(), options.agreement_check);
-        let (proposer, queue) = proposer::queue(wakes.clone(), options.request_bytes_max);
+        let (proposer, queue) = proposer::queue(wakes.clone(), options.request_bytes_max, quota.clone());
         let barrier = Barrier::new(leadership.clone(), consensus.clone(), peers.clone(), applied);
         let launcher = Arc::new(Launcher {
             consensus: consensus.clone(),
@@ -288,6 +291,7 @@ impl Node {
         tasks.spawn_on(roster.run(stop.clone()), raft);
         let space_watch = SpaceWatch { space: consensus.space().clone(), consensus: consensus.clone() };
         tasks.spawn_on(space_watch.run(stop.clone()), raft);
+        tasks.spawn_on(quota.clone().run(proposer.clone(), stop.clone()), raft);
         tasks.spawn_on(lease_keeper.clone().run(leadership.clone(), proposer.clone(), stop.clone()), raft);
         let defragmenter = Defragmenter::new((shared.clone(), checkpoints.clone()), &options);
         // Before the compactor begins: its first round counts.
@@ -319,6 +323,7 @@ impl Node {
             strict_reconfig: options.strict_reconfig,
             learners_max: options.learners_max,
             proposer,
+            quota,
             barrier,
             rooms: Rooms::new(options.memory.answers),
             leases: lease_keeper,

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Node;
-use crate::model::{ClusterId, MemberId, Revision};
+use crate::model::{Alarm, ClusterId, MemberId, Revision};
 
 /// Who answers: for response headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +20,14 @@ pub struct Header {
 /// What the member is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Bytes that the checkpoint's file takes on the disk.
+    /// How large the data is, with what is free to be used again, in bytes: what the quota is compared with.
     pub db_bytes: u64,
-    /// Bytes of it that hold something, more or less.
+    /// Bytes of it that hold something.
     pub db_bytes_in_use: u64,
+    /// How large the data may become, in bytes; `None` is any size.
+    pub quota_bytes: Option<u64>,
+    /// The alarms that are raised.
+    pub alarms: Vec<Alarm>,
     /// Who leads, as far as this member knows.
     pub leader: Option<MemberId>,
     /// The last committed log index.
@@ -73,13 +77,16 @@ impl Node {
     #[must_use]
     pub fn status(&self) -> Status {
         let raft = self.consensus.status();
-        let applied_index = self.shared.machine.read().applied().index;
-        let storage = self.shared.storage.load();
-        // An error of the file's size is no reason to refuse the rest.
-        let db_bytes = storage.disk_bytes().unwrap_or(0);
+        let (applied_index, alarms) = {
+            let machine = self.shared.machine.read();
+            (machine.applied().index, machine.alarms().collect())
+        };
+        let occupancy = self.defragmenter.checkpoints.occupancy();
         Status {
-            db_bytes,
-            db_bytes_in_use: storage.needed_bytes().min(db_bytes),
+            db_bytes: occupancy.size(),
+            db_bytes_in_use: occupancy.in_use(),
+            quota_bytes: self.quota.bytes(),
+            alarms,
             leader: self.leadership.leader(),
             raft_index: raft.committed.max(applied_index),
             raft_term: raft.term,

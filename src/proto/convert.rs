@@ -10,9 +10,36 @@ use super::etcdserverpb::compare::{CompareResult as PbResult, CompareTarget as P
 use super::etcdserverpb::range_request::{SortOrder as PbOrder, SortTarget as PbSort};
 use super::etcdserverpb::request_op::Request;
 use crate::model::{
-    Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, LeaseId, Put, Range, SortOrder, SortTarget, Txn,
-    TxnOp,
+    Alarm, AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, LeaseId, Put, Range, SortOrder,
+    SortTarget, Txn, TxnOp,
 };
+
+impl From<AlarmKind> for pb::AlarmType {
+    fn from(kind: AlarmKind) -> pb::AlarmType {
+        match kind {
+            AlarmKind::NoSpace => pb::AlarmType::Nospace,
+            AlarmKind::Corrupt => pb::AlarmType::Corrupt,
+        }
+    }
+}
+
+impl pb::AlarmType {
+    /// The kind of alarm that is meant; `None` is none, or all.
+    #[must_use]
+    pub fn kind(self) -> Option<AlarmKind> {
+        match self {
+            pb::AlarmType::None => None,
+            pb::AlarmType::Nospace => Some(AlarmKind::NoSpace),
+            pb::AlarmType::Corrupt => Some(AlarmKind::Corrupt),
+        }
+    }
+}
+
+impl From<Alarm> for pb::AlarmMember {
+    fn from(alarm: Alarm) -> pb::AlarmMember {
+        pb::AlarmMember { member_id: alarm.member.0, alarm: pb::AlarmType::from(alarm.kind).into() }
+    }
+}
 
 impl From<pb::PutRequest> for Put {
     fn from(request: pb::PutRequest) -> Put {

@@ -28,10 +28,11 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 pub use self::checkpointer::Checkpointer;
+use super::occupancy::Occupancy;
 use super::removals::Removals;
 use crate::env::Disk;
 use crate::machine::Shared;
-use crate::storage::{self, Haste, Meta, Reserve, Rewrite, Storage, SwapError, TableWrite};
+use crate::storage::{self, Haste, Meta, Reserve, Rewrite, Storage, SwapError, TableWrite, entry_bytes};
 use crate::wal::{Demand, Wal};
 
 /// A buffer of this size is written without waiting longer.
@@ -49,6 +50,7 @@ pub struct Checkpoints {
     pending: Mutex<Pending>,
     changed: Condvar,
     removals: Removals,
+    occupancy: Occupancy,
     /// Who waits for space hears only of the end: all else comes too often to wait a second for nothing.
     closing: Condvar,
     reserve: Reserve,
@@ -65,6 +67,8 @@ struct Pending {
     /// How many of them compaction has found.
     removals: usize,
     bytes: usize,
+    /// What its records will take in the tables, in bytes.
+    records: u64,
     /// Those of the buffer before, until it is written.
     being_written: usize,
     /// As of the last entry that `writes` came from.
@@ -96,7 +100,19 @@ impl Checkpoints {
         let pending = Mutex::new(Pending::new(1, meta.membership.clone()));
         let (changed, closing, removals) = (Condvar::new(), Condvar::new(), Removals::default());
         let writing = Mutex::new(());
-        Arc::new(Checkpoints { shared, wal, pending, changed, removals, closing, reserve, writing, progress })
+        let occupancy = Occupancy::new(shared.storage.load().record_bytes());
+        Arc::new(Checkpoints {
+            shared,
+            wal,
+            pending,
+            changed,
+            removals,
+            occupancy,
+            closing,
+            reserve,
+            writing,
+            progress,
+        })
     }
 
     /// The tables as they are.
@@ -110,6 +126,9 @@ impl Checkpoints {
         let mut pending = self.pending.lock();
         let was_idle = pending.meta.is_none();
         pending.bytes += writes.iter().map(bytes_of).sum::<usize>();
+        let records = writes.iter().map(record_bytes_of).sum::<u64>();
+        pending.records += records;
+        self.occupancy.change(records.cast_signed());
         pending.writes.append(writes);
         pending.membership = meta.membership.clone();
         pending.meta = Some(meta);
@@ -152,6 +171,12 @@ impl Checkpoints {
     pub fn pending_bytes(&self) -> usize {
         let pending = self.pending.lock();
         pending.bytes + pending.being_written
+    }
+
+    /// How large the data is.
+    #[must_use]
+    pub fn occupancy(&self) -> &Occupancy {
+        &self.occupancy
     }
 
     /// Whether the disk has space for such writes, as far as checkpoints know.
@@ -249,6 +274,7 @@ impl Checkpoints {
             let mut pending = self.pending.lock();
             let dropped = pending.number;
             *pending = Pending { closed: pending.closed, ..Pending::new(dropped + 1, membership) };
+            self.occupancy.replace(self.shared.storage.load().record_bytes());
             dropped
         };
         self.progress.send_modify(|progress| {
@@ -295,7 +321,9 @@ impl Checkpoints {
         if !Arc::ptr_eq(&storage, &self.storage()) {
             return Ok(true);
         }
-        rewrite.finish().map(|()| true)
+        rewrite.finish()?;
+        self.occupancy.shrink();
+        Ok(true)
     }
 
     /// Takes the pending buffer, if there is anything in it, or if `removals` are to go with it.
@@ -320,6 +348,7 @@ impl Checkpoints {
         pending.writes.extend(since);
         pending.removals += taken.removals;
         pending.bytes += taken.bytes;
+        pending.records += taken.records;
         pending.being_written = 0;
         pending.meta = pending.meta.take().or(taken.meta);
         pending.wanted |= taken.wanted;
@@ -334,8 +363,9 @@ impl Checkpoints {
 
 impl Pending {
     fn new(number: u64, membership: Bytes) -> Pending {
-        let (writes, removals, bytes, being_written) = (Vec::new(), 0, 0, 0);
-        Pending { number, writes, removals, bytes, being_written, meta: None, membership, wanted: false, closed: false }
+        let (writes, removals, bytes, records, being_written) = (Vec::new(), 0, 0, 0, 0);
+        let (meta, wanted, closed) = (None, false, false);
+        Pending { number, writes, removals, bytes, records, being_written, meta, membership, wanted, closed }
     }
 
     /// Nothing more is waited for.
@@ -358,6 +388,15 @@ fn bytes_of(write: &TableWrite) -> usize {
             | TableWrite::RemoveLease { .. }
             | TableWrite::Member(_)
             | TableWrite::RemoveMember(_)
-            | TableWrite::Removed(_) => 0,
+            | TableWrite::Removed(_)
+            | TableWrite::Alarms { .. } => 0,
         }
+}
+
+/// What a write adds to the records in the tables.
+fn record_bytes_of(write: &TableWrite) -> u64 {
+    match write {
+        TableWrite::Record { record, .. } => entry_bytes(record.as_bytes().len()),
+        _ => 0,
+    }
 }

@@ -9,9 +9,10 @@ use prost::encoding::{WireType, decode_key, decode_varint};
 
 use super::Proposal;
 use crate::model::{
-    Command, Compact, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Member, MemberAdd,
-    MemberAttributes, MemberId, MemberUpdate, Revision,
+    Alarm, AlarmChange, Command, Compact, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Member,
+    MemberAdd, MemberAttributes, MemberId, MemberUpdate, Revision,
 };
+use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 use crate::proto::{etcdserverpb as pb, lodemarkpb};
 use crate::wal::Demand;
 
@@ -21,6 +22,7 @@ pub(super) const FIELD_TXN: u32 = 6;
 const FIELD_COMPACTION: u32 = 7;
 const FIELD_LEASE_GRANT: u32 = 8;
 const FIELD_LEASE_REVOKE: u32 = 9;
+const FIELD_ALARM: u32 = 10;
 const FIELD_LEASE_EXPIRE: u32 = 2000;
 const FIELD_MEMBER_SET: u32 = 2001;
 const FIELD_MEMBERS_FOUND: u32 = 2002;
@@ -44,6 +46,9 @@ pub enum DecodeError {
     /// The bytes of a command are no message.
     #[error("a command is malformed: {0}")]
     Malformed(#[from] prost::DecodeError),
+    /// An alarm is changed in a way that is not known to this version.
+    #[error("a change of alarms is not known to this version")]
+    Alarm,
     /// A newer version wrote it.
     #[error("a command of kind {0} is not known to this version")]
     Unknown(u32),
@@ -65,6 +70,7 @@ pub(super) fn encode(command: &Command) -> Proposal {
         Command::LeaseRevoke(revoke) => {
             Proposal::of_message(FIELD_LEASE_REVOKE, &pb::LeaseRevokeRequest { id: revoke.id.0 })
         }
+        Command::Alarm(change) => Proposal::of_message(FIELD_ALARM, &encode_alarm(*change)),
         Command::LeaseExpire(expire) => Proposal::of_message(
             FIELD_LEASE_EXPIRE,
             &lodemarkpb::LeaseExpire {
@@ -130,6 +136,7 @@ pub(super) fn decode(request: Bytes) -> Result<Command, DecodeError> {
             let pb::LeaseRevokeRequest { id } = Message::decode(request)?;
             Command::LeaseRevoke(LeaseRevoke { id: LeaseId(id) })
         }
+        FIELD_ALARM => Command::Alarm(decode_alarm(&Message::decode(request)?)?),
         FIELD_LEASE_EXPIRE => {
             let lodemarkpb::LeaseExpire { ids, term, as_of } = Message::decode(request)?;
             Command::LeaseExpire(LeaseExpire { ids: ids.into_iter().map(LeaseId).collect(), term, as_of })
@@ -197,6 +204,35 @@ pub(super) fn demand(field: u32, body: &Bytes) -> Demand {
     if grows { Demand::Growing } else { Demand::Freeing }
 }
 
+/// What a command counts as beside key and value, in bytes. Source: etcd, `server/storage/quota.go`.
+const PUT_COST_BYTES: u64 = 256;
+const LEASE_COST_BYTES: u64 = 64;
+
+/// What etcd's quota counts a command as. Nothing for what cannot be read: it is refused for that.
+pub(super) fn cost(field: u32, body: &Bytes) -> u64 {
+    match field {
+        FIELD_PUT => pb::PutRequest::decode(body.clone()).as_ref().map_or(0, put_cost),
+        FIELD_TXN => pb::TxnRequest::decode(body.clone()).as_ref().map_or(0, txn_cost),
+        FIELD_LEASE_GRANT => LEASE_COST_BYTES,
+        _ => 0,
+    }
+}
+
+fn put_cost(put: &pb::PutRequest) -> u64 {
+    PUT_COST_BYTES + (put.key.len() + put.value.len()) as u64
+}
+
+fn txn_cost(txn: &pb::TxnRequest) -> u64 {
+    use pb::request_op::Request;
+    let cost = |op: &pb::RequestOp| match &op.request {
+        Some(Request::RequestPut(put)) => put_cost(put),
+        Some(Request::RequestTxn(txn)) => txn_cost(txn),
+        Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => 0,
+    };
+    let branch = |ops: &[pb::RequestOp]| ops.iter().map(cost).sum::<u64>();
+    branch(&txn.success).max(branch(&txn.failure))
+}
+
 fn may_put(txn: &pb::TxnRequest) -> bool {
     use pb::request_op::Request;
     txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
@@ -204,6 +240,24 @@ fn may_put(txn: &pb::TxnRequest) -> bool {
         Some(Request::RequestTxn(txn)) => may_put(txn),
         Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => false,
     })
+}
+
+fn encode_alarm(change: AlarmChange) -> pb::AlarmRequest {
+    let (action, Alarm { member, kind }) = match change {
+        AlarmChange::Raise(alarm) => (AlarmAction::Activate, alarm),
+        AlarmChange::Lower(alarm) => (AlarmAction::Deactivate, alarm),
+    };
+    pb::AlarmRequest { action: action.into(), member_id: member.0, alarm: pb::AlarmType::from(kind).into() }
+}
+
+fn decode_alarm(request: &pb::AlarmRequest) -> Result<AlarmChange, DecodeError> {
+    let kind = request.alarm().kind().ok_or(DecodeError::Alarm)?;
+    let alarm = Alarm { member: MemberId(request.member_id), kind };
+    match AlarmAction::try_from(request.action) {
+        Ok(AlarmAction::Activate) => Ok(AlarmChange::Raise(alarm)),
+        Ok(AlarmAction::Deactivate) => Ok(AlarmChange::Lower(alarm)),
+        Ok(AlarmAction::Get) | Err(_) => Err(DecodeError::Alarm),
+    }
 }
 
 fn encode_member(member: &Member) -> lodemarkpb::Member {
@@ -219,6 +273,7 @@ fn decode_member(member: lodemarkpb::Member) -> Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::AlarmKind;
     use crate::raft::{decode_commands, encode_commands};
 
     fn member() -> Member {
@@ -265,7 +320,10 @@ mod tests {
         let checkpoint =
             |as_of| LeaseCheckpoint { remaining: vec![(LeaseId(4), 300), (LeaseId(5), 0)], term: 3, as_of };
         let expire = |as_of| LeaseExpire { ids: vec![LeaseId(4), LeaseId(5)], term: 3, as_of };
-        let cases: [(Command, u32, Vec<u8>); 12] = [
+        let alarm = Alarm { member: MemberId(7), kind: AlarmKind::NoSpace };
+        let cases: [(Command, u32, Vec<u8>); 14] = [
+            (Command::Alarm(AlarmChange::Raise(alarm)), 10, b"\x08\x01\x10\x07\x18\x01".into()),
+            (Command::Alarm(AlarmChange::Lower(alarm)), 10, b"\x08\x02\x10\x07\x18\x01".into()),
             (Command::MemberSet(member()), 2001, ROW.into()),
             (Command::MembersFound(vec![member(), Member::default()]), 2002, [b"\x0a\x10", ROW, b"\x0a\x00"].concat()),
             (Command::MemberAdd(add), 2003, [b"\x0a\x10", ROW, b"\x10\x01"].concat()),

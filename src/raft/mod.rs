@@ -27,6 +27,7 @@ mod log_codec;
 mod log_store;
 mod membership;
 mod network;
+mod occupancy;
 mod progress;
 mod proposal;
 mod removals;

@@ -21,6 +21,9 @@ pub struct Proposal {
 /// What etcd's request header with a request id takes beside the request; counted so that the size limit is etcd's.
 const ETCD_HEADER_BYTES: usize = 14;
 
+/// No byte of a request costs more: a put in a txn has at least a key of one byte, with a tag and a length, twice.
+const COST_BYTES_MAX: u64 = 256;
+
 impl Proposal {
     /// Wraps a put as its client sent it: an encoded, validated `PutRequest`.
     #[must_use]
@@ -62,6 +65,19 @@ impl Proposal {
     #[must_use]
     pub fn demand(&self) -> Demand {
         command::demand(self.field, &self.body)
+    }
+
+    /// What etcd's quota counts it as, in bytes: a put is its key, its value and 256; a txn the dearer of its branches; a grant
+    /// of a lease 64; all else nothing.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        command::cost(self.field, &self.body)
+    }
+
+    /// More than that, without a look at it.
+    #[must_use]
+    pub fn cost_max(&self) -> u64 {
+        COST_BYTES_MAX * (self.body.len() as u64 + 1)
     }
 
     pub(super) fn encoded_len(&self) -> usize {

@@ -201,6 +201,7 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
         agreement_check: config.agreement_check,
         memory: memory_budget(config, data),
         reclaim_bytes_min: config.reclaim_bytes_min,
+        quota_bytes: config.quota_bytes,
         request_bytes_max: config.request_bytes_max,
         watch_progress_interval: config.watch_progress_interval,
         segment_bytes: data.segment_bytes(),
@@ -247,6 +248,7 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "max-learners" = config.learners_max,
         "agreement-check" = config.agreement_check,
         "auto-defrag-threshold-megabytes" = config.reclaim_bytes_min.unwrap_or(0) >> 20,
+        "quota-backend-bytes" = config.quota_bytes,
         "max-request-bytes" = config.request_bytes_max,
         "max-concurrent-streams" = config.streams_max,
         "starting an etcd server"

@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::checkpoint::{Change, Changes};
+use super::checkpoint::{Changes, Rows};
 use super::codec::{self, Cursor};
 use super::error::{Damage, Error, StreamDamage};
 use super::meta::Sums;
 use super::snapshot::{BODY_BYTES_MAX, CRC_LEN, HEAD_LEN, KIND_ENTRIES, KIND_FOOTER, KIND_META, MAGIC};
 use super::tables::{IdKey, RecordKey, Table};
 use super::{FORMAT, Meta};
-use crate::model::{LeaseId, MemberId, Record, Revision, SubRevision};
+use crate::model::{Record, Revision, SubRevision};
 
 /// Entries that make a batch: one commit, which with redb's pages for it stays in memory until it is written.
 const BATCH_BYTES: usize = 8 << 20;
@@ -47,9 +47,7 @@ pub struct Arrival {
 #[derive(Debug, Default)]
 pub struct Batch {
     pub(super) records: Vec<(SubRevision, Record)>,
-    leases: Vec<Change<IdKey, Vec<u8>>>,
-    members: Vec<Change<IdKey, Vec<u8>>>,
-    removed: Vec<Change<IdKey, Vec<u8>>>,
+    rows: Rows,
     bytes: usize,
     /// Where it ends in the stream.
     pub(super) offset: u64,
@@ -231,36 +229,21 @@ impl Batch {
                 .iter()
                 .map(|(at, record)| (codec::record_key(*at), Some(record.as_bytes())))
                 .collect(),
-            leases: std::mem::take(&mut self.leases),
-            members: std::mem::take(&mut self.members),
-            removed: std::mem::take(&mut self.removed),
+            rows: std::mem::take(&mut self.rows),
         }
     }
 
     fn put(&mut self, table: Table, key: &[u8], payload: &[u8]) -> Result<(), Damage> {
         let short = |_| Damage::Undecodable("a key has the wrong length");
         self.bytes += key.len() + payload.len();
-        match table {
-            Table::Records => {
-                let key: RecordKey = key.try_into().map_err(short)?;
-                self.records.push((codec::sub_revision(&key), Record::from_bytes(payload)?));
-            }
-            Table::Leases => {
-                let key: IdKey = key.try_into().map_err(short)?;
-                codec::decode_lease(LeaseId(i64::from_be_bytes(key)), payload)?;
-                self.leases.push((key, Some(payload.to_vec())));
-            }
-            Table::Members => {
-                let key: IdKey = key.try_into().map_err(short)?;
-                codec::decode_member(MemberId(u64::from_be_bytes(key)), payload)?;
-                self.members.push((key, Some(payload.to_vec())));
-            }
-            Table::Removed => {
-                let key: IdKey = key.try_into().map_err(short)?;
-                codec::decode_removed(payload)?;
-                self.removed.push((key, Some(Vec::new())));
-            }
+        if table == Table::Records {
+            let key: RecordKey = key.try_into().map_err(short)?;
+            self.records.push((codec::sub_revision(&key), Record::from_bytes(payload)?));
+            return Ok(());
         }
+        let key: IdKey = key.try_into().map_err(short)?;
+        codec::decode_row(table, key, payload)?;
+        self.rows.entry(table).or_default().push((key, Some(payload.to_vec())));
         Ok(())
     }
 }

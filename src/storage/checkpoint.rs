@@ -1,5 +1,6 @@
 //! Opening the file and committing to it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::ops::{Bound, ControlFlow};
@@ -17,7 +18,7 @@ use super::pace::Pace;
 use super::read::visit;
 use super::retired::Retired;
 use super::room::{Room, entry_bytes};
-use super::tables::{IdKey, LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
+use super::tables::{IdKey, RECORDS, RecordKey, Table};
 use super::{Founding, Identity, Meta, TableSum, TableWrite, codec, meta, rewrite};
 use crate::env::{Disk, File, Mistake, SyncSite};
 use crate::model::{Record, SubRevision};
@@ -233,6 +234,11 @@ impl Storage {
     /// loaded or counted.
     pub fn needed_bytes(&self) -> u64 {
         self.room.file_bytes()
+    }
+
+    /// What the records take in the file, in bytes: the sum of [`super::entry_bytes`]. Known once they were loaded or counted.
+    pub fn record_bytes(&self) -> u64 {
+        self.room.bytes()
     }
 
     /// Counts the records of a file that nobody loads, because they are in memory: all of them.
@@ -508,8 +514,8 @@ pub(super) fn transact_part(
 /// Writes what makes a file whole: the tables that every format has, the meta, and the format number.
 pub(super) fn finish(transaction: &WriteTransaction, meta: &Meta, sums: &Sums) -> Result<(), Fault> {
     transaction.open_table(RECORDS)?;
-    transaction.open_table(LEASES)?;
-    transaction.open_table(MEMBERS)?;
+    transaction.open_table(Table::Leases.rows())?;
+    transaction.open_table(Table::Members.rows())?;
     meta::write(transaction, meta, sums)?;
     meta::put_format(transaction, meta::format_for(sums))
 }
@@ -518,10 +524,11 @@ pub(super) fn finish(transaction: &WriteTransaction, meta: &Meta, sums: &Sums) -
 #[derive(Debug, Default)]
 pub(super) struct Changes<'a> {
     pub(super) records: Vec<Change<RecordKey, &'a [u8]>>,
-    pub(super) leases: Vec<Change<IdKey, Vec<u8>>>,
-    pub(super) members: Vec<Change<IdKey, Vec<u8>>>,
-    pub(super) removed: Vec<Change<IdKey, Vec<u8>>>,
+    pub(super) rows: Rows,
 }
+
+/// Changes of the small tables.
+pub(super) type Rows = BTreeMap<Table, Vec<Change<IdKey, Vec<u8>>>>;
 
 /// A key and its new payload.
 pub(super) type Change<K, P> = (K, Option<P>);
@@ -530,22 +537,28 @@ impl<'a> Changes<'a> {
     fn of(writes: &'a [TableWrite]) -> Changes<'a> {
         let mut changes = Changes::default();
         for write in writes {
-            match write {
+            let (table, id, payload) = match write {
                 TableWrite::Record { at, record } => {
                     debug_assert!(at.main.0 >= 0, "revisions in the store are not negative");
                     changes.records.push((codec::record_key(*at), Some(record.as_bytes())));
+                    continue;
                 }
-                TableWrite::RemoveRecord { at } => changes.records.push((codec::record_key(*at), None)),
+                TableWrite::RemoveRecord { at } => {
+                    changes.records.push((codec::record_key(*at), None));
+                    continue;
+                }
                 TableWrite::Lease(lease) => {
-                    changes.leases.push((lease.id.0.to_be_bytes(), Some(codec::encode_lease(lease))));
+                    (Table::Leases, lease.id.0.cast_unsigned(), Some(codec::encode_lease(lease)))
                 }
-                TableWrite::RemoveLease { id } => changes.leases.push((id.0.to_be_bytes(), None)),
-                TableWrite::Member(member) => {
-                    changes.members.push((member.id.0.to_be_bytes(), Some(codec::encode_member(member))));
+                TableWrite::RemoveLease { id } => (Table::Leases, id.0.cast_unsigned(), None),
+                TableWrite::Member(member) => (Table::Members, member.id.0, Some(codec::encode_member(member))),
+                TableWrite::RemoveMember(id) => (Table::Members, id.0, None),
+                TableWrite::Removed(id) => (Table::Removed, id.0, Some(Vec::new())),
+                TableWrite::Alarms { member, raised } => {
+                    (Table::Alarms, member.0, (!raised.is_empty()).then(|| codec::encode_alarms(*raised)))
                 }
-                TableWrite::RemoveMember(id) => changes.members.push((id.0.to_be_bytes(), None)),
-                TableWrite::Removed(id) => changes.removed.push((id.0.to_be_bytes(), Some(Vec::new()))),
-            }
+            };
+            changes.rows.entry(table).or_default().push((id.to_be_bytes(), payload));
         }
         changes
     }
@@ -558,11 +571,11 @@ pub(super) fn write_tables(
     sums: &mut Sums,
     pace: &Pace,
 ) -> Result<i64, Fault> {
-    let [records, leases, members, removed] = sums;
+    let records = &mut sums[Table::Records.index()];
     let growth = write_table(transaction, Table::Records, RECORDS, changes.records, records, pace)?;
-    write_table(transaction, Table::Leases, LEASES, changes.leases, leases, pace)?;
-    write_table(transaction, Table::Members, MEMBERS, changes.members, members, pace)?;
-    write_table(transaction, Table::Removed, REMOVED, changes.removed, removed, pace)?;
+    for (table, rows) in changes.rows {
+        write_table(transaction, table, table.rows(), rows, &mut sums[table.index()], pace)?;
+    }
     Ok(growth)
 }
 

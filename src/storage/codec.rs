@@ -6,9 +6,9 @@
 use bytes::Bytes;
 
 use super::error::Damage;
-use super::tables::RecordKey;
-use super::{Founding, Identity, LeaseRow, TableSum};
-use crate::model::{ClusterId, LeaseId, LogId, Member, MemberId, Revision, SubRevision};
+use super::tables::{IdKey, RecordKey, Table};
+use super::{Founding, Identity, LeaseRow, Row, TableSum};
+use crate::model::{AlarmKind, Alarms, ClusterId, LeaseId, LogId, Member, MemberId, Revision, SubRevision};
 
 const CRC_LEN: usize = 4;
 const FOUNDING_NEW: u8 = 1;
@@ -101,6 +101,40 @@ pub(super) fn decode_member(id: MemberId, payload: &[u8]) -> Result<Member, Dama
         let client_urls = from.texts()?;
         Ok(Member { id, name, peer_urls, client_urls, is_learner })
     })
+}
+
+/// Which alarms a member has raised: a bit for each.
+pub(super) fn encode_alarms(raised: Alarms) -> Vec<u8> {
+    raised.iter().fold(vec![0], |mut bits, kind| {
+        bits[0] |= alarm_bit(kind);
+        bits
+    })
+}
+
+/// Reads what [`encode_alarms`] wrote.
+pub(super) fn decode_alarms(payload: &[u8]) -> Result<Alarms, Damage> {
+    let bits = Cursor(payload).whole(Cursor::u8)?;
+    let raised: Alarms = AlarmKind::ALL.into_iter().filter(|&kind| bits & alarm_bit(kind) != 0).collect();
+    if encode_alarms(raised) == [bits] { Ok(raised) } else { Err(Damage::Undecodable("an alarm is unknown")) }
+}
+
+fn alarm_bit(kind: AlarmKind) -> u8 {
+    match kind {
+        AlarmKind::NoSpace => 1,
+        AlarmKind::Corrupt => 2,
+    }
+}
+
+/// A row of a small table.
+pub(super) fn decode_row(table: Table, key: IdKey, payload: &[u8]) -> Result<Row, Damage> {
+    let id = u64::from_be_bytes(key);
+    match table {
+        Table::Records => unreachable!("records are no rows"),
+        Table::Leases => decode_lease(LeaseId(id.cast_signed()), payload).map(Row::Lease),
+        Table::Members => decode_member(MemberId(id), payload).map(Row::Member),
+        Table::Removed => decode_removed(payload).map(|()| Row::Removed(MemberId(id))),
+        Table::Alarms => decode_alarms(payload).map(|raised| Row::Alarms(MemberId(id), raised)),
+    }
 }
 
 /// A removed member: its key says all.

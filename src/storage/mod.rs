@@ -70,16 +70,17 @@ pub use import::{Import, Imported};
 pub use read::Collect;
 pub use reserve::Reserve;
 pub use rewrite::{Haste, Rewrite, SwapError};
+pub use room::entry_bytes;
 pub use snapshot::Frozen;
 pub use tables::Table;
 
 use bytes::Bytes;
 
-use crate::model::{ClusterId, LeaseId, LogId, Member, MemberId, Record, Revision, SubRevision};
+use crate::model::{Alarms, ClusterId, LeaseId, LogId, Member, MemberId, Record, Revision, SubRevision};
 
 /// The newest format of files and streams that this version reads and writes. First is 1; each is written in the lowest
 /// that can say what it holds.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What a checkpoint says of itself; written in the same transaction as the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +160,13 @@ pub enum TableWrite {
     RemoveMember(MemberId),
     /// Remembers that the id was a member's and can never be again.
     Removed(MemberId),
+    /// Replaces the alarms that a member has raised; none removes them.
+    Alarms {
+        /// Which member, or zero.
+        member: MemberId,
+        /// All that it has raised.
+        raised: Alarms,
+    },
 }
 
 /// A lease as it is stored.
@@ -174,6 +182,15 @@ pub struct LeaseRow {
     pub granted_at: u64,
 }
 
+/// What is read of one row of a small table.
+#[derive(Debug)]
+enum Row {
+    Lease(LeaseRow),
+    Member(Member),
+    Removed(MemberId),
+    Alarms(MemberId, Alarms),
+}
+
 /// The tables that are small enough to be read at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SmallTables {
@@ -183,4 +200,17 @@ pub struct SmallTables {
     pub members: Vec<Member>,
     /// The ids that were removed for ever, in order.
     pub removed: Vec<MemberId>,
+    /// The alarms, by the member that has raised them.
+    pub alarms: Vec<(MemberId, Alarms)>,
+}
+
+impl SmallTables {
+    fn add(&mut self, row: Row) {
+        match row {
+            Row::Lease(lease) => self.leases.push(lease),
+            Row::Member(member) => self.members.push(member),
+            Row::Removed(member) => self.removed.push(member),
+            Row::Alarms(member, raised) => self.alarms.push((member, raised)),
+        }
+    }
 }

@@ -8,9 +8,9 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Tabl
 
 use super::error::{Damage, Error, Fault, guarded, note_table};
 use super::room::entry_bytes;
-use super::tables::{LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
+use super::tables::{RECORDS, RecordKey, Table};
 use super::{Founding, Frozen, Identity, Meta, SmallTables, Storage, TableSum, codec, meta};
-use crate::model::{LeaseId, LogId, MemberId, Record, Revision, SubRevision};
+use crate::model::{LogId, Record, Revision, SubRevision};
 
 /// Room that is made for records before they are seen: a damaged count must not ask for all memory.
 const EXPECTED_RECORDS_MAX: usize = 1 << 24;
@@ -64,44 +64,26 @@ impl Storage {
         self.read(meta::read)
     }
 
-    /// All leases, members and removed ids, each by id, checked against the sums of their tables.
+    /// All that is in the small tables, each by its id, checked against the sums of their tables.
     ///
     /// # Errors
     /// As every read.
     pub fn small_tables(&self) -> Result<SmallTables, Error> {
         self.read(|transaction| {
             let mut small = SmallTables::default();
-
-            let mut found = TableSum::default();
-            visit(&transaction.open_table(LEASES)?, Table::Leases, None, |key, payload| {
-                let id = LeaseId(i64::from_be_bytes(*key));
-                let lease = codec::decode_lease(id, payload).map_err(|why| Fault::entry(Table::Leases, key, why))?;
-                small.leases.push(lease);
-                found.add(Table::Leases.number(), key, payload);
-                Ok(ControlFlow::Continue(()))
-            })?;
-            check_sum(Table::Leases, meta::sum(transaction, Table::Leases)?, found)?;
-
-            let mut found = TableSum::default();
-            visit(&transaction.open_table(MEMBERS)?, Table::Members, None, |key, payload| {
-                let id = MemberId(u64::from_be_bytes(*key));
-                let member = codec::decode_member(id, payload).map_err(|why| Fault::entry(Table::Members, key, why))?;
-                small.members.push(member);
-                found.add(Table::Members.number(), key, payload);
-                Ok(ControlFlow::Continue(()))
-            })?;
-            check_sum(Table::Members, meta::sum(transaction, Table::Members)?, found)?;
-
-            let mut found = TableSum::default();
-            if let Some(open) = open_if_there(transaction, REMOVED)? {
-                visit(&open, Table::Removed, None, |key, payload| {
-                    codec::decode_removed(payload).map_err(|why| Fault::entry(Table::Removed, key, why))?;
-                    small.removed.push(MemberId(u64::from_be_bytes(*key)));
-                    found.add(Table::Removed.number(), key, payload);
-                    Ok(ControlFlow::Continue(()))
-                })?;
+            for table in Table::small() {
+                let mut found = TableSum::default();
+                if let Some(open) = open_if_there(transaction, table.rows())? {
+                    visit(&open, table, None, |key, payload| {
+                        codec::decode_row(table, *key, payload)
+                            .map(|row| small.add(row))
+                            .map_err(|why| Fault::entry(table, key, why))?;
+                        found.add(table.number(), key, payload);
+                        Ok(ControlFlow::Continue(()))
+                    })?;
+                }
+                check_sum(table, meta::sum(transaction, table)?, found)?;
             }
-            check_sum(Table::Removed, meta::sum(transaction, Table::Removed)?, found)?;
 
             // Keys order ids as unsigned numbers.
             small.leases.sort_unstable_by_key(|lease| lease.id);

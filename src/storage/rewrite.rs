@@ -20,7 +20,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Database, TableDefinition};
+use redb::Database;
 
 use super::checkpoint::{self, Change, Changes, Storage};
 use super::codec;
@@ -28,7 +28,7 @@ use super::error::{self, Error, Fault, guarded};
 use super::meta::{self, Sums};
 use super::pace::Pace;
 use super::read::{Pin, check_sum, open_if_there, visit};
-use super::tables::{IdKey, LEASES, MEMBERS, RECORDS, REMOVED, RecordKey, Table};
+use super::tables::{IdKey, RECORDS, RecordKey, Table};
 use crate::env::{Disk, File, SyncSite};
 use crate::model::SubRevision;
 
@@ -239,12 +239,8 @@ impl Rewrite {
     /// Copies everything but the records, and makes the file one that opens, if it is what the old one is.
     fn copy_rest(&mut self) -> Result<(), Error> {
         let (small, state, written) = self.round.pin.look(|transaction| {
-            let small = Changes {
-                records: Vec::new(),
-                leases: rows(transaction, Table::Leases, LEASES)?,
-                members: rows(transaction, Table::Members, MEMBERS)?,
-                removed: rows(transaction, Table::Removed, REMOVED)?,
-            };
+            let rows = Table::small().map(|table| Ok((table, rows(transaction, table)?)));
+            let small = Changes { records: Vec::new(), rows: rows.collect::<Result<_, Fault>>()? };
             let mut written = Sums::default();
             for table in Table::ALL {
                 written[table.index()] = meta::sum(transaction, table)?;
@@ -272,13 +268,9 @@ impl Rewrite {
 }
 
 /// All rows of a small table.
-fn rows(
-    transaction: &redb::ReadTransaction,
-    table: Table,
-    definition: TableDefinition<'_, &'static IdKey, &'static [u8]>,
-) -> Result<Vec<Change<IdKey, Vec<u8>>>, Fault> {
+fn rows(transaction: &redb::ReadTransaction, table: Table) -> Result<Vec<Change<IdKey, Vec<u8>>>, Fault> {
     let mut rows = Vec::new();
-    if let Some(open) = open_if_there(transaction, definition)? {
+    if let Some(open) = open_if_there(transaction, table.rows())? {
         visit(&open, table, None, |key, payload| {
             rows.push((*key, Some(payload.to_vec())));
             Ok(ControlFlow::Continue(()))

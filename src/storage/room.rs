@@ -39,17 +39,23 @@ impl Room {
         self.0.fetch_add(bytes.cast_unsigned(), Ordering::Relaxed);
     }
 
-    /// About the size of a file with nothing but these records.
-    pub(super) fn file_bytes(&self) -> u64 {
+    /// What the records take, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
         let bytes = self.0.load(Ordering::Relaxed);
         // Below zero if nobody has counted what was there at first.
-        let bytes = if bytes > i64::MAX.cast_unsigned() { 0 } else { bytes };
+        if bytes > i64::MAX.cast_unsigned() { 0 } else { bytes }
+    }
+
+    /// About the size of a file with nothing but these records.
+    pub(super) fn file_bytes(&self) -> u64 {
+        let bytes = self.bytes();
         EMPTY_BYTES + bytes + bytes / BRANCH_SHARE
     }
 }
 
 /// What a record with a payload of so many bytes takes in the file.
-pub(super) fn entry_bytes(payload: usize) -> u64 {
+#[must_use]
+pub fn entry_bytes(payload: usize) -> u64 {
     let bytes = payload as u64 + ENTRY_BYTES;
     match (PAGE_BYTES - LEAF_BYTES) / bytes {
         0 => ((bytes + LEAF_BYTES).div_ceil(PAGE_BYTES)).next_power_of_two() * PAGE_BYTES,

@@ -1,7 +1,7 @@
 //! A whole state as one stream that checks itself.
 //!
 //! ```text
-//! "LODESNAP" format   chunk: meta   chunks: entries of records, leases, members, removed   chunk: footer
+//! "LODESNAP" format   chunk: meta   chunks: entries of each table   chunk: footer
 //! ```
 //!
 //! A chunk is its kind, the length of its body, the body, and the CRC32C over all of that. Entries come by table
@@ -17,7 +17,7 @@ use super::codec;
 use super::error::Error;
 use super::meta::{self, Sums};
 use super::read::{Pin, check_sum, open_if_there, visit};
-use super::tables::{LEASES, MEMBERS, RECORDS, REMOVED, Table};
+use super::tables::{RECORDS, Table};
 use super::{Meta, TableSum};
 
 pub(super) const MAGIC: [u8; 8] = *b"LODESNAP";
@@ -66,11 +66,10 @@ impl Frozen {
         stream.chunk(KIND_META, encode_meta(&self.meta))?;
 
         let mut sums = Sums::default();
-        let [records, leases, members, removed] = &mut sums;
-        self.export_table(Table::Records, RECORDS, records, &mut stream)?;
-        self.export_table(Table::Leases, LEASES, leases, &mut stream)?;
-        self.export_table(Table::Members, MEMBERS, members, &mut stream)?;
-        self.export_table(Table::Removed, REMOVED, removed, &mut stream)?;
+        self.export_table(Table::Records, RECORDS, &mut sums[Table::Records.index()], &mut stream)?;
+        for table in Table::small() {
+            self.export_table(table, table.rows(), &mut sums[table.index()], &mut stream)?;
+        }
 
         let footer = encode_footer(format, stream.chunks, &sums);
         stream.chunk(KIND_FOOTER, footer)?;

@@ -6,12 +6,15 @@
 //! | `leases` | 2 | lease id: 8 bytes, big-endian | ttl and remaining seconds, log index of the grant |
 //! | `members` | 3 | member id: 8 bytes, big-endian | names and addresses |
 //! | `removed` | 4 | member id: 8 bytes, big-endian | nothing: the key says that it was removed |
+//! | `alarms` | 5 | member id: 8 bytes, big-endian | which alarms it has raised |
 //!
 //! The number stands for the table in hashes and snapshot streams and is never used again for another. The `meta` table
 //! has text keys and no sum: each value is known by name, and a missing one is noticed.
 //!
-//! `removed` came with format 2. A file or stream in which it is empty has neither the table nor its sum and is of
-//! format 1, as if there were no such table.
+//! All but `records` are small: they are read at once and have keys of one form.
+//!
+//! `removed` came with format 2, `alarms` with format 3. A file or stream in which they are empty has neither the tables
+//! nor their sums and is of an earlier format, as if there were no such tables.
 
 use std::fmt;
 
@@ -24,9 +27,6 @@ pub(super) type IdKey = [u8; 8];
 
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 pub(super) const RECORDS: TableDefinition<'_, &RecordKey, &[u8]> = TableDefinition::new("records");
-pub(super) const LEASES: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("leases");
-pub(super) const MEMBERS: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("members");
-pub(super) const REMOVED: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("removed");
 
 /// A table of data, as opposed to `meta`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,11 +39,18 @@ pub enum Table {
     Members,
     /// The ids that were members' and can never be again.
     Removed,
+    /// The alarms that are raised.
+    Alarms,
 }
 
 impl Table {
     /// All tables, by number, which is also their order in a snapshot stream.
-    pub(super) const ALL: [Table; 4] = [Table::Records, Table::Leases, Table::Members, Table::Removed];
+    pub(super) const ALL: [Table; 5] = [Table::Records, Table::Leases, Table::Members, Table::Removed, Table::Alarms];
+
+    /// The small ones, in the same order.
+    pub(super) fn small() -> impl Iterator<Item = Table> {
+        Table::ALL.into_iter().filter(|&table| table != Table::Records)
+    }
 
     /// Its number in hashes and streams.
     pub(super) fn number(self) -> u8 {
@@ -52,6 +59,7 @@ impl Table {
             Table::Leases => 2,
             Table::Members => 3,
             Table::Removed => 4,
+            Table::Alarms => 5,
         }
     }
 
@@ -60,6 +68,7 @@ impl Table {
         match self {
             Table::Records | Table::Leases | Table::Members => 1,
             Table::Removed => 2,
+            Table::Alarms => 3,
         }
     }
 
@@ -81,7 +90,14 @@ impl Table {
             Table::Leases => "leases",
             Table::Members => "members",
             Table::Removed => "removed",
+            Table::Alarms => "alarms",
         }
+    }
+
+    /// A small one as redb knows it.
+    pub(super) fn rows(self) -> TableDefinition<'static, &'static IdKey, &'static [u8]> {
+        debug_assert!(self != Table::Records, "records have keys of their own");
+        TableDefinition::new(self.name())
     }
 
     /// The `meta` key of its sum.
@@ -91,6 +107,7 @@ impl Table {
             Table::Leases => "sum.leases",
             Table::Members => "sum.members",
             Table::Removed => "sum.removed",
+            Table::Alarms => "sum.alarms",
         }
     }
 
@@ -103,7 +120,9 @@ impl Table {
     pub(super) fn name_key(self, key: &[u8]) -> String {
         match (self, key.try_into(), key.try_into()) {
             (Table::Records, Ok(key), _) => codec::sub_revision(key).to_string(),
-            (Table::Leases | Table::Members | Table::Removed, _, Ok(key)) => format!("{:x}", u64::from_be_bytes(key)),
+            (Table::Leases | Table::Members | Table::Removed | Table::Alarms, _, Ok(key)) => {
+                format!("{:x}", u64::from_be_bytes(key))
+            }
             _ => key.escape_ascii().to_string(),
         }
     }

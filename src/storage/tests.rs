@@ -187,7 +187,7 @@ fn a_newer_format_is_refused() {
     drop(storage);
     let error = open(&disk).unwrap_err();
     let text =
-        "checkpoint was written by a newer version: it has format 7, this version reads up to 2; start a later version";
+        "checkpoint was written by a newer version: it has format 7, this version reads up to 3; start a later version";
     assert_eq!(error.to_string(), text);
 }
 

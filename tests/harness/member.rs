@@ -73,12 +73,18 @@ pub struct Site {
     folder: PathBuf,
     client_port: u16,
     peer_port: u16,
+    flags: Vec<String>,
 }
 
 impl Site {
     /// Data in `folder`, on ports that are free.
     pub fn new(folder: &Path) -> Site {
-        Site { folder: folder.to_owned(), client_port: free_port(), peer_port: free_port() }
+        Site { folder: folder.to_owned(), client_port: free_port(), peer_port: free_port(), flags: Vec::new() }
+    }
+
+    /// The same, with `flags` for the member.
+    pub fn with_flags(self, flags: impl IntoIterator<Item = String>) -> Site {
+        Site { flags: flags.into_iter().collect(), ..self }
     }
 
     /// Where clients are served, as a URL.
@@ -108,7 +114,8 @@ impl Member {
             "--data-dir".to_owned(),
         ];
         let data_dir = site.folder.join("data").into();
-        let arguments = arguments.into_iter().map(OsString::from).chain([data_dir]);
+        let flags = site.flags.iter().map(OsString::from);
+        let arguments = arguments.into_iter().map(OsString::from).chain([data_dir]).chain(flags);
         let mut member = Member { process: program.start(arguments, &site.folder), site };
         member.wait_until_it_serves().await;
         member

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use lodemark::model::{
-    Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, LeaseCheckpoint, LeaseExpire,
-    LeaseGrant, LeaseId, LeaseRevoke, Member, MemberId, Put, Range, Revision, SortOrder, SortTarget, Txn, TxnOp,
+    Alarm, AlarmChange, AlarmKind, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange,
+    LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Member, MemberId, Put, Range, Revision, SortOrder,
+    SortTarget, Txn, TxnOp,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -137,6 +138,13 @@ fn txn_of(op: BoxedStrategy<TxnOp>, len: std::ops::Range<usize>) -> impl Strateg
     (compare, ops.clone(), ops).prop_map(|(compare, success, failure)| Txn { compare, success, failure })
 }
 
+/// An alarm that is raised, or, more often, lowered: else nothing would be written any more.
+fn alarm() -> impl Strategy<Value = AlarmChange> {
+    let kind = prop_oneof![Just(AlarmKind::NoSpace), Just(AlarmKind::Corrupt)];
+    let alarm = (0..2u64, kind).prop_map(|(member, kind)| Alarm { member: MemberId(member), kind });
+    prop_oneof![1 => alarm.clone().prop_map(AlarmChange::Raise), 4 => alarm.prop_map(AlarmChange::Lower)]
+}
+
 /// Any command.
 pub fn command() -> impl Strategy<Value = Command> {
     let ids = vec(lease(), 0..4);
@@ -152,6 +160,7 @@ pub fn command() -> impl Strategy<Value = Command> {
         1 => (ids, 1..3u64).prop_map(|(ids, term)| Command::LeaseExpire(LeaseExpire { ids, term, as_of: 0 })),
         1 => (vec((lease(), 0..3600i64), 0..4), 1..3u64)
             .prop_map(|(remaining, term)| Command::LeaseCheckpoint(LeaseCheckpoint { remaining, term, as_of: 0 })),
+        1 => alarm().prop_map(Command::Alarm),
         1 => Just(Command::MemberSet(Member { id: MemberId(1), name: "m".into(), ..Member::default() })),
     ]
 }

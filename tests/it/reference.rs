@@ -9,9 +9,9 @@ use std::net::TcpStream;
 use bytes::Bytes;
 use lodemark::machine::Rejection;
 use lodemark::model::{
-    Command, Compare, CompareResult, CompareTarget, DeleteRange, DeleteReply, Event, EventKind, GrantReply, KeyRange,
-    KeyValue, LeaseId, OpReply, Put, PutReply, Range, RangeEnd, RangeReply, Record, Reply, Revision, SortOrder,
-    SortTarget, Txn, TxnOp, TxnReply,
+    Alarm, AlarmChange, AlarmKind, Command, Compare, CompareResult, CompareTarget, DeleteRange, DeleteReply, Event,
+    EventKind, GrantReply, KeyRange, KeyValue, LeaseId, OpReply, Put, PutReply, Range, RangeEnd, RangeReply, Record,
+    Reply, Revision, SortOrder, SortTarget, Txn, TxnOp, TxnReply,
 };
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -238,6 +238,7 @@ fn command_json(command: &Command) -> Option<(&'static str, Value)> {
             ("lease/grant", json!({ "ID": grant.id.0.to_string(), "TTL": grant.ttl.to_string() }))
         }
         Command::LeaseRevoke(revoke) => ("lease/revoke", json!({ "ID": revoke.id.0.to_string() })),
+        Command::Alarm(change) => ("maintenance/alarm", alarm_json(*change)),
         Command::LeaseExpire(_)
         | Command::LeaseCheckpoint(_)
         | Command::MemberSet(_)
@@ -249,6 +250,18 @@ fn command_json(command: &Command) -> Option<(&'static str, Value)> {
         | Command::MembersReduce(_)
         | Command::MemberAttributes(_) => return None,
     })
+}
+
+fn alarm_json(change: AlarmChange) -> Value {
+    let (action, Alarm { member, kind }) = match change {
+        AlarmChange::Raise(alarm) => ("ACTIVATE", alarm),
+        AlarmChange::Lower(alarm) => ("DEACTIVATE", alarm),
+    };
+    let kind = match kind {
+        AlarmKind::NoSpace => "NOSPACE",
+        AlarmKind::Corrupt => "CORRUPT",
+    };
+    json!({ "action": action, "memberID": member.0.to_string(), "alarm": kind })
 }
 
 /// etcd panics if a put is to keep the value of a key that an earlier operation of the txn deleted.
@@ -353,6 +366,11 @@ fn reply_of(command: &Command, json: &Value) -> Reply {
             Reply::LeaseGrant(GrantReply { revision, id: LeaseId(number(&json["ID"])), ttl: number(&json["TTL"]) })
         }
         Command::LeaseRevoke(_) => Reply::LeaseRevoke { revision },
+        Command::Alarm(change) => {
+            let (AlarmChange::Raise(alarm) | AlarmChange::Lower(alarm)) = *change;
+            let is_told = json["alarms"].as_array().is_some_and(|alarms| !alarms.is_empty());
+            Reply::Alarm { revision, alarm: is_told.then_some(alarm) }
+        }
         Command::LeaseExpire(_)
         | Command::LeaseCheckpoint(_)
         | Command::MemberSet(_)
@@ -429,6 +447,8 @@ fn text(rejection: &Rejection) -> &'static str {
         Rejection::LeaseTtlTooLarge => "etcdserver: too large lease TTL",
         Rejection::Compacted { .. } => "etcdserver: mvcc: required revision has been compacted",
         Rejection::FutureRevision { .. } => "etcdserver: mvcc: required revision is a future revision",
+        Rejection::NoSpace => "etcdserver: mvcc: database space exceeded",
+        Rejection::Corrupt => "etcdserver: corrupt cluster",
         Rejection::MemberNotFound
         | Rejection::MemberRemoved
         | Rejection::MemberExists

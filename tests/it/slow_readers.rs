@@ -3,6 +3,9 @@
 //! Keys are filled in, and written again at a steady rate while clients list all of them. Each client reads half of its
 //! answer at its pace, as fast as a window of 64 KiB and its rests let the server send, and then the rest. All pairs are
 //! looked at. Memory is judged; times are only printed.
+//!
+//! With `LODEMARK_BUDGET_MIB` the server has a budget of memory. If that is no more than the data, all it ever takes may be
+//! the data and 128 MiB.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +26,8 @@ use crate::memory;
 
 const MIB: u64 = 1024 * 1024;
 const VALUE_BYTES: usize = 4096;
+/// What a server with a budget of the size of its data may take beside that, whatever is listed.
+const BESIDE_DATA_BYTES_MAX: u64 = 128 * MIB;
 /// What a client that reads slowly may cost. Its answer is larger by far.
 const CLIENT_BYTES_MAX: u64 = 4 * MIB;
 /// What the puts meanwhile may cost.
@@ -46,6 +51,7 @@ struct Size {
     clients: u64,
     keys: u64,
     slow: Duration,
+    budget: Option<u64>,
 }
 
 impl Size {
@@ -54,6 +60,7 @@ impl Size {
             clients: number("LODEMARK_SLOW_READERS", 4),
             keys: number("LODEMARK_SLOW_MIB", 64) * MIB / VALUE_BYTES as u64,
             slow: Duration::from_secs(number("LODEMARK_SLOW_SECONDS", 4)),
+            budget: Some(number("LODEMARK_BUDGET_MIB", 0) * MIB).filter(|&budget| budget > 0),
         }
     }
 
@@ -64,10 +71,14 @@ impl Size {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_are_read_slowly_take_little_memory() {
-    let (size, growth) = list_slowly(Program::lodemark()).await;
+    let (size, Memory { growth, peak }) = list_slowly(Program::lodemark()).await;
     let growth_max = size.clients * CLIENT_BYTES_MAX + PUTS_BYTES_MAX;
     assert!(growth_max < size.clients * size.live_bytes() / 2, "answers that were held whole would show");
     assert!(growth <= growth_max, "memory grew by {growth} bytes");
+    if size.budget.is_some_and(|budget| budget <= size.live_bytes()) {
+        let peak_max = size.live_bytes() + BESIDE_DATA_BYTES_MAX;
+        assert!(peak <= peak_max, "{peak} bytes of memory where {peak_max} are allowed");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,11 +89,19 @@ async fn answers_of_a_real_etcd_that_are_read_slowly() {
     }
 }
 
-/// Gives by how much memory grew above what it was before anything was listed.
-async fn list_slowly(program: Program) -> (Size, u64) {
+/// What a server took, in bytes.
+struct Memory {
+    /// More than before anything was listed.
+    growth: u64,
+    /// At most, in all.
+    peak: u64,
+}
+
+async fn list_slowly(program: Program) -> (Size, Memory) {
     let size = Size::new();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let server = Member::start(&program, Site::new(folder.path())).await;
+    let flags = size.budget.map(|budget| format!("--memory-budget-bytes={budget}"));
+    let server = Member::start(&program, Site::new(folder.path()).with_flags(flags)).await;
     fill(&server, size.keys).await;
     let before = memory::settled(server.pid()).await;
 
@@ -111,7 +130,7 @@ async fn list_slowly(program: Program) -> (Size, u64) {
     println!("puts alone: {}", Quantiles::of(alone));
     println!("puts beside the listing: {}", Quantiles::of(beside));
     server.terminate();
-    (size, peak.saturating_sub(before.max(alone_peak)))
+    (size, Memory { growth: peak.saturating_sub(before.max(alone_peak)), peak })
 }
 
 fn name(key: u64) -> String {

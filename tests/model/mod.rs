@@ -1,4 +1,4 @@
-//! The reference model: what etcd promises of KV, txn, compaction and leases on one member, in plain lines.
+//! The reference model: what etcd promises of KV, txn, compaction, leases and alarms on one member, in plain lines.
 //!
 //! It keeps the whole history as a list of changes and answers everything by looking through that list. It never forgets,
 //! and knows no tail and no disk. It shares the value types of [`lodemark::model`] and the names of refusals with what it
@@ -12,12 +12,12 @@
 mod range;
 mod txn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lodemark::machine::Rejection;
 use lodemark::model::{
-    Command, DeleteRange, DeleteReply, Event, EventKind, GrantReply, KeyRange, KeyValue, LeaseId, Put, PutReply,
-    RangeEnd, Record, Reply, Revision,
+    Alarm, AlarmChange, AlarmKind, Command, DeleteRange, DeleteReply, Event, EventKind, GrantReply, KeyRange, KeyValue,
+    LeaseId, Put, PutReply, RangeEnd, Record, Reply, Revision,
 };
 
 const LEASE_TTL_MAX: i64 = 9_000_000_000;
@@ -36,6 +36,8 @@ pub struct Model {
     compacted: i64,
     /// The leases that live, with their time to live in seconds.
     leases: BTreeMap<i64, i64>,
+    /// The alarms that are raised.
+    alarms: BTreeSet<Alarm>,
     /// The term of the log entry that is being applied.
     pub term: u64,
 }
@@ -64,14 +66,15 @@ pub struct Mark {
     revision: i64,
     compacted: i64,
     leases: BTreeMap<i64, i64>,
+    alarms: BTreeSet<Alarm>,
     term: u64,
 }
 
 impl Model {
     /// A store that was never written.
     pub fn new() -> Model {
-        let (history, of_key, leases) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Model { history, of_key, revision: 1, compacted: -1, leases, term: 1 }
+        let (history, of_key, leases, alarms) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Model { history, of_key, revision: 1, compacted: -1, leases, alarms, term: 1 }
     }
 
     /// The newest revision.
@@ -91,6 +94,7 @@ impl Model {
 
     /// Does what the command asks for, or refuses and changes nothing.
     pub fn apply(&mut self, command: &Command) -> Result<Reply, Rejection> {
+        self.check_alarms(command)?;
         let reply = match command {
             Command::Put(put) => {
                 self.check_put(put)?;
@@ -122,6 +126,14 @@ impl Model {
                 }
                 Reply::Done { revision: self.revision() }
             }
+            Command::Alarm(AlarmChange::Raise(alarm)) => {
+                self.alarms.insert(*alarm);
+                Reply::Alarm { revision: self.revision(), alarm: Some(*alarm) }
+            }
+            Command::Alarm(AlarmChange::Lower(alarm)) => {
+                let alarm = self.alarms.take(alarm);
+                Reply::Alarm { revision: self.revision(), alarm }
+            }
             // Nothing of these shows in the key space, and what is left of a lease shows nowhere.
             Command::LeaseCheckpoint(_) | Command::MemberSet(_) | Command::MembersFound(_) => {
                 Reply::Done { revision: self.revision() }
@@ -139,8 +151,8 @@ impl Model {
 
     /// The present state.
     pub fn mark(&self) -> Mark {
-        let (changes, leases) = (self.history.len(), self.leases.clone());
-        Mark { changes, revision: self.revision, compacted: self.compacted, leases, term: self.term }
+        let (changes, leases, alarms) = (self.history.len(), self.leases.clone(), self.alarms.clone());
+        Mark { changes, revision: self.revision, compacted: self.compacted, leases, alarms, term: self.term }
     }
 
     /// Tells whether a key lived at a revision.
@@ -153,8 +165,9 @@ impl Model {
         for change in self.history.drain(mark.changes..) {
             self.of_key.get_mut(&change.key).unwrap().pop();
         }
-        let Mark { revision, compacted, leases, term, .. } = mark.clone();
+        let Mark { changes: _, revision, compacted, leases, alarms, term } = mark.clone();
         (self.revision, self.compacted, self.leases, self.term) = (revision, compacted, leases, term);
+        self.alarms = alarms;
     }
 
     /// Every change at `from` and after, in order; or the compacted revision, if `from` is below it.
@@ -181,6 +194,27 @@ impl Model {
             events.push(Event { kind, record, prev });
         }
         events
+    }
+
+    /// An alarm of anybody counts for all. One of corruption stops every change of data, one for want of space what may add
+    /// to it; both: the first.
+    fn check_alarms(&self, command: &Command) -> Result<(), Rejection> {
+        let is_raised = |kind| self.alarms.iter().any(|alarm| alarm.kind == kind);
+        let (changes, adds) = match command {
+            Command::Put(_) | Command::LeaseGrant(_) => (true, true),
+            Command::Txn(txn) => (true, txn::has_put(txn)),
+            Command::DeleteRange(_) | Command::Compact(_) | Command::LeaseRevoke(_) | Command::LeaseExpire(_) => {
+                (true, false)
+            }
+            _ => (false, false),
+        };
+        if changes && is_raised(AlarmKind::Corrupt) {
+            return Err(Rejection::Corrupt);
+        }
+        if adds && is_raised(AlarmKind::NoSpace) {
+            return Err(Rejection::NoSpace);
+        }
+        Ok(())
     }
 
     fn check_put(&self, put: &Put) -> Result<(), Rejection> {

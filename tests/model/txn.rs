@@ -77,3 +77,12 @@ fn relates(compare: &Compare, pair: &Pair) -> bool {
         CompareResult::Unknown => true,
     }
 }
+
+/// Whether there is a put in it, on either branch.
+pub(super) fn has_put(txn: &Txn) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        TxnOp::Put(_) => true,
+        TxnOp::Txn(nested) => has_put(nested),
+        TxnOp::Range(_) | TxnOp::DeleteRange(_) => false,
+    })
+}

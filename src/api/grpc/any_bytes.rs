@@ -117,7 +117,11 @@ pub fn answer(reply: Reply) -> Vec<u8> {
         Reply::Put(reply) => encode::put(reply, HEADER).encode_to_vec(),
         Reply::DeleteRange(reply) => encode::delete_range(reply, HEADER).encode_to_vec(),
         Reply::Txn(reply) => encode::txn(reply, HEADER).encode_to_vec(),
-        Reply::Compact { .. } | Reply::LeaseGrant(_) | Reply::LeaseRevoke { .. } | Reply::Done { .. } => Vec::new(),
+        Reply::Compact { .. }
+        | Reply::LeaseGrant(_)
+        | Reply::LeaseRevoke { .. }
+        | Reply::Alarm { .. }
+        | Reply::Done { .. } => Vec::new(),
     }
 }
 

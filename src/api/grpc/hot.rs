@@ -69,11 +69,23 @@ pub(crate) enum Framed {
 pub(crate) fn start(hot: Hot, message: Bytes, api: &Api) -> Answer {
     let checked = match hot {
         Hot::Range => range(message, api),
-        Hot::Put => decode::put(message).map(Answer::Propose),
+        Hot::Put => decode::put(message.clone())
+            .map(Answer::Propose)
+            .or_else(|refused| refuse_for_quota(&Proposal::put(message), api).ok_or(refused)),
         Hot::DeleteRange => decode::delete_range(message).map(Answer::Propose),
-        Hot::Txn => txn(message, api),
+        Hot::Txn => {
+            txn(message.clone(), api).or_else(|refused| refuse_for_quota(&Proposal::txn(message), api).ok_or(refused))
+        }
     };
     checked.unwrap_or_else(|status| Answer::Now(Err(status)))
+}
+
+/// The quota comes before all other checks: a request that is refused for one of them hears of the quota, if that has no
+/// room for it either. One that passes them meets the quota when it is proposed.
+fn refuse_for_quota(refused: &Proposal, api: &Api) -> Option<Answer> {
+    let node = api.node.clone();
+    node.is_over_quota(refused.cost())
+        .then(|| Answer::Later(Box::pin(async move { Err(status::of(&node.refuse_for_quota().await)) })))
 }
 
 fn range(message: Bytes, api: &Api) -> Result<Answer, Status> {
@@ -132,9 +144,11 @@ pub(crate) fn finish(outcome: Outcome, api: &Api) -> Result<Framed, Status> {
         Reply::Put(reply) => whole(&encode::put(reply, header)),
         Reply::DeleteRange(reply) => short_or(encode::delete_range(reply, header), Parts::delete_range),
         Reply::Txn(reply) => short_or(encode::txn(reply, header), Parts::txn),
-        reply @ (Reply::Compact { .. } | Reply::LeaseGrant(_) | Reply::LeaseRevoke { .. } | Reply::Done { .. }) => {
-            Err(Status::internal(format!("a call was answered with {reply:?}")))
-        }
+        reply @ (Reply::Compact { .. }
+        | Reply::LeaseGrant(_)
+        | Reply::LeaseRevoke { .. }
+        | Reply::Alarm { .. }
+        | Reply::Done { .. }) => Err(Status::internal(format!("a call was answered with {reply:?}"))),
     }
 }
 

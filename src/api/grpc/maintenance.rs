@@ -7,13 +7,14 @@ use tonic::{Request, Response, Status};
 
 use super::{Api, encode, guard, status};
 use crate::api::{ETCD_VERSION, STORAGE_VERSION};
-use crate::model::{MemberId, Revision};
+use crate::model::{Alarm, AlarmChange, MemberId, Revision};
+use crate::node::{Node, NodeError};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 use crate::proto::etcdserverpb::maintenance_server::Maintenance;
 
-/// What a member without a setting of its own says its space is, in bytes: etcd's default.
-const QUOTA_BYTES: i64 = 2 * 1024 * 1024 * 1024;
+/// What a member says its quota is if it has none. Source: etcd, `server/storage/quota.go`: any number below zero.
+const NO_QUOTA: i64 = -1;
 /// How long before the client gives up it is told that the lead was not handed over: a little later nobody would listen.
 const ANSWER_AHEAD: Duration = Duration::from_millis(10);
 
@@ -23,28 +24,32 @@ pub(super) struct MaintenanceService(pub(super) Api);
 
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
-    /// No alarm can be raised in this version, so there is none to list and none to lower.
+    /// Lists alarms of one kind, or of all; raises one, or lowers it. No kind is nothing to raise or lower, and neither is one
+    /// that this version does not know.
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
-        let pb::AlarmRequest { action, member_id: _, alarm } = request.into_inner();
-        match AlarmAction::try_from(action) {
-            Ok(AlarmAction::Get | AlarmAction::Deactivate) => {}
-            // As in etcd, no alarm is nothing to raise.
-            Ok(AlarmAction::Activate) if alarm == i32::from(pb::AlarmType::None) => {}
-            Ok(AlarmAction::Activate) => return Err(status::not_yet("raising alarms")),
-            Err(_) => return Err(status::UNKNOWN_ACTION.into()),
-        }
+        let pb::AlarmRequest { action, member_id, alarm } = request.into_inner();
+        let action = AlarmAction::try_from(action).map_err(|_| status::UNKNOWN_ACTION)?;
         let node = &self.0.node;
+        let asked = pb::AlarmType::try_from(alarm);
+        let named = asked.ok().and_then(pb::AlarmType::kind).map(|kind| Alarm { member: MemberId(member_id), kind });
+        let alarms = match (action, named) {
+            (AlarmAction::Get, Some(Alarm { kind, .. })) => node.alarms(Some(kind)).await,
+            (AlarmAction::Get, None) if asked.is_ok() => node.alarms(None).await,
+            (AlarmAction::Get, None) => Ok(Vec::new()),
+            (AlarmAction::Activate, Some(alarm)) => changed(node, AlarmChange::Raise(alarm)).await,
+            (AlarmAction::Deactivate, Some(alarm)) => changed(node, AlarmChange::Lower(alarm)).await,
+            (AlarmAction::Activate | AlarmAction::Deactivate, None) => Ok(Vec::new()),
+        };
+        let alarms = alarms.map_err(|error| status::of(&error))?;
         let header = Some(encode::header(node.header(), node.revision()));
-        Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::new() }))
+        Ok(Response::new(pb::AlarmResponse { header, alarms: alarms.into_iter().map(pb::AlarmMember::from).collect() }))
     }
 
     async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
         let node = &self.0.node;
         let found = node.status();
-        let errors = match found.leader {
-            Some(_) => Vec::new(),
-            None => vec![Status::from(status::NO_LEADER).message().to_owned()],
-        };
+        let leaderless = found.leader.is_none().then(|| Status::from(status::NO_LEADER).message().to_owned());
+        let errors = leaderless.into_iter().chain(found.alarms.iter().map(alarm_text)).collect();
         Ok(Response::new(pb::StatusResponse {
             header: Some(encode::header(node.header(), node.revision())),
             version: ETCD_VERSION.into(),
@@ -57,7 +62,7 @@ impl Maintenance for MaintenanceService {
             db_size_in_use: i64::try_from(found.db_bytes_in_use).unwrap_or(i64::MAX),
             is_learner: found.is_learner,
             storage_version: STORAGE_VERSION.into(),
-            db_size_quota: QUOTA_BYTES,
+            db_size_quota: quota(found.quota_bytes),
             downgrade_info: Some(pb::DowngradeInfo::default()),
         }))
     }
@@ -112,6 +117,23 @@ impl Maintenance for MaintenanceService {
     async fn downgrade(&self, _: Request<pb::DowngradeRequest>) -> Result<Response<pb::DowngradeResponse>, Status> {
         Err(status::not_yet("Downgrade"))
     }
+}
+
+async fn changed(node: &Node, change: AlarmChange) -> Result<Vec<Alarm>, NodeError> {
+    Ok(node.change_alarm(change).await?.into_iter().collect())
+}
+
+/// An alarm as etcd's own messages print it.
+fn alarm_text(alarm: &Alarm) -> String {
+    let kind = pb::AlarmType::from(alarm.kind).as_str_name();
+    match alarm.member.0 {
+        0 => format!("alarm:{kind}"),
+        member => format!("memberID:{member} alarm:{kind}"),
+    }
+}
+
+fn quota(bytes: Option<u64>) -> i64 {
+    bytes.map_or(NO_QUOTA, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -217,17 +239,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn there_is_no_alarm_to_list_or_lower_and_none_can_be_raised() {
+    async fn alarms_are_raised_listed_and_lowered_by_member_and_kind() {
         let maintenance = MaintenanceService(started().await);
-        let alarm = |action, alarm| {
-            let request = pb::AlarmRequest { action, member_id: 0, alarm };
-            maintenance.alarm(Request::new(request))
+        let alarm = async |action, member_id, alarm| {
+            let answer = maintenance.alarm(Request::new(pb::AlarmRequest { action, member_id, alarm })).await?;
+            let alarms = answer.into_inner().alarms.into_iter().map(|found| (found.member_id, found.alarm));
+            Ok::<_, Status>(alarms.collect::<Vec<_>>())
         };
-        for (action, kind) in [(0, 0), (0, 1), (1, 0), (2, 1), (2, 0)] {
-            assert_eq!(alarm(action, kind).await.unwrap().into_inner().alarms, []);
+        let (get, raise, lower, nospace, corrupt) = (0, 1, 2, 1, 2);
+        for (action, kind) in [(get, 0), (get, nospace), (raise, 0), (lower, nospace), (lower, 0), (get, 9), (raise, 9)]
+        {
+            assert_eq!(alarm(action, 0, kind).await.unwrap(), []);
         }
-        assert_eq!(alarm(1, 1).await.unwrap_err().code(), Code::Unimplemented);
-        let status = alarm(7, 0).await.unwrap_err();
+        for _ in 0..2 {
+            assert_eq!(alarm(raise, 7, nospace).await.unwrap(), [(7, nospace)]);
+        }
+        assert_eq!(alarm(raise, 0, corrupt).await.unwrap(), [(0, corrupt)]);
+        assert_eq!(alarm(get, 5, 0).await.unwrap(), [(0, corrupt), (7, nospace)]);
+        assert_eq!(alarm(get, 5, nospace).await.unwrap(), [(7, nospace)]);
+        let status = maintenance.status(Request::new(pb::StatusRequest {})).await.unwrap().into_inner();
+        assert_eq!(status.errors, ["alarm:CORRUPT", "memberID:7 alarm:NOSPACE"]);
+        assert_eq!(alarm(lower, 0, nospace).await.unwrap(), [], "zero stands for no other member");
+        assert_eq!(alarm(lower, 0, corrupt).await.unwrap(), [(0, corrupt)]);
+        assert_eq!(alarm(lower, 7, nospace).await.unwrap(), [(7, nospace)]);
+        assert_eq!(alarm(get, 0, 0).await.unwrap(), []);
+        let status = alarm(7, 0, 0).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::Unknown, "etcdserver: unknown method"));
         maintenance.0.node.stop().await;
     }

@@ -97,6 +97,7 @@ const REQUEST_TOO_LARGE: Row = row(Code::InvalidArgument, "etcdserver: request i
 /// Documented as `ResourceExhausted`.
 pub(crate) const TOO_MANY_REQUESTS: Row = row(Code::Unknown, "etcdserver: too many requests");
 const NO_SPACE: Row = row(Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded");
+const CORRUPT: Row = row(Code::DataLoss, "etcdserver: corrupt cluster");
 /// The node is stopping.
 pub(crate) const STOPPED: Row = row(Code::Unavailable, "etcdserver: server stopped");
 
@@ -133,6 +134,8 @@ fn of_rejection(rejection: &Rejection) -> Row {
         Rejection::LeaseNotFound => LEASE_NOT_FOUND,
         Rejection::LeaseExists => LEASE_EXISTS,
         Rejection::LeaseTtlTooLarge => LEASE_TTL_TOO_LARGE,
+        Rejection::NoSpace => NO_SPACE,
+        Rejection::Corrupt => CORRUPT,
         Rejection::Compacted { .. } => COMPACTED,
         Rejection::FutureRevision { .. } => FUTURE_REVISION,
         // What was removed is as if it had never been.
@@ -211,6 +214,12 @@ mod tests {
             (NodeError::Rejected(Rejection::LeaseNotFound), Code::NotFound, "etcdserver: requested lease not found"),
             (NodeError::Rejected(Rejection::LeaseExists), Code::FailedPrecondition, "etcdserver: lease already exists"),
             (NodeError::Rejected(Rejection::LeaseTtlTooLarge), Code::OutOfRange, "etcdserver: too large lease TTL"),
+            (
+                NodeError::Rejected(Rejection::NoSpace),
+                Code::ResourceExhausted,
+                "etcdserver: mvcc: database space exceeded",
+            ),
+            (NodeError::Rejected(Rejection::Corrupt), Code::DataLoss, "etcdserver: corrupt cluster"),
             (
                 NodeError::Rejected(Rejection::Compacted { requested, compacted }),
                 Code::OutOfRange,

@@ -92,6 +92,7 @@ pub(super) struct Settings {
     pub(super) snapshot_catchup_entries: u64,
     pub(super) heartbeat_ms: u64,
     pub(super) election_ms: u64,
+    pub(super) quota_bytes: i64,
     pub(super) request_bytes_max: u64,
     pub(super) memory_budget_bytes: u64,
     pub(super) txn_ops_max: u64,

@@ -85,7 +85,6 @@ pub(super) const ALL: &[&str] = &[
     "max-wals",
     "memory-mlock",
     "metrics",
-    "quota-backend-bytes",
     "raft-read-timeout",
     "raft-write-timeout",
     "socket-reuse-address",

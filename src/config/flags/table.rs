@@ -137,6 +137,18 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Value(|settings, value| number(value, &mut settings.auto_defrag_megabytes)),
     },
     Flag {
+        name: "quota-backend-bytes",
+        group: Group::Limits,
+        default: "0",
+        about: "How large the data may become, in bytes, history that is not compacted included. Beyond it an alarm is raised,\n\
+                and only reads, deletes and compactions are answered until it is disarmed. 0 means 2147483648 (2 GiB), a\n\
+                number below 0 any size.",
+        kind: Kind::Value(|settings, value| {
+            settings.quota_bytes = value::signed_number(value)?;
+            Ok(())
+        }),
+    },
+    Flag {
         name: "max-request-bytes",
         group: Group::Limits,
         default: "1572864",

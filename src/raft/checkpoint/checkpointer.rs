@@ -142,6 +142,7 @@ impl Checkpointer {
             checkpoints.fail("the write-ahead log has stopped");
             return false;
         }
+        let before = storage.record_bytes();
         let committed = self.commit(&storage, &taken, &meta);
         let was_full = std::mem::replace(&mut self.is_full, matches!(committed, Err(storage::Error::Full { .. })));
         if let Err(error) = committed {
@@ -159,6 +160,9 @@ impl Checkpointer {
         }
         let number = taken.number;
         checkpoints.removals.wrote(taken.removals, &storage);
+        // What was added is counted already: this is what was taken out.
+        let grown = storage.record_bytes().cast_signed() - before.cast_signed();
+        checkpoints.occupancy.change(grown - taken.records.cast_signed());
         drop(taken);
         self.release_tail(meta.revision);
         self.evict();
