@@ -2,8 +2,9 @@
 //!
 //! A **key** is a byte string, a [`KeyRange`] selects keys, a [`Revision`] counts the changes of the whole store, and a
 //! [`Record`] is one key-value pair as it was written at one revision. A [`Command`] asks for a change, a [`Reply`]
-//! tells what it did, an [`Event`] tells watchers.
+//! tells what it did, an [`Event`] tells watchers. A [`Caller`] is who asks, a [`User`] who may, by the [`Role`]s that it has.
 
+mod auth;
 mod chain_mark;
 mod command;
 mod event;
@@ -13,6 +14,7 @@ mod record;
 mod reply;
 mod revision;
 
+pub use auth::{Caller, Permission, PermissionKind, Role, User};
 pub use chain_mark::ChainMark;
 pub use command::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseCheckpoint, LeaseExpire, LeaseGrant,
