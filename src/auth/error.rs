@@ -53,6 +53,9 @@ pub enum Error {
     /// The token is not one of ours, or not any more.
     #[error("invalid auth token")]
     InvalidAuthToken,
+    /// Tokens of others can be checked here, and none can be made.
+    #[error("token signing attempted with verify-only key")]
+    VerifyOnly,
     /// Users and roles that auth rests on cannot go while it is enabled; or the range of a permission is none.
     #[error("invalid auth management")]
     InvalidAuthMgmt,

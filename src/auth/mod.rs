@@ -18,7 +18,8 @@
 //! Each change of users or roles takes a **revision** of its own count. A caller carries the revision as of which it was
 //! established, and one that is older than the present one is refused: what it was allowed may have changed.
 //!
-//! There is no clock, no randomness and no hashing of passwords here.
+//! How callers prove who they are is apart from all that: by a [`password`], and then by a [`token`]. Neither is replicated
+//! but as values that commands carry. Time and randomness come from outside.
 //!
 //! [`Caller`]: crate::model::Caller
 
@@ -26,10 +27,12 @@ mod change;
 mod check;
 mod error;
 mod needs;
+pub mod password;
 mod permitted;
 mod roles;
 mod store;
 mod switch;
+pub mod token;
 mod users;
 
 #[cfg(test)]

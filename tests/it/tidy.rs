@@ -12,7 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("storage", &["env", "model"]),
     ("mvcc", &["storage", "wal", "env", "model"]),
     ("lease", &["storage", "wal", "env", "model"]),
-    ("auth", &["model"]),
+    ("auth", &["env", "model"]),
     ("watch", &["mvcc", "storage", "wal", "env", "model"]),
     ("machine", &["mvcc", "lease", "auth", "watch", "storage", "wal", "env", "model"]),
     ("proto", &["model"]),
@@ -21,8 +21,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("node", &["peer", "raft", "machine", "mvcc", "lease", "auth", "watch", "storage", "wal", "env", "model"]),
     ("api/grpc", &["api", "proto", "node", "model", "env"]),
     ("api", &["node", "net", "model", "env"]),
-    ("config", &["env", "model"]),
-    ("server", &["api", "peer", "config", "telemetry", "node", "net", "model", "env"]),
+    ("config", &["auth", "env", "model"]),
+    ("server", &["api", "peer", "config", "telemetry", "node", "net", "auth", "model", "env"]),
     ("embed", &["server", "config", "node", "model", "env"]),
 ];
 
@@ -39,8 +39,11 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("rustls", &["net"]),
     ("tokio_rustls", &["net"]),
     ("rcgen", &["net"]),
-    ("x509_parser", &["net"]),
+    ("x509_parser", &["net", "auth"]),
     ("dns_lookup", &["net"]),
+    ("bcrypt", &["auth"]),
+    ("ring", &["auth"]),
+    ("p521", &["auth"]),
     ("prost", &["proto", "peer", "raft", "api/grpc"]),
 ];
 

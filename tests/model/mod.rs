@@ -9,6 +9,7 @@
 //!
 //! Source: the API reference and proto comments of etcd 3.7, and its `server/etcdserver/txn` for the order of checks.
 
+pub mod auth;
 mod range;
 mod txn;
 
