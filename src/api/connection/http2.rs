@@ -136,8 +136,16 @@ impl<T: Io> Streams<T> {
         Poll::Ready(ended)
     }
 
-    fn begin(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    fn begin(&mut self, mut request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        if let Some(peer) = &self.shared.peer {
+            request.extensions_mut().insert(peer.clone());
+        }
         if let Some(odd) = not_grpc(&request) {
+            // Whoever speaks TLS and HTTP/2 may have been led to it by the handshake alone.
+            if self.shared.peer.is_some() {
+                tokio::spawn(call::serve_plain(request, respond, self.shared.clone()));
+                return;
+            }
             // An error here and below: the client has gone, and nobody misses the answer.
             let _ = respond.send_response(odd, true);
             return;

@@ -113,13 +113,18 @@ impl Jwt {
     /// # Errors
     /// [`Error::VerifyOnly`] without a private key.
     pub fn issue(&self, user: &str, revision: u64, now: Duration) -> Result<String, Error> {
-        let header = Header { alg: self.key.method.name(), typ: "JWT" };
         let claims = Claims { exp: now.saturating_add(self.ttl).as_secs(), revision, username: user };
-        let mut token = format!("{}.{}", encode(&header), encode(&claims));
-        let signature = self.key.sign(token.as_bytes()).ok_or(Error::VerifyOnly)?;
+        self.sign(json(&claims).as_bytes()).ok_or(Error::VerifyOnly)
+    }
+
+    /// A token of any claims; `None` without a private key.
+    pub(super) fn sign(&self, claims: &[u8]) -> Option<String> {
+        let header = Header { alg: self.key.method.name(), typ: "JWT" };
+        let mut token = format!("{}.{}", BASE64.encode(json(&header)), BASE64.encode(claims));
+        let signature = self.key.sign(token.as_bytes())?;
         token.push('.');
         BASE64.encode_string(signature, &mut token);
-        Ok(token)
+        Some(token)
     }
 
     /// Tells whose token it is, and as of which revision. `now` counts from 1970.
@@ -161,8 +166,8 @@ impl Jwt {
     }
 }
 
-fn encode(part: &impl Serialize) -> String {
-    BASE64.encode(serde_json::to_string(part).expect("texts and numbers have a JSON form"))
+fn json(part: &impl Serialize) -> String {
+    serde_json::to_string(part).expect("texts and numbers have a JSON form")
 }
 
 fn read(part: &str, name: &'static str) -> Result<Map<String, Value>, TokenError> {

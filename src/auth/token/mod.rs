@@ -11,6 +11,7 @@
 //!
 //! Source: etcd, `server/auth/simple_token.go`, `jwt.go`, `options.go`.
 
+pub mod any_bytes;
 mod jwt;
 mod key;
 mod key_file;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-pub use self::jwt::{Jwt, JwtOptions};
+pub use self::jwt::{Jwt, JwtOptions, TokenError};
 pub use self::key::{KeyError, SignMethod};
 pub use self::simple::{SimpleTokens, index_of, letters};
 use super::{Ended, Error};
