@@ -1,6 +1,10 @@
 //! Makes Rust of the messages in `proto/`, without an installed protobuf compiler.
 
 use std::error::Error;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use prost_types::FileDescriptorSet;
 
 const FILES: [&str; 8] = [
     "etcd/rpc.proto",
@@ -12,6 +16,9 @@ const FILES: [&str; 8] = [
     "lodemark/peer.proto",
     "lodemark/raft.proto",
 ];
+
+/// Where an enum of all calls of clients goes in `OUT_DIR`.
+const CALLS: &str = "rpcs.rs";
 
 /// Fields whose capitals would become odd Rust names (`peer_ur_ls`). Names are not on the wire, so ours may differ.
 const RENAMED: [(&str, &str); 2] = [("peerURLs", "peer_urls"), ("clientURLs", "client_urls")];
@@ -30,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in files.file.iter_mut().filter(|file| file.package() == "lodemarkpb") {
         file.service.clear();
     }
+    std::fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join(CALLS), calls(&files))?;
     tonic_prost_build::configure()
         .build_client(false)
         .build_transport(false)
@@ -39,4 +47,40 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".etcdserverpb.WatchResponse", "crate::proto::WatchResponse")
         .compile_fds(files)?;
     Ok(())
+}
+
+/// Rust code of an enum with a variant for each call, and of the way to it from the path of the call.
+fn calls(files: &FileDescriptorSet) -> String {
+    let (mut variants, mut paths) = (String::new(), String::new());
+    for file in &files.file {
+        for service in &file.service {
+            for method in &service.method {
+                let path = format!("{}.{}/{}", file.package(), service.name(), method.name());
+                let variant = format!("{}{}", camel_case(service.name()), camel_case(method.name()));
+                writeln!(variants, "    /// `{path}`\n    {variant},").expect("a text can always be written to");
+                writeln!(paths, "            \"/{path}\" => Some(Rpc::{variant}),")
+                    .expect("a text can always be written to");
+            }
+        }
+    }
+    format!(
+        "/// A call that clients make.\n\
+         #[derive(Debug, Clone, Copy, PartialEq, Eq)]\n\
+         pub(super) enum Rpc {{\n{variants}}}\n\n\
+         impl Rpc {{\n    /// The call of a path.\n    pub(super) fn of(path: &str) -> Option<Rpc> {{\n        \
+         match path {{\n{paths}            _ => None,\n        }}\n    }}\n}}\n"
+    )
+}
+
+/// `KV` becomes `Kv` and `HashKV` `HashKv`, as in the code that is made of the messages.
+fn camel_case(name: &str) -> String {
+    let mut last_is_capital = false;
+    name.chars()
+        .map(|letter| {
+            let is_capital = letter.is_uppercase();
+            let letter = if is_capital && last_is_capital { letter.to_ascii_lowercase() } else { letter };
+            last_is_capital = is_capital;
+            letter
+        })
+        .collect()
 }

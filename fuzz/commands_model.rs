@@ -25,5 +25,6 @@ pub fn commands_model(bytes: &[u8]) -> bool {
 
 fn through_the_log(commands: &[Command]) -> Vec<Command> {
     let proposals: Vec<Proposal> = commands.iter().map(Proposal::from).collect();
-    decode_commands(encode_commands(proposals.iter())).expect("what was written can be read")
+    let requests = decode_commands(encode_commands(proposals.iter())).expect("what was written can be read");
+    requests.into_iter().map(|request| request.command).collect()
 }

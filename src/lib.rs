@@ -95,7 +95,7 @@
 //! | [`wal`] | segmented write-ahead log with group commit |
 //! | [`storage`] | redb: tables, checkpoints, whole-state snapshots |
 //! | [`mvcc`] | key index, revisions, reads at a revision, compaction |
-//! | [`lease`], [`watch`] | the pure rules of each |
+//! | [`lease`], [`auth`], [`watch`] | the pure rules of each |
 //! | [`machine`] | apply: one file per command family |
 //! | [`proto`] | etcd's messages and ours, and the way to `model` |
 //! | [`net`], [`peer`] | sockets and TLS; what members say to each other |
@@ -128,6 +128,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod auth;
 pub mod config;
 pub mod embed;
 pub mod env;

@@ -8,6 +8,7 @@ mod log;
 mod peer;
 mod request;
 mod snapshot;
+mod token;
 mod words;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ pub use self::log::{log, log_batch, log_files, segment_of};
 pub use self::peer::{peer_headers, peer_message, peer_stream, raft_message};
 pub use self::request::request;
 pub use self::snapshot::{snapshot, snapshot_chunks};
+pub use self::token::{token, token_options};
 pub use self::words::{addresses, flags, headers};
 
 /// Any bytes: either no record, or one that writes the same again.

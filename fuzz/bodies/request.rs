@@ -63,13 +63,14 @@ fn carry_out(asked: Asked) {
 /// Applies a command as the only one of its log entry; `None` if it is refused.
 fn apply(shared: &Shared, proposal: &Proposal) -> Option<Reply> {
     let entry = encode_commands([proposal].into_iter());
-    let commands = decode_commands(entry).expect("what the front let in can be read from the log");
-    let [command] = commands.as_slice() else { panic!("one command became {}", commands.len()) };
+    let requests = decode_commands(entry).expect("what the front let in can be read from the log");
+    let [request] = requests.as_slice() else { panic!("one command became {}", requests.len()) };
     let mut machine = shared.machine.write();
     let index = machine.applied().index + 1;
     machine.begin_entry(LogId { term: 1, index }).expect("it is the next entry");
     let mut effects = Effects::default();
-    machine.apply(command, &storage(), &mut effects).expect("memory does not fail").ok()
+    let applied = machine.apply_by(request.caller.as_ref(), &request.command, &storage(), &mut effects);
+    applied.expect("memory does not fail").ok()
 }
 
 /// A machine with a few keys, one of them attached to a lease, and one with a past.

@@ -11,7 +11,7 @@ mod version;
 use tokio_util::sync::CancellationToken;
 
 pub use self::version::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};
-use crate::net::Listener;
+use crate::net::{Listener, Security};
 use crate::node::Node;
 
 /// What clients may ask for at most.
@@ -29,6 +29,8 @@ pub struct Limits {
 pub const MESSAGE_BYTES_SPARE: usize = 512 * 1024;
 
 /// Serves clients of `listener` until `stop`, and then until their calls have ended. Dropping the future cuts them off.
-pub async fn serve(listener: Listener, node: Node, limits: Limits, stop: CancellationToken) {
-    connection::serve(listener, grpc::Api { node, limits }, stop).await;
+///
+/// Each request that comes over TLS has a [`crate::net::SecurePeer`] among its extensions.
+pub async fn serve(listener: Listener, security: Security, node: Node, limits: Limits, stop: CancellationToken) {
+    connection::serve(listener, security, grpc::Api { node, limits }, stop).await;
 }

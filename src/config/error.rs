@@ -91,19 +91,17 @@ pub enum Error {
         /// The URL.
         url: String,
     },
-    /// TLS is still to come.
-    #[error("{url} in --{flag} needs TLS, which this version of Lodemark does not have yet; use http or unix")]
-    TlsNotYet {
-        /// The flag.
-        flag: &'static str,
-        /// The URL.
-        url: String,
-    },
     /// Others cannot connect to a listener for TLS without a certificate.
     #[error("cannot listen on TLS for {address}: KeyFile and CertFile are not presented")]
     NoCertificate {
         /// Host and port, or path, of the first such URL.
         address: String,
+    },
+    /// The same, for clients.
+    #[error("TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme")]
+    NoClientCertificate {
+        /// The first such URL.
+        url: String,
     },
     /// A certificate is of no use without its key.
     #[error("KeyFile and CertFile must both be present[key: {key}, cert: {cert}]")]
@@ -136,6 +134,9 @@ pub enum Error {
     /// A certificate that nobody could use.
     #[error("selfSignedCertValidity is invalid,it should be greater than 0")]
     NeverValid,
+    /// `--auth-token` cannot be read.
+    #[error("auth: invalid auth options: {0}")]
+    AuthToken(#[from] super::auth::TokenOptionError),
     /// A time of zero.
     #[error("--{flag} must be >0 (set to 0ms)")]
     ZeroTime {

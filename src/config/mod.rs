@@ -13,13 +13,14 @@
 //! etcd. Source: etcd, `server/etcdmain/config.go` and `server/embed/config.go`.
 
 mod args;
+mod auth;
 mod error;
 mod flags;
 mod founding;
 mod help;
 mod initial_cluster;
 mod joining;
-mod peer_tls;
+mod tls;
 mod url;
 mod validate;
 mod value;
@@ -27,12 +28,13 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::auth::{AuthConfig, JwtFiles, TokenConfig};
 pub use self::error::Error;
 pub use self::founding::{Founding, FoundingError};
 pub use self::help::{USAGE, help};
 pub use self::initial_cluster::{Addresses, InitialCluster, host_names};
 pub use self::joining::{JoiningError, find_own, urls_of};
-pub use self::peer_tls::{Certificate, KeyPair, PeerTlsConfig};
+pub use self::tls::{Certificate, KeyPair, TlsConfig};
 pub use self::url::{Scheme, Url};
 
 /// What the arguments ask for.
@@ -93,7 +95,11 @@ pub struct Config {
     /// Make this member the only one of its cluster. Means nothing for a data folder that is new.
     pub force_new_cluster: bool,
     /// How members talk over TLS.
-    pub peer_tls: PeerTlsConfig,
+    pub peer_tls: TlsConfig,
+    /// How clients are served over TLS.
+    pub client_tls: TlsConfig,
+    /// How clients prove who they are.
+    pub auth: AuthConfig,
     /// Ask whether an election can be won before it is begun.
     pub pre_vote: bool,
     /// Applied entries from one snapshot to the next, at least 1.

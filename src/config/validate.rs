@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::error::Error;
 use super::flags::{self, Settings};
 use super::url::Url;
-use super::{Config, InitialCluster, peer_tls};
+use super::{Config, InitialCluster, auth, tls};
 use crate::node::QUOTA_BYTES_DEFAULT;
 
 /// Members of different names can be told apart; etcd warns of this one too.
@@ -35,8 +35,14 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
     fill_empty(&mut settings.listen_peer_urls, DEFAULT_URLS_PEER);
     check_urls(&settings)?;
     check_times(&settings)?;
-    let peer_tls_advice = peer_tls::advice(&settings.peer_tls, &settings.listen_peer_urls);
-    let peer_tls = peer_tls::validate(std::mem::take(&mut settings.peer_tls), &settings.listen_peer_urls)?;
+    let mut more_advice = tls::peer_advice(&settings.peer_tls, &settings.listen_peer_urls);
+    more_advice.extend(tls::client_advice(&settings.client_tls, &settings.listen_client_urls));
+    let (peer_tls, client_tls) = (std::mem::take(&mut settings.peer_tls), std::mem::take(&mut settings.client_tls));
+    let years = settings.self_signed_years;
+    let peer_tls = tls::validate_peer(peer_tls, years, &settings.listen_peer_urls)?;
+    let client_tls = tls::validate_client(client_tls, years, &settings.listen_client_urls)?;
+    let (auth, auth_advice) = auth::validate(&settings.auth)?;
+    more_advice.extend(auth_advice);
     let advertises =
         settings.given.contains(flags::ADVERTISE_CLIENT_URLS) && !settings.advertise_client_urls.is_empty();
     if settings.given.contains(flags::LISTEN_CLIENT_URLS) && !advertises {
@@ -46,7 +52,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
     if (1..MEMORY_BUDGET_BYTES_MIN).contains(&settings.memory_budget_bytes) {
         return Err(Error::MemoryBudgetTooSmall { given: settings.memory_budget_bytes, min: MEMORY_BUDGET_BYTES_MIN });
     }
-    let advice = advice(&settings).into_iter().chain(peer_tls_advice).collect();
+    let advice = advice(&settings).into_iter().chain(more_advice).collect();
     if settings.name != DEFAULT_NAME && settings.initial_cluster == DEFAULT_CLUSTER {
         let name = if settings.name.is_empty() { DEFAULT_NAME } else { &settings.name };
         settings.initial_cluster = InitialCluster::of_one(name, &settings.advertise_peer_urls).to_string();
@@ -75,6 +81,8 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         },
         force_new_cluster: settings.force_new_cluster,
         peer_tls,
+        client_tls,
+        auth,
         pre_vote: settings.pre_vote,
         snapshot_entries: or_default(settings.snapshot_count, DEFAULT_SNAPSHOT_COUNT),
         catchup_entries: settings.snapshot_catchup_entries,
@@ -118,10 +126,6 @@ fn check_urls(settings: &Settings) -> Result<(), Error> {
         if let Some(url) = urls.iter().find(|url| url.host().is_empty()) {
             return Err(Error::EmptyHost { flag, url: url.to_string() });
         }
-    }
-    // Those of peers have checks of their own.
-    if let Some(url) = settings.listen_client_urls.iter().find(|url| url.is_secure()) {
-        return Err(Error::TlsNotYet { flag: flags::LISTEN_CLIENT_URLS, url: url.to_string() });
     }
     Ok(())
 }
@@ -173,7 +177,7 @@ fn advice(settings: &Settings) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Invocation, LogLevel, PeerTlsConfig};
+    use super::super::{AuthConfig, Invocation, LogLevel, TlsConfig};
     use super::*;
 
     fn config(arguments: &[&str]) -> Result<Config, Error> {
@@ -202,7 +206,8 @@ mod tests {
         assert_eq!(config.streams_max, u32::MAX);
         assert_eq!((config.heartbeat.as_millis(), config.election_timeout.as_millis()), (100, 1000));
         assert!(config.pre_vote && config.strict_reconfig && config.agreement_check && !config.force_new_cluster);
-        assert_eq!((config.learners_max, &config.peer_tls), (1, &PeerTlsConfig::default()));
+        assert_eq!((config.learners_max, &config.peer_tls), (1, &TlsConfig::default()));
+        assert_eq!((&config.client_tls, &config.auth), (&TlsConfig::default(), &AuthConfig::default()));
         assert_eq!(config.watch_progress_interval.as_secs(), 600);
         assert_eq!(config.log_level, LogLevel::Info);
     }
@@ -258,13 +263,5 @@ mod tests {
             let error = config(arguments).unwrap_err();
             assert_eq!((error.to_string().as_str(), error.is_usage()), (text, false), "{arguments:?}");
         }
-    }
-
-    #[test]
-    fn tls_is_refused_with_what_to_do() {
-        let error =
-            config(&["--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"])
-                .unwrap_err();
-        assert!(error.to_string().contains("needs TLS, which this version"), "{error}");
     }
 }

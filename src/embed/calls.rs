@@ -188,7 +188,7 @@ impl IntoFuture for Delete {
 
 /// Sends a command through the log and waits for what it did.
 pub(super) async fn propose(node: &Node, command: &Command) -> Result<Reply, Error> {
-    Ok(node.propose(Proposal::from(command)).await?)
+    Ok(node.root().propose(Proposal::from(command)).await?)
 }
 
 impl Op {

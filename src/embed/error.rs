@@ -134,6 +134,7 @@ impl From<Rejection> for Error {
             Rejection::KeyNotFound
             | Rejection::LeaseExists
             | Rejection::Corrupt
+            | Rejection::Auth(_)
             | Rejection::MemberNotFound
             | Rejection::MemberRemoved
             | Rejection::MemberExists

@@ -90,7 +90,7 @@ impl Store {
     /// [`Error::TtlTooLarge`]; [`Error::Timeout`], [`Error::Stopped`].
     pub async fn grant(&self, ttl: Duration) -> Result<Lease, Error> {
         let seconds = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
-        let granted = self.node.lease_grant(LeaseId::NONE, i64::try_from(seconds).unwrap_or(i64::MAX)).await?;
+        let granted = self.node.root().lease_grant(LeaseId::NONE, i64::try_from(seconds).unwrap_or(i64::MAX)).await?;
         Ok(Lease { id: granted.id, ttl: duration(granted.ttl) })
     }
 
@@ -118,7 +118,7 @@ impl Store {
     /// # Errors
     /// [`Error::LeaseNotFound`] if it has ended; [`Error::Timeout`], [`Error::Stopped`].
     pub async fn revoke(&self, lease: LeaseId) -> Result<(), Error> {
-        self.node.lease_revoke(lease).await?;
+        self.node.root().lease_revoke(lease).await?;
         Ok(())
     }
 }

@@ -57,6 +57,7 @@ impl WatchCall {
             progress_notify: false,
             no_put: false,
             no_delete: false,
+            is_denied: false,
         };
         WatchCall { node, spec }
     }

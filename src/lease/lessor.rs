@@ -77,8 +77,12 @@ impl Lessor {
     /// The attached keys in ascending order; none if there is no such lease.
     #[must_use]
     pub fn keys(&self, id: LeaseId) -> Vec<Bytes> {
-        let Some(attached) = self.leases.get(&id) else { return Vec::new() };
-        attached.keys.iter().map(|key| Bytes::copy_from_slice(key)).collect()
+        self.each_key(id).map(Bytes::copy_from_slice).collect()
+    }
+
+    /// The same as [`Lessor::keys`], borrowed.
+    pub fn each_key(&self, id: LeaseId) -> impl Iterator<Item = &[u8]> {
+        self.leases.get(&id).into_iter().flat_map(|attached| attached.keys.iter().map(AsRef::as_ref))
     }
 
     /// All leases, in order of id.

@@ -60,6 +60,8 @@ impl Machine {
             | Command::LeaseExpire(_) => true,
             Command::LeaseCheckpoint(_)
             | Command::Alarm(_)
+            | Command::Auth(_)
+            | Command::Authenticate(_)
             | Command::MemberSet(_)
             | Command::MembersFound(_)
             | Command::MemberAdd(_)

@@ -1,5 +1,6 @@
 //! What applied commands leave to be done outside.
 
+use super::AuthEffect;
 use crate::model::{AlarmKind, Event, LeaseId, MemberId, Revision};
 use crate::storage::TableWrite;
 
@@ -16,6 +17,8 @@ pub struct Effects {
     pub compacted: Option<Revision>,
     /// A member was added, removed or changed.
     pub members_changed: bool,
+    /// For tokens, and whoever remembers who may do what, in order.
+    pub auth: Vec<AuthEffect>,
 }
 
 /// A lease began or ended.
@@ -76,6 +79,10 @@ pub(super) fn digest(digest: u32, write: &TableWrite) -> u32 {
             number(digest, i64::from(member.is_learner))
         }
         TableWrite::RemoveMember(member) | TableWrite::Removed(member) => id(digest, *member),
+        TableWrite::Auth { row, content } => {
+            let digest = number(digest, row.cast_signed());
+            content.as_ref().map_or(digest, |content| crc32c::crc32c_append(digest, &content.to_bytes()))
+        }
         TableWrite::Alarms { member, raised } => {
             let flags = AlarmKind::ALL.map(|kind| i64::from(raised.has(kind)));
             flags.into_iter().fold(id(digest, *member), number)

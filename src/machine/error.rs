@@ -1,5 +1,6 @@
 //! The two ways in which a command is not carried out.
 
+use crate::auth;
 use crate::model::{LogId, Revision};
 use crate::mvcc::ReadError;
 use crate::storage;
@@ -41,6 +42,9 @@ pub enum Rejection {
     /// Members differ that should not, says an alarm.
     #[error("corrupt cluster")]
     Corrupt,
+    /// The caller may not do that, or users and roles cannot be changed like that.
+    #[error(transparent)]
+    Auth(auth::Error),
     /// There is no such member.
     #[error("member not found")]
     MemberNotFound,

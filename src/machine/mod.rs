@@ -7,9 +7,10 @@
 //! Two kinds of refusal are two types. A [`Rejection`] is part of the result: the same on every member, answered to the
 //! client, and it changes nothing. A [`Fault`] is this member's own: it must stop.
 //!
-//! One file per family of commands: `kv`, `txn` (with `compare`), `compact`, `lease`, `alarm`, `members`.
+//! One file per family of commands: `kv`, `txn` (with `compare`), `compact`, `lease`, `alarm`, `auth`, `members`.
 
 mod alarm;
+mod auth;
 mod compact;
 mod compare;
 mod effects;
@@ -28,13 +29,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+pub use self::auth::AuthEffect;
 pub use self::effects::{Effects, LeaseChange};
 pub use self::error::{Fault, Rejection};
 use self::marks::Marks;
 pub use self::shared::Shared;
 pub use self::txn::read_txn;
 use crate::lease::{Lease, Lessor};
-use crate::model::{Alarms, ChainMark, Command, LeaseId, LogId, Member, MemberId, Record, Reply, SubRevision};
+use crate::model::{Alarms, Caller, ChainMark, Command, LeaseId, LogId, Member, MemberId, Record, Reply, SubRevision};
 use crate::mvcc::Store;
 use crate::storage::{self, LeaseRow, Meta, Storage, TableWrite};
 
@@ -51,6 +53,9 @@ pub struct Machine {
     removed: BTreeSet<MemberId>,
     /// What is raised, by member; never none of it.
     alarms: BTreeMap<MemberId, Alarms>,
+    /// Who may do what.
+    pub auth: crate::auth::Store,
+    auth_rows: auth::Rows,
     applied: LogId,
     chain: u64,
     /// What the chain was at earlier entries.
@@ -102,8 +107,9 @@ impl Machine {
         let members = small.members.into_iter().map(|member| (member.id, member)).collect();
         let removed = small.removed.into_iter().collect();
         let alarms = small.alarms.into_iter().collect();
-        let Meta { applied, chain, .. } = meta;
-        Ok(Machine { kv, lessor, members, removed, alarms, applied, chain, marks: Marks::default() })
+        let (auth, auth_rows) = Machine::load_auth(small.auth);
+        let (Meta { applied, chain, .. }, marks) = (meta, Marks::default());
+        Ok(Machine { kv, lessor, members, removed, alarms, auth, auth_rows, applied, chain, marks })
     }
 
     /// The last applied entry.
@@ -141,7 +147,8 @@ impl Machine {
         let members = self.members.values().cloned().map(TableWrite::Member);
         let removed = self.removed.iter().copied().map(TableWrite::Removed);
         let alarms = self.alarms.iter().map(|(&member, &raised)| TableWrite::Alarms { member, raised });
-        leases.chain(members).chain(removed).chain(alarms).fold(0, |hash, row| effects::digest(hash, &row))
+        let auth = self.stored_auth();
+        leases.chain(members).chain(removed).chain(alarms).chain(auth).fold(0, |hash, row| effects::digest(hash, &row))
     }
 
     /// What a checkpoint of the present state says of itself.
@@ -171,14 +178,28 @@ impl Machine {
         Ok(())
     }
 
-    /// Applies one command of the entry begun last, and adds what it leaves to do to `effects`. `storage` is asked for values
+    /// Applies one command of the entry begun last as [`Machine::apply_by`] does, for nobody: a command that is not a client's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply(&mut self, command: &Command, storage: &Storage, effects: &mut Effects) -> Applied {
+        self.apply_by(None, command, storage, effects)
+    }
+
+    /// Applies one command of the entry begun last, for `caller`, and adds what it leaves to do to `effects`. `storage` is asked for values
     /// that memory does not have, if the answer or the outcome needs them.
     ///
     /// # Errors
     /// [`Fault`]: the member must stop. The inner error is a rejection, and then nothing was changed.
-    pub fn apply(&mut self, command: &Command, storage: &Storage, effects: &mut Effects) -> Applied {
+    pub fn apply_by(
+        &mut self,
+        caller: Option<&Caller>,
+        command: &Command,
+        storage: &Storage,
+        effects: &mut Effects,
+    ) -> Applied {
         let mark = effects.mark();
-        if let Err(rejection) = self.check_alarms(command) {
+        if let Err(rejection) = self.check_alarms(command).and_then(|()| self.check_caller(caller, command)) {
             return Ok(Err(rejection));
         }
         let result = match command {
@@ -190,6 +211,8 @@ impl Machine {
             Command::LeaseRevoke(revoke) => Ok(self.lease_revoke(revoke, effects)),
             Command::LeaseExpire(expire) => Ok(Ok(self.lease_expire(expire, effects))),
             Command::LeaseCheckpoint(checkpoint) => Ok(Ok(self.lease_checkpoint(checkpoint, effects))),
+            Command::Auth(change) => Ok(self.change_auth(change, effects)),
+            Command::Authenticate(given) => Ok(self.authenticate(given, effects)),
             &Command::Alarm(change) => Ok(Ok(self.alarm(change, effects))),
             Command::MemberSet(member) => Ok(Ok(self.member_set(member, effects))),
             Command::MembersFound(members) => Ok(Ok(self.members_found(members, effects))),
@@ -202,5 +225,23 @@ impl Machine {
         };
         self.chain = effects.chain(self.chain, self.kv.revision(), mark);
         result
+    }
+
+    /// Refuses what the caller may not do.
+    fn check_caller(&self, caller: Option<&Caller>, command: &Command) -> Result<(), Rejection> {
+        // What only root may ask for and members do by themselves too is checked at the door (`api/grpc/access`).
+        let by_members = matches!(
+            command,
+            Command::Compact(_)
+                | Command::Alarm(_)
+                | Command::MemberAdd(_)
+                | Command::MemberRemove(_)
+                | Command::MemberUpdate(_)
+                | Command::MemberPromote(_)
+        );
+        if by_members {
+            return Ok(());
+        }
+        self.auth.check(caller, command, |lease| self.lessor.keys(lease)).map_err(Rejection::Auth)
     }
 }

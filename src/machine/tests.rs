@@ -241,6 +241,9 @@ fn show_reply(reply: &Reply) -> Vec<String> {
         Reply::LeaseGrant(reply) => {
             vec![format!("granted {} ttl={} at revision={}", reply.id.0, reply.ttl, reply.revision)]
         }
+        Reply::Authenticate { revision, index, auth_revision } => {
+            vec![format!("token of entry {index} and auth revision {auth_revision} at revision={revision}")]
+        }
         Reply::Alarm { revision, alarm } => vec![format!("alarm {alarm:?} at revision={revision}")],
         Reply::Compact { revision } | Reply::LeaseRevoke { revision } | Reply::Done { revision } => {
             vec![format!("done at revision={revision}")]

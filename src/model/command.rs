@@ -5,7 +5,23 @@
 
 use bytes::Bytes;
 
-use super::{AlarmChange, KeyRange, LeaseId, MemberId, Revision};
+use super::{AlarmChange, AuthChange, Authenticate, Caller, KeyRange, LeaseId, MemberId, Revision};
+
+/// A command, and who asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// `None` is nobody: auth was not enabled when it came, or it is not a client's.
+    pub caller: Option<Caller>,
+    /// What is asked for.
+    pub command: Command,
+}
+
+impl From<Command> for Request {
+    /// Nobody asks.
+    fn from(command: Command) -> Request {
+        Request { caller: None, command }
+    }
+}
 
 /// A change of the replicated state. What it does depends only on the state and on what it carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +44,10 @@ pub enum Command {
     LeaseCheckpoint(LeaseCheckpoint),
     /// Raises or lowers an alarm.
     Alarm(AlarmChange),
+    /// Changes users or roles.
+    Auth(AuthChange),
+    /// Gives a token to a user.
+    Authenticate(Authenticate),
     /// Stores a member as it is given; only logs of the first version have it.
     MemberSet(Member),
     /// Stores the members that the cluster begins with; does nothing once there was any member.

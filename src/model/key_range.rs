@@ -77,6 +77,18 @@ impl KeyRange {
     }
 }
 
+impl RangeEnd {
+    /// The same as [`KeyRange::range_end`], borrowed.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            RangeEnd::Single => &[],
+            RangeEnd::Before(end) => end,
+            RangeEnd::Unbounded => &[0],
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

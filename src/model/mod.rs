@@ -2,9 +2,10 @@
 //!
 //! A **key** is a byte string, a [`KeyRange`] selects keys, a [`Revision`] counts the changes of the whole store, and a
 //! [`Record`] is one key-value pair as it was written at one revision. A [`Command`] asks for a change, a [`Reply`]
-//! tells what it did, an [`Event`] tells watchers.
+//! tells what it did, an [`Event`] tells watchers. A [`Caller`] is who asks, a [`User`] who may, by the [`Role`]s that it has.
 
 mod alarm;
+mod auth;
 mod chain_mark;
 mod command;
 mod event;
@@ -15,11 +16,12 @@ mod reply;
 mod revision;
 
 pub use alarm::{Alarm, AlarmChange, AlarmKind, Alarms};
+pub use auth::{AuthChange, Authenticate, Caller, PasswordHash, Permission, PermissionKind, Role, User};
 pub use chain_mark::ChainMark;
 pub use command::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseCheckpoint, LeaseExpire, LeaseGrant,
-    LeaseRevoke, Member, MemberAdd, MemberAttributes, MemberUpdate, Operand, Put, Range, SortOrder, SortTarget, Txn,
-    TxnOp,
+    LeaseRevoke, Member, MemberAdd, MemberAttributes, MemberUpdate, Operand, Put, Range, Request, SortOrder,
+    SortTarget, Txn, TxnOp,
 };
 pub use event::{Event, EventKind};
 pub use ids::{ClusterId, LeaseId, LogId, MemberId, WatchId};

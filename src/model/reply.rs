@@ -30,7 +30,16 @@ pub enum Reply {
         /// The alarm that is raised now, or that was until now.
         alarm: Option<Alarm>,
     },
-    /// Answers a command that no client sends.
+    /// Answers a user that gets a token.
+    Authenticate {
+        /// The store's revision.
+        revision: Revision,
+        /// The log entry that gives it.
+        index: u64,
+        /// The revision of users and roles.
+        auth_revision: u64,
+    },
+    /// Answers a change of users and roles, and commands that no client sends.
     Done {
         /// The store's revision.
         revision: Revision,
@@ -117,6 +126,7 @@ impl Reply {
             Reply::Compact { revision }
             | Reply::LeaseRevoke { revision }
             | Reply::Alarm { revision, .. }
+            | Reply::Authenticate { revision, .. }
             | Reply::Done { revision } => *revision,
         }
     }

@@ -12,6 +12,7 @@ mod address;
 mod first_bytes;
 mod listener;
 mod rewound;
+mod security;
 mod socket;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -23,6 +24,7 @@ pub use self::address::{Address, AddressError, Place};
 pub use self::first_bytes::{Protocol, first_bytes};
 pub use self::listener::Listener;
 pub use self::rewound::Rewound;
+pub use self::security::{Admitted, SecurePeer, Security};
 pub use self::socket::Socket;
 pub use self::tls::{CertificateFiles, Rejected, SelfSigned, Tls, TlsError, TlsOptions};
 

@@ -7,7 +7,7 @@ use super::Node;
 use super::error::NodeError;
 use super::lease_keeper::Remaining;
 use super::proposer::REQUEST_TIMEOUT;
-use crate::model::{Command, GrantReply, LeaseGrant, LeaseId, LeaseRevoke, Reply, Revision};
+use crate::model::{Caller, Command, GrantReply, LeaseGrant, LeaseId, LeaseRevoke, Reply, Revision};
 use crate::peer::{LeaseAnswer, LeaseQuestion, Method};
 use crate::raft::Proposal;
 
@@ -23,9 +23,18 @@ impl Node {
     /// # Errors
     /// [`NodeError::Rejected`] if the id is taken or the ttl too large; else as [`Node::propose`].
     pub async fn lease_grant(&self, id: LeaseId, ttl: i64) -> Result<GrantReply, NodeError> {
+        self.lease_grant_by(None, id, ttl).await
+    }
+
+    pub(super) async fn lease_grant_by(
+        &self,
+        caller: Option<&Caller>,
+        id: LeaseId,
+        ttl: i64,
+    ) -> Result<GrantReply, NodeError> {
         let id = if id.is_none() { self.free_lease_id() } else { id };
         let grant = LeaseGrant { id, ttl: ttl.max(self.lease_ttl_min) };
-        match self.propose(Proposal::from(&Command::LeaseGrant(grant))).await? {
+        match self.propose(Proposal::from(&Command::LeaseGrant(grant)).by(caller)).await? {
             Reply::LeaseGrant(reply) => Ok(reply),
             reply => Err(mismatch("a grant", &reply)),
         }
@@ -36,7 +45,11 @@ impl Node {
     /// # Errors
     /// [`NodeError::Rejected`] if there is no such lease; else as [`Node::propose`].
     pub async fn lease_revoke(&self, id: LeaseId) -> Result<Revision, NodeError> {
-        let reply = self.propose(Proposal::from(&Command::LeaseRevoke(LeaseRevoke { id }))).await?;
+        self.lease_revoke_by(None, id).await
+    }
+
+    pub(super) async fn lease_revoke_by(&self, caller: Option<&Caller>, id: LeaseId) -> Result<Revision, NodeError> {
+        let reply = self.propose(Proposal::from(&Command::LeaseRevoke(LeaseRevoke { id })).by(caller)).await?;
         Ok(reply.revision())
     }
 

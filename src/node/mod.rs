@@ -17,6 +17,7 @@
 mod agreement;
 mod answers;
 mod applied;
+mod auth;
 mod barrier;
 #[cfg(test)]
 mod cluster;
@@ -48,6 +49,7 @@ mod reads;
 mod reclaim;
 mod room;
 mod roster;
+mod session;
 mod space;
 mod start;
 mod status;
@@ -65,6 +67,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use self::answers::{RangeAnswer, Windows};
+pub use self::auth::AuthOptions;
 pub use self::completion::{Completed, Completions};
 pub use self::error::{NodeError, Outcome};
 pub use self::failure::REMOVED;
@@ -73,6 +76,7 @@ pub use self::options::{Founding, MemoryBudget, NodeOptions};
 pub use self::quota::QUOTA_BYTES_DEFAULT;
 pub use self::reads::Consistency;
 pub use self::room::Room;
+pub use self::session::Session;
 use self::start::Running;
 pub use self::start::StartError;
 pub use self::status::{Header, Status};
@@ -110,6 +114,7 @@ pub struct NodeState {
     founders: founders::Founders,
     proposer: proposer::Proposer,
     quota: Arc<quota::Quota>,
+    auth: Arc<auth::Authenticator>,
     barrier: Arc<barrier::Barrier>,
     rooms: room::Rooms,
     leases: Arc<lease_keeper::LeaseKeeper>,

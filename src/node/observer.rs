@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::applied::Applied;
+use super::auth::Authenticator;
 use super::compactor::Compactor;
 use super::completion::Wakes;
 use super::flight::Abroad;
@@ -19,6 +20,7 @@ use crate::raft::{Observer, Run};
 /// Passes runs on to those who follow them. Called on the thread that applies: everything here is short.
 pub(super) struct NodeObserver {
     pub(super) quota: Arc<Quota>,
+    pub(super) auth: Arc<Authenticator>,
     pub(super) hub: Arc<WatchHub>,
     pub(super) leases: Arc<LeaseKeeper>,
     pub(super) compactor: Arc<Compactor>,
@@ -37,6 +39,7 @@ impl Observer for NodeObserver {
         self.hub.publish(run.revision, run.events);
         self.leases.applied(&run.leases);
         self.quota.look();
+        self.auth.applied(&run.auth);
         if run.compacted.is_some() {
             self.compactor.wake();
         }
@@ -64,6 +67,7 @@ impl Observer for NodeObserver {
 
     fn replaced(&self) {
         self.leases.reset();
+        self.auth.look();
         self.hub.resync_all();
         self.compactor.wake();
         self.roster_changed.notify_one();

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth::AuthOptions;
 pub use super::memory::MemoryBudget;
 use super::quota::QUOTA_BYTES_DEFAULT;
 use super::threads::Threading;
@@ -68,6 +69,8 @@ pub struct NodeOptions {
     pub reclaim_bytes_min: Option<u64>,
     /// How large the data may become, in bytes; `None` is any size.
     pub quota_bytes: Option<u64>,
+    /// How clients prove who they are.
+    pub auth: AuthOptions,
     /// The largest command, as etcd counts it.
     pub request_bytes_max: usize,
     /// How often idle watchers that ask for it hear of progress.
@@ -108,6 +111,7 @@ impl NodeOptions {
             agreement_check: true,
             reclaim_bytes_min: Some(64 << 20),
             quota_bytes: Some(QUOTA_BYTES_DEFAULT),
+            auth: AuthOptions::default(),
             request_bytes_max: 1_572_864,
             watch_progress_interval: Duration::from_secs(600),
             segment_bytes: 16 * 1024 * 1024,

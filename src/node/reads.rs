@@ -61,6 +61,16 @@ impl Node {
     ) -> Result<RangePart, NodeError> {
         let consistency = if place.is_beginning() { consistency(query) } else { Consistency::Serializable };
         self.pass_barrier(consistency).await?;
+        self.range_part_behind_barrier(query, place, limits).await
+    }
+
+    pub(super) async fn range_part_behind_barrier(
+        &self,
+        query: &Range,
+        place: &RangePlace,
+        limits: PartLimits,
+    ) -> Result<RangePart, NodeError> {
+        self.barrier.check_running()?;
         let (shared, query, place) = (self.shared.clone(), query.clone(), place.clone());
         // Not on an async worker.
         let read = move || shared.range_part(&query, &place, limits);
@@ -86,6 +96,14 @@ impl Node {
     pub fn range_now_behind_barrier(&self, query: &Range) -> Option<Result<RangeReply, NodeError>> {
         let reply = mvcc::range_now(&self.shared.machine.read().kv, query, KEYS_NOW_MAX)?;
         Some(reply.map_err(NodeError::from))
+    }
+
+    /// Waits until a linearizable read that began before this call may be answered from the local state.
+    ///
+    /// # Errors
+    /// [`NodeError::Timeout`] without a quorum.
+    pub async fn pass_barrier_now(&self) -> Result<(), NodeError> {
+        self.barrier.pass().await
     }
 
     /// Tells `completions` under `token` when a linearizable read that began before this call may be answered from the
@@ -129,7 +147,7 @@ impl Node {
         fault.into()
     }
 
-    async fn pass_barrier(&self, consistency: Consistency) -> Result<(), NodeError> {
+    pub(super) async fn pass_barrier(&self, consistency: Consistency) -> Result<(), NodeError> {
         match consistency {
             Consistency::Serializable => self.barrier.check_running(),
             Consistency::Linearizable => self.barrier.pass().await,

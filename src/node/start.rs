@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agreement::Agreement;
 use super::applied::Applied;
+use super::auth::Authenticator;
 use super::barrier::Barrier;
 use super::compactor::Compactor;
 use super::completion::Wakes;
@@ -194,7 +195,10 @@ impl Node {
         let hub_options = HubOptions::new(options.watch_progress_interval, options.random.clone(), threading.clone());
         let hub = WatchHub::new(shared.clone(), hub_options, failure.clone());
         let quota = Quota::new(options.member, options.quota_bytes, (shared.clone(), checkpoints.clone()));
+        let auth =
+            Authenticator::new(options.auth.clone(), (shared.clone(), applied.clone()), options.lease_clock.clone());
         let observer = NodeObserver {
+            auth: auth.clone(),
             quota: quota.clone(),
             hub: hub.clone(),
             leases: lease_keeper.clone(),
@@ -324,6 +328,7 @@ impl Node {
             learners_max: options.learners_max,
             proposer,
             quota,
+            auth,
             barrier,
             rooms: Rooms::new(options.memory.answers),
             leases: lease_keeper,

@@ -5,14 +5,29 @@
 
 use bytes::Bytes;
 
+use super::authpb;
 use super::etcdserverpb as pb;
 use super::etcdserverpb::compare::{CompareResult as PbResult, CompareTarget as PbTarget, TargetUnion};
 use super::etcdserverpb::range_request::{SortOrder as PbOrder, SortTarget as PbSort};
 use super::etcdserverpb::request_op::Request;
 use crate::model::{
-    Alarm, AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, LeaseId, Put, Range, SortOrder,
-    SortTarget, Txn, TxnOp,
+    Alarm, AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, LeaseId, Permission,
+    PermissionKind, Put, Range, SortOrder, SortTarget, Txn, TxnOp,
 };
+
+impl From<Permission> for authpb::Permission {
+    fn from(permission: Permission) -> authpb::Permission {
+        let Permission { kind, key, range_end } = permission;
+        authpb::Permission { perm_type: kind.number(), key, range_end }
+    }
+}
+
+impl From<authpb::Permission> for Permission {
+    fn from(permission: authpb::Permission) -> Permission {
+        let authpb::Permission { perm_type, key, range_end } = permission;
+        Permission { kind: PermissionKind::from_number(perm_type), key, range_end }
+    }
+}
 
 impl From<AlarmKind> for pb::AlarmType {
     fn from(kind: AlarmKind) -> pb::AlarmType {

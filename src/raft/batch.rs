@@ -12,7 +12,8 @@
 //! A follower that passes its clients' commands on gives the batch a number of its own choice. When it applies an entry
 //! with that number it knows whom to answer.
 //!
-//! The inner message has the layout of etcd's own log requests around the client's own bytes: nothing is encoded anew.
+//! The inner message has the layout of etcd's own log requests around the client's own bytes: nothing is encoded anew. While
+//! auth is enabled a header with who asks stands before the command.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
@@ -20,7 +21,7 @@ use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 use super::Proposal;
 use super::command::{self, DecodeError};
 use super::types::Batch;
-use crate::model::Command;
+use crate::model::Request;
 
 /// The first byte of an entry that carries commands; see [`super::log_codec`].
 pub(super) const KIND_COMMANDS: u8 = 1;
@@ -54,7 +55,7 @@ pub(super) fn encode<'a>(number: Option<u64>, proposals: impl Iterator<Item = &'
 /// # Errors
 /// [`DecodeError`] if the entry holds something this version does not know. That is a fault: other members may have
 /// applied it.
-pub(super) fn decode(batch: &Batch) -> Result<(Option<u64>, Vec<Command>), DecodeError> {
+pub(super) fn decode(batch: &Batch) -> Result<(Option<u64>, Vec<Request>), DecodeError> {
     let (number, mut rest) = head(batch)?;
     let mut commands = Vec::new();
     while !rest.is_empty() {
@@ -95,7 +96,7 @@ fn next(rest: &mut Bytes) -> Result<Bytes, DecodeError> {
 ///
 /// # Errors
 /// [`DecodeError`] if it holds no commands, or any that this version does not know.
-pub fn decode_commands(payload: Bytes) -> Result<Vec<Command>, DecodeError> {
+pub fn decode_commands(payload: Bytes) -> Result<Vec<Request>, DecodeError> {
     decode(&Batch(payload)).map(|(_, commands)| commands)
 }
 

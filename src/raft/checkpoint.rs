@@ -389,7 +389,8 @@ fn bytes_of(write: &TableWrite) -> usize {
             | TableWrite::Member(_)
             | TableWrite::RemoveMember(_)
             | TableWrite::Removed(_)
-            | TableWrite::Alarms { .. } => 0,
+            | TableWrite::Alarms { .. }
+            | TableWrite::Auth { .. } => 0,
         }
 }
 

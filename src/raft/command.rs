@@ -3,17 +3,20 @@
 //! Fields below 2000 are etcd's, with its messages; from 2000 on they are ours (`proto/lodemark/log.proto`). What the
 //! proposer stamps (a chosen lease id, the effective TTL, a term) is in the message; all else is the client's own bytes.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use super::Proposal;
 use crate::model::{
-    Alarm, AlarmChange, Command, Compact, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Member,
-    MemberAdd, MemberAttributes, MemberId, MemberUpdate, Revision,
+    Alarm, AlarmChange, AuthChange, Authenticate, Caller, Command, Compact, LeaseCheckpoint, LeaseExpire, LeaseGrant,
+    LeaseId, LeaseRevoke, Member, MemberAdd, MemberAttributes, MemberId, MemberUpdate, PasswordHash, Permission,
+    Request, Revision,
 };
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
-use crate::proto::{etcdserverpb as pb, lodemarkpb};
+use crate::proto::{authpb, etcdserverpb as pb, lodemarkpb};
 use crate::wal::Demand;
 
 pub(super) const FIELD_PUT: u32 = 4;
@@ -23,6 +26,19 @@ const FIELD_COMPACTION: u32 = 7;
 const FIELD_LEASE_GRANT: u32 = 8;
 const FIELD_LEASE_REVOKE: u32 = 9;
 const FIELD_ALARM: u32 = 10;
+const FIELD_HEADER: u32 = 100;
+const FIELD_AUTH_ENABLE: u32 = 1000;
+const FIELD_AUTH_DISABLE: u32 = 1011;
+const FIELD_AUTHENTICATE: u32 = 1012;
+const FIELD_USER_ADD: u32 = 1100;
+const FIELD_USER_DELETE: u32 = 1101;
+const FIELD_USER_CHANGE_PASSWORD: u32 = 1103;
+const FIELD_USER_GRANT_ROLE: u32 = 1104;
+const FIELD_USER_REVOKE_ROLE: u32 = 1105;
+const FIELD_ROLE_ADD: u32 = 1200;
+const FIELD_ROLE_DELETE: u32 = 1201;
+const FIELD_ROLE_GRANT_PERMISSION: u32 = 1203;
+const FIELD_ROLE_REVOKE_PERMISSION: u32 = 1204;
 const FIELD_LEASE_EXPIRE: u32 = 2000;
 const FIELD_MEMBER_SET: u32 = 2001;
 const FIELD_MEMBERS_FOUND: u32 = 2002;
@@ -33,6 +49,9 @@ const FIELD_MEMBER_PROMOTE: u32 = 2006;
 const FIELD_MEMBER_ATTRIBUTES: u32 = 2007;
 const FIELD_LEASE_CHECKPOINT: u32 = 2008;
 const FIELD_MEMBERS_REDUCE: u32 = 2009;
+
+/// Stands for a password hash that is none.
+const NO_HASH: &str = "-";
 
 /// Why a log entry cannot be read as commands.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +90,11 @@ pub(super) fn encode(command: &Command) -> Proposal {
             Proposal::of_message(FIELD_LEASE_REVOKE, &pb::LeaseRevokeRequest { id: revoke.id.0 })
         }
         Command::Alarm(change) => Proposal::of_message(FIELD_ALARM, &encode_alarm(*change)),
+        Command::Auth(change) => encode_auth(change.clone()),
+        Command::Authenticate(Authenticate { user, prefix }) => Proposal::of_message(
+            FIELD_AUTHENTICATE,
+            &lodemarkpb::Authenticate { name: user.clone(), password: String::new(), simple_token: prefix.clone() },
+        ),
         Command::LeaseExpire(expire) => Proposal::of_message(
             FIELD_LEASE_EXPIRE,
             &lodemarkpb::LeaseExpire {
@@ -118,9 +142,9 @@ pub(super) fn encode(command: &Command) -> Proposal {
 ///
 /// # Errors
 /// [`DecodeError`]; the command is then not known to this version, and the member must stop.
-pub(super) fn decode(request: Bytes) -> Result<Command, DecodeError> {
-    let (field, request) = parts(request)?;
-    Ok(match field {
+pub(super) fn decode(request: Bytes) -> Result<Request, DecodeError> {
+    let Parts { caller, field, body: request } = parts(request)?;
+    let command = match field {
         FIELD_PUT => Command::Put(pb::PutRequest::decode(request)?.into()),
         FIELD_DELETE_RANGE => Command::DeleteRange(pb::DeleteRangeRequest::decode(request)?.into()),
         FIELD_TXN => Command::Txn(pb::TxnRequest::decode(request)?.into()),
@@ -177,20 +201,57 @@ pub(super) fn decode(request: Bytes) -> Result<Command, DecodeError> {
             let remaining = remaining.into_iter().map(left).collect();
             Command::LeaseCheckpoint(LeaseCheckpoint { remaining, term, as_of })
         }
-        _ => return Err(DecodeError::Unknown(field)),
-    })
+        FIELD_AUTHENTICATE => {
+            let lodemarkpb::Authenticate { name, password: _, simple_token } = Message::decode(request)?;
+            Command::Authenticate(Authenticate { user: name, prefix: simple_token })
+        }
+        _ => Command::Auth(decode_auth(field, request)?),
+    };
+    Ok(Request { caller, command })
 }
 
-/// Takes a command apart: which it is, and its message.
-pub(super) fn parts(mut request: Bytes) -> Result<(u32, Bytes), DecodeError> {
-    let (field, wire_type) = decode_key(&mut request)?;
+/// What a command is made of.
+pub(super) struct Parts {
+    /// Who asks for it.
+    pub(super) caller: Option<Caller>,
+    /// Which it is.
+    pub(super) field: u32,
+    /// Its message.
+    pub(super) body: Bytes,
+}
+
+/// Takes a command apart.
+pub(super) fn parts(mut request: Bytes) -> Result<Parts, DecodeError> {
+    let (mut field, mut len) = head(&mut request)?;
+    let mut caller = None;
+    if field == FIELD_HEADER {
+        let header = (len <= request.len()).then(|| request.split_to(len)).ok_or(DecodeError::Truncated)?;
+        let lodemarkpb::RequestHeader { username, auth_revision } = Message::decode(header)?;
+        caller = Some(Caller { user: username, revision: auth_revision });
+        (field, len) = head(&mut request)?;
+    }
+    if len != request.len() {
+        return Err(DecodeError::Truncated);
+    }
+    Ok(Parts { caller, field, body: request })
+}
+
+/// Reads which field comes, and how long it is.
+fn head(request: &mut Bytes) -> Result<(u32, usize), DecodeError> {
+    let (field, wire_type) = decode_key(request)?;
     if wire_type != WireType::LengthDelimited {
         return Err(DecodeError::Unknown(field));
     }
-    if decode_varint(&mut request)? != request.len() as u64 {
-        return Err(DecodeError::Truncated);
-    }
-    Ok((field, request))
+    let len = usize::try_from(decode_varint(request)?).map_err(|_| DecodeError::Truncated)?;
+    Ok((field, len))
+}
+
+/// Who asks, as it stands before the command.
+pub(super) fn encode_caller(caller: &Caller) -> Bytes {
+    let header = lodemarkpb::RequestHeader { username: caller.user.clone(), auth_revision: caller.revision };
+    let mut out = bytes::BytesMut::new();
+    super::batch::put_field(FIELD_HEADER, &header.encode_to_vec(), &mut out);
+    out.freeze()
 }
 
 /// What a command does to the data.
@@ -239,6 +300,97 @@ fn may_put(txn: &pb::TxnRequest) -> bool {
         Some(Request::RequestPut(_)) => true,
         Some(Request::RequestTxn(txn)) => may_put(txn),
         Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => false,
+    })
+}
+
+fn encode_auth(change: AuthChange) -> Proposal {
+    let hash = |PasswordHash(hash)| BASE64.encode(hash);
+    match change {
+        AuthChange::Enable => Proposal::of_message(FIELD_AUTH_ENABLE, &pb::AuthEnableRequest {}),
+        AuthChange::Disable => Proposal::of_message(FIELD_AUTH_DISABLE, &pb::AuthDisableRequest {}),
+        AuthChange::UserAdd { name, password } => Proposal::of_message(
+            FIELD_USER_ADD,
+            &pb::AuthUserAddRequest {
+                name,
+                password: String::new(),
+                options: password.is_none().then_some(authpb::UserAddOptions { no_password: true }),
+                hashed_password: password.map(hash).unwrap_or_default(),
+            },
+        ),
+        AuthChange::UserDelete { name } => Proposal::of_message(FIELD_USER_DELETE, &pb::AuthUserDeleteRequest { name }),
+        AuthChange::UserChangePassword { name, password } => Proposal::of_message(
+            FIELD_USER_CHANGE_PASSWORD,
+            &pb::AuthUserChangePasswordRequest {
+                name,
+                password: String::new(),
+                // A text that is no base64 is no hash, to etcd too.
+                hashed_password: password.map_or_else(|| NO_HASH.to_owned(), hash),
+            },
+        ),
+        AuthChange::UserGrantRole { user, role } => {
+            Proposal::of_message(FIELD_USER_GRANT_ROLE, &pb::AuthUserGrantRoleRequest { user, role })
+        }
+        AuthChange::UserRevokeRole { user, role } => {
+            Proposal::of_message(FIELD_USER_REVOKE_ROLE, &pb::AuthUserRevokeRoleRequest { name: user, role })
+        }
+        AuthChange::RoleAdd { name } => Proposal::of_message(FIELD_ROLE_ADD, &pb::AuthRoleAddRequest { name }),
+        AuthChange::RoleDelete { name } => {
+            Proposal::of_message(FIELD_ROLE_DELETE, &pb::AuthRoleDeleteRequest { role: name })
+        }
+        AuthChange::RoleGrantPermission { role, permission } => Proposal::of_message(
+            FIELD_ROLE_GRANT_PERMISSION,
+            &pb::AuthRoleGrantPermissionRequest { name: role, perm: permission.map(authpb::Permission::from) },
+        ),
+        AuthChange::RoleRevokePermission { role, key, range_end } => Proposal::of_message(
+            FIELD_ROLE_REVOKE_PERMISSION,
+            &pb::AuthRoleRevokePermissionRequest { role, key, range_end },
+        ),
+    }
+}
+
+fn decode_auth(field: u32, request: Bytes) -> Result<AuthChange, DecodeError> {
+    let hash = |text: String| BASE64.decode(text).ok().map(|hash| PasswordHash(hash.into()));
+    Ok(match field {
+        FIELD_AUTH_ENABLE => AuthChange::Enable,
+        FIELD_AUTH_DISABLE => AuthChange::Disable,
+        FIELD_USER_ADD => {
+            let pb::AuthUserAddRequest { name, options, hashed_password, .. } = Message::decode(request)?;
+            let has_none = options.is_some_and(|options| options.no_password);
+            AuthChange::UserAdd { name, password: if has_none { None } else { hash(hashed_password) } }
+        }
+        FIELD_USER_DELETE => {
+            let pb::AuthUserDeleteRequest { name } = Message::decode(request)?;
+            AuthChange::UserDelete { name }
+        }
+        FIELD_USER_CHANGE_PASSWORD => {
+            let pb::AuthUserChangePasswordRequest { name, hashed_password, .. } = Message::decode(request)?;
+            AuthChange::UserChangePassword { name, password: hash(hashed_password) }
+        }
+        FIELD_USER_GRANT_ROLE => {
+            let pb::AuthUserGrantRoleRequest { user, role } = Message::decode(request)?;
+            AuthChange::UserGrantRole { user, role }
+        }
+        FIELD_USER_REVOKE_ROLE => {
+            let pb::AuthUserRevokeRoleRequest { name, role } = Message::decode(request)?;
+            AuthChange::UserRevokeRole { user: name, role }
+        }
+        FIELD_ROLE_ADD => {
+            let pb::AuthRoleAddRequest { name } = Message::decode(request)?;
+            AuthChange::RoleAdd { name }
+        }
+        FIELD_ROLE_DELETE => {
+            let pb::AuthRoleDeleteRequest { role } = Message::decode(request)?;
+            AuthChange::RoleDelete { name: role }
+        }
+        FIELD_ROLE_GRANT_PERMISSION => {
+            let pb::AuthRoleGrantPermissionRequest { name, perm } = Message::decode(request)?;
+            AuthChange::RoleGrantPermission { role: name, permission: perm.map(Permission::from) }
+        }
+        FIELD_ROLE_REVOKE_PERMISSION => {
+            let pb::AuthRoleRevokePermissionRequest { role, key, range_end } = Message::decode(request)?;
+            AuthChange::RoleRevokePermission { role, key, range_end }
+        }
+        _ => return Err(DecodeError::Unknown(field)),
     })
 }
 
@@ -351,7 +503,7 @@ mod tests {
             crate::raft::batch::put_field(field, &message, &mut request);
             let bytes = bytes_of(&command);
             assert_eq!(bytes[2..], request[..], "{command:?}");
-            assert_eq!(decode_commands(bytes.into()).unwrap(), [command]);
+            assert_eq!(decode_commands(bytes.into()).unwrap(), [command.into()]);
         }
     }
 }

@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::batch::{field_len, put_field};
 use super::command::{self, DecodeError};
-use crate::model::Command;
+use crate::model::{Caller, Command, Request};
 use crate::wal::Demand;
 
 /// A command in the form that travels through the log: one field of etcd's `InternalRaftRequest`, holding the client's
@@ -14,6 +14,8 @@ use crate::wal::Demand;
 /// The bytes are shared with whoever received them and copied once, into the log entry.
 #[derive(Debug, Clone)]
 pub struct Proposal {
+    /// Who asks, encoded; empty for nobody.
+    header: Bytes,
     field: u32,
     body: Bytes,
 }
@@ -28,19 +30,19 @@ impl Proposal {
     /// Wraps a put as its client sent it: an encoded, validated `PutRequest`.
     #[must_use]
     pub fn put(request: Bytes) -> Proposal {
-        Proposal { field: command::FIELD_PUT, body: request }
+        Proposal::of_field(command::FIELD_PUT, request)
     }
 
     /// Wraps an encoded, validated `DeleteRangeRequest`.
     #[must_use]
     pub fn delete_range(request: Bytes) -> Proposal {
-        Proposal { field: command::FIELD_DELETE_RANGE, body: request }
+        Proposal::of_field(command::FIELD_DELETE_RANGE, request)
     }
 
     /// Wraps an encoded, validated `TxnRequest`.
     #[must_use]
     pub fn txn(request: Bytes) -> Proposal {
-        Proposal { field: command::FIELD_TXN, body: request }
+        Proposal::of_field(command::FIELD_TXN, request)
     }
 
     /// Takes one out of a batch.
@@ -48,11 +50,22 @@ impl Proposal {
     /// # Errors
     /// [`DecodeError`] if it is no command.
     pub(super) fn decode(request: Bytes) -> Result<Proposal, DecodeError> {
-        command::parts(request).map(|(field, body)| Proposal { field, body })
+        let command::Parts { caller, field, body } = command::parts(request)?;
+        Ok(Proposal::of_field(field, body).by(caller.as_ref()))
+    }
+
+    fn of_field(field: u32, body: Bytes) -> Proposal {
+        Proposal { header: Bytes::new(), field, body }
+    }
+
+    /// The same, asked for by `caller`.
+    #[must_use]
+    pub fn by(self, caller: Option<&Caller>) -> Proposal {
+        Proposal { header: caller.map_or_else(Bytes::new, command::encode_caller), ..self }
     }
 
     pub(super) fn of_message(field: u32, message: &impl Message) -> Proposal {
-        Proposal { field, body: message.encode_to_vec().into() }
+        Proposal::of_field(field, message.encode_to_vec().into())
     }
 
     /// The size that `--max-request-bytes` is compared with: as etcd counts it, with its request header.
@@ -81,11 +94,18 @@ impl Proposal {
     }
 
     pub(super) fn encoded_len(&self) -> usize {
-        field_len(self.field, self.body.len())
+        self.header.len() + field_len(self.field, self.body.len())
     }
 
     pub(super) fn encode(&self, out: &mut BytesMut) {
+        out.extend_from_slice(&self.header);
         put_field(self.field, &self.body, out);
+    }
+}
+
+impl From<&Request> for Proposal {
+    fn from(Request { caller, command }: &Request) -> Proposal {
+        Proposal::from(command).by(caller.as_ref())
     }
 }
 

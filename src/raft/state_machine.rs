@@ -18,8 +18,8 @@ use super::log_codec::{decode_stored_membership, encode_stored_membership};
 use super::snapshot::{Received, SnapshotBuilder, SnapshotData, SnapshotOf, snapshot_of};
 use super::types::{Answers, Entry, SnapshotMeta, StoredMembership, Tc, TheirLogId, ours, theirs};
 use crate::env::{Disk, SyncSite};
-use crate::machine::{Effects, LeaseChange, Machine, Rejection, Shared};
-use crate::model::{Command, Event, LogId, Reply, Revision};
+use crate::machine::{AuthEffect, Effects, LeaseChange, Machine, Rejection, Shared};
+use crate::model::{Event, LogId, Reply, Request, Revision};
 use crate::storage::{self, Storage};
 
 /// How many entries are applied under one hold of the machine.
@@ -52,6 +52,8 @@ pub struct Run {
     pub compacted: Option<Revision>,
     /// A member was added, removed or changed.
     pub members_changed: bool,
+    /// Users or roles were changed, or tokens given or taken, in order.
+    pub auth: Vec<AuthEffect>,
     /// The term whose leader's first (blank) entry was in the run.
     pub led: Option<u64>,
 }
@@ -116,10 +118,12 @@ impl StateMachine {
                 match content {
                     Content::Blank => led = Some(at.term),
                     Content::Membership(membership) => self.membership = membership.clone(),
-                    Content::Commands(_, commands) => {
-                        replies.reserve_exact(commands.len());
-                        for command in commands {
-                            let reply = machine.apply(command, &storage, &mut effects).map_err(io::Error::other)?;
+                    Content::Commands(_, requests) => {
+                        replies.reserve_exact(requests.len());
+                        for Request { caller, command } in requests {
+                            let reply = machine
+                                .apply_by(caller.as_ref(), command, &storage, &mut effects)
+                                .map_err(io::Error::other)?;
                             replies.push(reply);
                         }
                     }
@@ -131,8 +135,8 @@ impl StateMachine {
             (machine.applied(), machine.kv.revision())
         };
 
-        let Effects { events, leases, compacted, members_changed, writes: _ } = effects;
-        self.observer.applied(Run { applied, revision, events, leases, compacted, members_changed, led });
+        let Effects { events, leases, compacted, members_changed, auth, writes: _ } = effects;
+        self.observer.applied(Run { applied, revision, events, leases, compacted, members_changed, auth, led });
         for (responder, (number, answers)) in responders.into_iter().zip(answers) {
             match (responder, number) {
                 (Some(responder), _) => responder.send(answers),
@@ -153,9 +157,9 @@ impl StateMachine {
             }
             EntryPayload::Normal(batch) => {
                 let decoded = batch::decode(&batch);
-                let (number, commands) =
+                let (number, requests) =
                     decoded.map_err(|error| io::Error::other(format!("log entry {at}: {error}")))?;
-                Content::Commands(number, commands)
+                Content::Commands(number, requests)
             }
         };
         Ok((at, content))
@@ -194,7 +198,7 @@ enum Content {
     Blank,
     Membership(StoredMembership),
     /// With a number if a follower passed them on.
-    Commands(Option<u64>, Vec<Command>),
+    Commands(Option<u64>, Vec<Request>),
 }
 
 impl Content {

@@ -21,7 +21,23 @@ const BACKLOG: u32 = 4096;
 #[derive(Debug)]
 pub(super) struct Bound {
     place: Place,
-    is_secure: bool,
+    speaks: Speaks,
+}
+
+/// Whether TLS is spoken at a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaks {
+    Plain,
+    Tls,
+    /// One address came with both schemes.
+    Either,
+}
+
+impl Speaks {
+    /// Whether TLS may be spoken.
+    pub(super) fn is_secure(self) -> bool {
+        self != Speaks::Plain
+    }
 }
 
 #[derive(Debug)]
@@ -38,16 +54,17 @@ pub(super) struct Socket {
     pub(super) listener: Listener,
     /// Where it really is: with the port that the system chose.
     pub(super) address: String,
-    /// Whether TLS is spoken there.
-    pub(super) is_secure: bool,
+    pub(super) speaks: Speaks,
 }
 
 impl Socket {
     /// Where clients can connect to it.
     pub(super) fn url(&self) -> Url {
-        let scheme = match self.listener {
-            Listener::Tcp(_) => "http",
-            Listener::Unix(_) => "unix",
+        let scheme = match (&self.listener, self.speaks.is_secure()) {
+            (Listener::Tcp(_), false) => "http",
+            (Listener::Tcp(_), true) => "https",
+            (Listener::Unix(_), false) => "unix",
+            (Listener::Unix(_), true) => "unixs",
         };
         Url::parse(&format!("{scheme}://{}", self.address)).expect("the address of a socket makes a URL")
     }
@@ -55,7 +72,31 @@ impl Socket {
 
 /// Binds all of `urls`.
 pub(super) fn bind_all(urls: &[Url]) -> Result<Vec<Bound>, Error> {
-    urls.iter().map(bind).collect()
+    let speaks = |url: &Url| if url.is_secure() { Speaks::Tls } else { Speaks::Plain };
+    urls.iter().map(|url| bind(url, speaks(url))).collect()
+}
+
+/// The same, but two for one address, of which one asks for TLS, share a socket.
+pub(super) fn bind_shared(urls: &[Url]) -> Result<Vec<Bound>, Error> {
+    let is_twin = |a: &Url, b: &Url| {
+        a.is_tcp()
+            && b.is_tcp()
+            && (ip(a.host()), a.port()) == (ip(b.host()), b.port())
+            && a.is_secure() != b.is_secure()
+    };
+    let mut bound = Vec::new();
+    for (place, url) in urls.iter().enumerate() {
+        if urls[..place].iter().any(|before| is_twin(before, url)) {
+            continue;
+        }
+        let speaks = match (url.is_secure(), urls[place + 1..].iter().any(|later| is_twin(later, url))) {
+            (_, true) => Speaks::Either,
+            (true, false) => Speaks::Tls,
+            (false, false) => Speaks::Plain,
+        };
+        bound.push(bind(url, speaks)?);
+    }
+    Ok(bound)
 }
 
 /// Listens on all of `sockets`.
@@ -82,11 +123,11 @@ impl Bound {
                 Err(source) => return Err(refused("unix", path, source)),
             },
         };
-        Ok(Socket { listener, address, is_secure: self.is_secure })
+        Ok(Socket { listener, address, speaks: self.speaks })
     }
 }
 
-fn bind(url: &Url) -> Result<Bound, Error> {
+fn bind(url: &Url, speaks: Speaks) -> Result<Bound, Error> {
     let place = if url.is_tcp() {
         let address = SocketAddr::new(ip(url.host()), url.port());
         let bound = bind_tcp(address).map_err(|source| refused("tcp", address.to_string(), source));
@@ -95,7 +136,7 @@ fn bind(url: &Url) -> Result<Bound, Error> {
         let bound = bind_unix(url.host()).map_err(|source| refused("unix", url.host().to_owned(), source));
         Place::Unix(bound?, url.host().to_owned())
     };
-    Ok(Bound { place, is_secure: url.is_secure() })
+    Ok(Bound { place, speaks })
 }
 
 /// `localhost` is the IPv4 address alone, as for etcd.

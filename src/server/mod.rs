@@ -20,8 +20,10 @@ mod listen;
 mod look_up;
 mod memory;
 mod peers;
+mod tls;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,15 +36,18 @@ pub use self::bootstrap::BootstrapError;
 pub use self::data_dir::DataDirError;
 use self::embedding::Data;
 pub use self::embedding::{Embedding, Ready};
-use self::listen::Socket;
+use self::listen::{Socket, Speaks};
 use self::peers::Peers;
 use crate::api::{self, ETCD_VERSION, Limits};
-use crate::config::{ClusterState, Config, Url};
+use crate::auth::token::{Jwt, JwtOptions, KeyError, Tokens};
+use crate::config::{ClusterState, Config, JwtFiles, TokenConfig, Url};
 use crate::env::{SystemClock, SystemRandom};
-use crate::net::TlsError;
-use crate::node::{Founding, MemoryBudget, Node, NodeError, NodeOptions, StartError};
+use crate::net::{Security, Tls, TlsError};
+use crate::node::{AuthOptions, Founding, MemoryBudget, Node, NodeError, NodeOptions, StartError};
 use crate::telemetry::json;
 
+/// Where a member keeps the certificate that it made for clients, below its data folder. Source: etcd, `ClientSelfCert`.
+const SELF_SIGNED_DIR: &str = "fixtures/client";
 /// Between two attempts to make this member known to a cluster that has no leader yet.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(100);
 /// How often a member that waits for a leader says so.
@@ -80,6 +85,23 @@ pub enum Error {
     /// A file that TLS between members needs is missing, or is no such file.
     #[error("cannot speak TLS with other members: {0}; look at the flags that begin with --peer-")]
     PeerTls(#[from] TlsError),
+    /// The same for clients.
+    #[error(
+        "cannot speak TLS with clients: {0}; look at --cert-file, --key-file, --trusted-ca-file and --client-crl-file"
+    )]
+    ClientTls(#[source] TlsError),
+    /// A key of `--auth-token` cannot be read.
+    #[error("cannot read {}, which --auth-token names: {source}", file.display())]
+    TokenKeyFile {
+        /// As given.
+        file: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A key of `--auth-token` is missing or is none for its method.
+    #[error("cannot sign or check tokens: {0}; look at --auth-token")]
+    TokenKey(#[source] KeyError),
     /// A new member can neither found a cluster nor join one.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
@@ -132,12 +154,13 @@ pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: Cancel
         "configuring listeners"
     );
     let peer_sockets = listen::bind_all(&config.listen_peer_urls)?;
-    let clients = listen::listen_all(listen::bind_all(&config.listen_client_urls)?)?;
+    let clients = listen::listen_all(listen::bind_shared(&config.listen_client_urls)?)?;
     let client_urls: Vec<Url> = clients.iter().map(Socket::url).collect();
     if advertises_listeners {
         config.advertise_client_urls.clone_from(&client_urls);
     }
     let data = Data::open(&config, memory)?;
+    let client_tls = client_tls(&config)?;
     let peers = Peers::new(&config)?;
     let options = tokio::select! {
         options = node_options(&config, &data, &peers) => options?,
@@ -154,7 +177,8 @@ pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: Cancel
             let _ = ready_tx.send(Ready { node: node.clone(), client_urls });
         }
     };
-    let serving = Serving { node: &node, config: &config, peers: &peers, peers_stop: CancellationToken::new() };
+    let serving =
+        Serving { node: &node, config: &config, client_tls, peers: &peers, peers_stop: CancellationToken::new() };
     let outcome = serving.run(&options, (peer_sockets, clients), announce, stop).await;
     listen::unlink_all(&config.listen_peer_urls);
     listen::unlink_all(&config.listen_client_urls);
@@ -165,6 +189,32 @@ pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: Cancel
         "closed etcd server"
     );
     outcome
+}
+
+/// TLS for clients, if a URL asks for it.
+fn client_tls(config: &Config) -> Result<Option<Tls>, Error> {
+    if !config.listen_client_urls.iter().any(Url::is_secure) {
+        return Ok(None);
+    }
+    let options = tls::options(&config.client_tls, &config.listen_client_urls, config.data_dir.join(SELF_SIGNED_DIR));
+    let tls = Tls::new(options.unwrap_or_default()).map_err(Error::ClientTls)?;
+    tracing::info!("tls-info" = tls.info(), "starting with client TLS");
+    Ok(Some(tls))
+}
+
+/// Makes what clients get for their passwords. Keys are read once, at the start.
+fn tokens(config: &TokenConfig) -> Result<Tokens, Error> {
+    let JwtFiles { method, public_key, private_key, ttl } = match config {
+        TokenConfig::Absent => return Ok(Tokens::Absent),
+        TokenConfig::Simple { ttl } => return Ok(Tokens::simple(*ttl)),
+        TokenConfig::Jwt(files) => files.clone(),
+    };
+    let read = |file: Option<PathBuf>| match file {
+        None => Ok(None),
+        Some(file) => std::fs::read(&file).map(Some).map_err(|source| Error::TokenKeyFile { file, source }),
+    };
+    let options = JwtOptions { method, ttl, private_key: read(private_key)?, public_key: read(public_key)? };
+    Ok(Tokens::Jwt(Box::new(Jwt::new(&options).map_err(Error::TokenKey)?)))
 }
 
 /// Finds out whose the data folder is: whose it says, or whose it becomes if it is new.
@@ -183,7 +233,9 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
         "starting local member"
     );
     let texts = |urls: &[Url]| urls.iter().map(Url::to_string).collect();
+    let auth = AuthOptions { tokens: Arc::new(tokens(&config.auth.token)?), cost: config.auth.bcrypt_cost };
     Ok(NodeOptions {
+        auth,
         name: config.name.clone(),
         peer_urls: texts(&config.advertise_peer_urls),
         client_urls: texts(&config.advertise_client_urls),
@@ -259,6 +311,8 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
 struct Serving<'a> {
     node: &'a Node,
     config: &'a Config,
+    /// `None` if no client may speak it.
+    client_tls: Option<Tls>,
     peers: &'a Peers,
     peers_stop: CancellationToken,
 }
@@ -358,14 +412,25 @@ impl Serving<'_> {
             txn_ops_max: self.config.txn_ops_max,
             streams_max: self.config.streams_max,
         };
-        for socket in clients {
-            tasks.spawn(api::serve(socket.listener, self.node.clone(), limits, stop.clone()));
+        for Socket { listener, address, speaks } in clients {
+            // It is there if any socket asks for it.
+            let security = match (speaks, &self.client_tls) {
+                (Speaks::Plain, _) | (_, None) => Security::Plain,
+                (Speaks::Tls, Some(tls)) => Security::Tls(tls.clone()),
+                (Speaks::Either, Some(tls)) => Security::Either(tls.clone()),
+            };
+            tasks.spawn(api::serve(listener, security, self.node.clone(), limits, stop.clone()));
             tracing::info!("ready to serve client requests");
-            tracing::info!(
-                traffic = "grpc+http",
-                address = socket.address,
-                "serving client traffic insecurely; this is strongly discouraged!"
-            );
+            if speaks != Speaks::Tls {
+                tracing::info!(
+                    traffic = "grpc+http",
+                    address,
+                    "serving client traffic insecurely; this is strongly discouraged!"
+                );
+            }
+            if speaks.is_secure() {
+                tracing::info!(traffic = "grpc+http", address, "serving client traffic securely");
+            }
         }
     }
 }

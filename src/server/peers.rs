@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::Error;
 use super::inquiry::Connector;
 use super::listen::Socket;
+use super::tls;
 use crate::api;
-use crate::config::{Certificate, Config, KeyPair, PeerTlsConfig, Url};
-use crate::net::{Address, CertificateFiles, SelfSigned, Tls, TlsOptions};
+use crate::config::Config;
+use crate::net::{Tls, TlsOptions};
 use crate::node::{Node, StartError, Threading, raft_runtime};
 use crate::peer::Transport;
 use crate::peer::http2::{self, Http2Options, Http2Transport};
@@ -36,7 +37,10 @@ impl Peers {
     /// # Errors
     /// If a file of TLS is missing or is no such file, or if the system has no thread left.
     pub(super) fn new(config: &Config) -> Result<Peers, Error> {
-        let tls = tls_options(config).map(Tls::new).transpose()?;
+        let dir = config.data_dir.join(SELF_SIGNED_DIR);
+        let tls = tls::options(&config.peer_tls, &config.listen_peer_urls, dir);
+        let checks_client_address = !config.peer_tls.skip_client_san_verification;
+        let tls = tls.map(|options| Tls::new(TlsOptions { checks_client_address, ..options })).transpose()?;
         if let Some(tls) = &tls {
             tracing::info!("tls-info" = tls.info(), "starting with peer TLS");
         }
@@ -69,7 +73,7 @@ impl Peers {
             tracing::info!(address = socket.address, "serving peer traffic");
             let (handler, plain) = (Arc::new(node.clone()), api::http::peer_router(node.clone()));
             // The flags were checked: where TLS is asked for there is a certificate.
-            let tls = self.tls.clone().filter(|_| socket.is_secure);
+            let tls = self.tls.clone().filter(|_| socket.speaks.is_secure());
             let serve = http2::serve(socket.listener, handler, plain, tls, stop.clone());
             tasks.spawn_on(serve, self.runtime().handle());
         }
@@ -83,42 +87,5 @@ impl Drop for Peers {
             // Not waited for: whoever drops this may be a task.
             runtime.shutdown_background();
         }
-    }
-}
-
-/// What the flags say of TLS; `None` if they name no certificate. They may name one and no URL that needs it: then members
-/// elsewhere may still have such URLs.
-fn tls_options(config: &Config) -> Option<TlsOptions> {
-    let said: &PeerTlsConfig = &config.peer_tls;
-    let (certificate, self_signed) = match &said.certificate {
-        Certificate::Absent => return None,
-        Certificate::Files(pair) => (Some(files(pair)), None),
-        Certificate::SelfSigned { years } => (None, Some(self_signed(config, *years))),
-    };
-    Some(TlsOptions {
-        certificate,
-        self_signed,
-        client_certificate: said.client_certificate.as_ref().map(files),
-        trusted_ca_file: said.trusted_ca_file.clone(),
-        client_cert_auth: said.client_cert_auth,
-        allowed_cn: said.allowed_common_names.clone(),
-        allowed_hostname: said.allowed_hostnames.clone(),
-        crl_file: said.crl_file.clone(),
-        checks_client_address: !said.skip_client_san_verification,
-    })
-}
-
-fn files(pair: &KeyPair) -> CertificateFiles {
-    CertificateFiles { cert: pair.cert_file.clone(), key: pair.key_file.clone() }
-}
-
-/// A certificate for the hosts that this member listens at.
-fn self_signed(config: &Config, years: u64) -> SelfSigned {
-    let host = |url: &Url| Address::parse(url.as_str()).ok().map(|address| address.server_name().to_owned());
-    SelfSigned {
-        dir: config.data_dir.join(SELF_SIGNED_DIR),
-        hosts: config.listen_peer_urls.iter().filter_map(host).collect(),
-        // More is beyond any calendar.
-        validity_years: u32::try_from(years).unwrap_or(u32::MAX),
     }
 }

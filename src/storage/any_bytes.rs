@@ -20,6 +20,7 @@ pub const READERS: &[(&str, Reader)] = &[
     ("member", |payload| there_and_back(payload, |from| codec::decode_member(MemberId(1), from), codec::encode_member)),
     ("removed", |payload| there_and_back(payload, codec::decode_removed, |()| Vec::new())),
     ("alarms", |payload| there_and_back(payload, codec::decode_alarms, |raised| codec::encode_alarms(*raised))),
+    ("auth", |payload| there_and_back(payload, codec::decode_auth, codec::encode_auth)),
     ("log id", |payload| there_and_back(payload, codec::decode_log_id, |at| codec::encode_log_id(*at))),
     ("identity", |payload| there_and_back(payload, codec::decode_identity, |of| codec::encode_identity(*of))),
     ("founding", |payload| there_and_back(payload, codec::decode_founding, codec::encode_founding)),

@@ -557,6 +557,7 @@ impl<'a> Changes<'a> {
                 TableWrite::Alarms { member, raised } => {
                     (Table::Alarms, member.0, (!raised.is_empty()).then(|| codec::encode_alarms(*raised)))
                 }
+                TableWrite::Auth { row, content } => (Table::Auth, *row, content.as_ref().map(codec::encode_auth)),
             };
             changes.rows.entry(table).or_default().push((id.to_be_bytes(), payload));
         }

@@ -7,12 +7,18 @@ use bytes::Bytes;
 
 use super::error::Damage;
 use super::tables::{IdKey, RecordKey, Table};
-use super::{Founding, Identity, LeaseRow, Row, TableSum};
-use crate::model::{AlarmKind, Alarms, ClusterId, LeaseId, LogId, Member, MemberId, Revision, SubRevision};
+use super::{AuthRow, Founding, Identity, LeaseRow, Row, TableSum};
+use crate::model::{
+    AlarmKind, Alarms, ClusterId, LeaseId, LogId, Member, MemberId, Permission, PermissionKind, Revision, Role,
+    SubRevision, User,
+};
 
 const CRC_LEN: usize = 4;
 const FOUNDING_NEW: u8 = 1;
 const FOUNDING_JOIN: u8 = 2;
+const AUTH_STATE: u8 = 1;
+const AUTH_USER: u8 = 2;
+const AUTH_ROLE: u8 = 3;
 
 /// The key of a record. Revisions in the store are never negative; a negative bound stands before all of them.
 pub(super) fn record_key(at: SubRevision) -> RecordKey {
@@ -91,11 +97,7 @@ pub(super) fn encode_member(member: &Member) -> Vec<u8> {
 /// Reads what [`encode_member`] wrote.
 pub(super) fn decode_member(id: MemberId, payload: &[u8]) -> Result<Member, Damage> {
     Cursor(payload).whole(|from| {
-        let is_learner = match from.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(Damage::Undecodable("a flag is unknown")),
-        };
+        let is_learner = from.flag()?;
         let name = from.text()?;
         let peer_urls = from.texts()?;
         let client_urls = from.texts()?;
@@ -125,6 +127,56 @@ fn alarm_bit(kind: AlarmKind) -> u8 {
     }
 }
 
+/// What is stored of users and roles: a kind, then what belongs to it.
+pub(super) fn encode_auth(row: &AuthRow) -> Vec<u8> {
+    match row {
+        AuthRow::State { enabled, revision } => {
+            let mut out = vec![AUTH_STATE, u8::from(*enabled)];
+            out.extend_from_slice(&revision.to_le_bytes());
+            out
+        }
+        AuthRow::User(User { name, password, roles, no_password }) => {
+            let mut out = vec![AUTH_USER, u8::from(*no_password)];
+            put_text(&mut out, name);
+            put_bytes(&mut out, password);
+            put_len(&mut out, roles.len());
+            roles.iter().for_each(|role| put_text(&mut out, role));
+            out
+        }
+        AuthRow::Role(Role { name, permissions }) => {
+            let mut out = vec![AUTH_ROLE];
+            put_text(&mut out, name);
+            put_len(&mut out, permissions.len());
+            for Permission { kind, key, range_end } in permissions {
+                out.extend_from_slice(&kind.number().to_le_bytes());
+                put_bytes(&mut out, key);
+                put_bytes(&mut out, range_end);
+            }
+            out
+        }
+    }
+}
+
+/// Reads what [`encode_auth`] wrote.
+pub(super) fn decode_auth(payload: &[u8]) -> Result<AuthRow, Damage> {
+    Cursor(payload).whole(|from| match from.u8()? {
+        AUTH_STATE => Ok(AuthRow::State { enabled: from.flag()?, revision: from.u64()? }),
+        AUTH_USER => {
+            let (no_password, name, password) = (from.flag()?, from.text()?, owned(from.bytes()?));
+            Ok(AuthRow::User(User { name, password, roles: from.texts()?, no_password }))
+        }
+        AUTH_ROLE => {
+            let (name, count) = (from.text()?, from.u32()?);
+            let permission = |_| {
+                let kind = PermissionKind::from_number(from.u32()?.cast_signed());
+                Ok(Permission { kind, key: owned(from.bytes()?), range_end: owned(from.bytes()?) })
+            };
+            Ok(AuthRow::Role(Role { name, permissions: (0..count).map(permission).collect::<Result<_, Damage>>()? }))
+        }
+        _ => Err(Damage::Undecodable("a kind of auth row is unknown")),
+    })
+}
+
 /// A row of a small table.
 pub(super) fn decode_row(table: Table, key: IdKey, payload: &[u8]) -> Result<Row, Damage> {
     let id = u64::from_be_bytes(key);
@@ -133,6 +185,7 @@ pub(super) fn decode_row(table: Table, key: IdKey, payload: &[u8]) -> Result<Row
         Table::Leases => decode_lease(LeaseId(id.cast_signed()), payload).map(Row::Lease),
         Table::Members => decode_member(MemberId(id), payload).map(Row::Member),
         Table::Removed => decode_removed(payload).map(|()| Row::Removed(MemberId(id))),
+        Table::Auth => decode_auth(payload).map(|row| Row::Auth(id, row)),
         Table::Alarms => decode_alarms(payload).map(|raised| Row::Alarms(MemberId(id), raised)),
     }
 }
@@ -247,6 +300,14 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn u8(&mut self) -> Result<u8, Damage> {
         Ok(u8::from_le_bytes(self.array()?))
+    }
+
+    fn flag(&mut self) -> Result<bool, Damage> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Damage::Undecodable("a flag is unknown")),
+        }
     }
 
     pub(super) fn u32(&mut self) -> Result<u32, Damage> {

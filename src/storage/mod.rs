@@ -76,7 +76,7 @@ pub use tables::Table;
 
 use bytes::Bytes;
 
-use crate::model::{Alarms, ClusterId, LeaseId, LogId, Member, MemberId, Record, Revision, SubRevision};
+use crate::model::{Alarms, ClusterId, LeaseId, LogId, Member, MemberId, Record, Revision, Role, SubRevision, User};
 
 /// The newest format of files and streams that this version reads and writes. First is 1; each is written in the lowest
 /// that can say what it holds.
@@ -167,6 +167,40 @@ pub enum TableWrite {
         /// All that it has raised.
         raised: Alarms,
     },
+    /// Adds, replaces or removes a user or a role, or replaces what holds for all of them.
+    Auth {
+        /// Its number.
+        row: u64,
+        /// What it becomes; `None` removes it.
+        content: Option<AuthRow>,
+    },
+}
+
+/// A row of what is stored of users and roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthRow {
+    /// What holds for all of them. Row [`AuthRow::STATE`].
+    State {
+        /// Whether auth is enabled.
+        enabled: bool,
+        /// Counts the changes.
+        revision: u64,
+    },
+    /// A user.
+    User(User),
+    /// A role.
+    Role(Role),
+}
+
+impl AuthRow {
+    /// The number of [`AuthRow::State`].
+    pub const STATE: u64 = 0;
+
+    /// The row as it is stored.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::encode_auth(self)
+    }
 }
 
 /// A lease as it is stored.
@@ -189,6 +223,7 @@ enum Row {
     Member(Member),
     Removed(MemberId),
     Alarms(MemberId, Alarms),
+    Auth(u64, AuthRow),
 }
 
 /// The tables that are small enough to be read at once.
@@ -202,6 +237,8 @@ pub struct SmallTables {
     pub removed: Vec<MemberId>,
     /// The alarms, by the member that has raised them.
     pub alarms: Vec<(MemberId, Alarms)>,
+    /// What is stored of users and roles, by number.
+    pub auth: Vec<(u64, AuthRow)>,
 }
 
 impl SmallTables {
@@ -211,6 +248,7 @@ impl SmallTables {
             Row::Member(member) => self.members.push(member),
             Row::Removed(member) => self.removed.push(member),
             Row::Alarms(member, raised) => self.alarms.push((member, raised)),
+            Row::Auth(row, content) => self.auth.push((row, content)),
         }
     }
 }

@@ -7,13 +7,14 @@
 //! | `members` | 3 | member id: 8 bytes, big-endian | names and addresses |
 //! | `removed` | 4 | member id: 8 bytes, big-endian | nothing: the key says that it was removed |
 //! | `alarms` | 5 | member id: 8 bytes, big-endian | which alarms it has raised |
+//! | `auth` | 6 | number: 8 bytes, big-endian | 0: whether auth is enabled, and its revision; else what that revision made |
 //!
 //! The number stands for the table in hashes and snapshot streams and is never used again for another. The `meta` table
 //! has text keys and no sum: each value is known by name, and a missing one is noticed.
 //!
 //! All but `records` are small: they are read at once and have keys of one form.
 //!
-//! `removed` came with format 2, `alarms` with format 3. A file or stream in which they are empty has neither the tables
+//! `removed` came with format 2, `alarms` and `auth` with format 3. A file or stream in which they are empty has neither the tables
 //! nor their sums and is of an earlier format, as if there were no such tables.
 
 use std::fmt;
@@ -41,11 +42,14 @@ pub enum Table {
     Removed,
     /// The alarms that are raised.
     Alarms,
+    /// Users and roles.
+    Auth,
 }
 
 impl Table {
     /// All tables, by number, which is also their order in a snapshot stream.
-    pub(super) const ALL: [Table; 5] = [Table::Records, Table::Leases, Table::Members, Table::Removed, Table::Alarms];
+    pub(super) const ALL: [Table; 6] =
+        [Table::Records, Table::Leases, Table::Members, Table::Removed, Table::Alarms, Table::Auth];
 
     /// The small ones, in the same order.
     pub(super) fn small() -> impl Iterator<Item = Table> {
@@ -60,6 +64,7 @@ impl Table {
             Table::Members => 3,
             Table::Removed => 4,
             Table::Alarms => 5,
+            Table::Auth => 6,
         }
     }
 
@@ -68,7 +73,7 @@ impl Table {
         match self {
             Table::Records | Table::Leases | Table::Members => 1,
             Table::Removed => 2,
-            Table::Alarms => 3,
+            Table::Alarms | Table::Auth => 3,
         }
     }
 
@@ -91,6 +96,7 @@ impl Table {
             Table::Members => "members",
             Table::Removed => "removed",
             Table::Alarms => "alarms",
+            Table::Auth => "auth",
         }
     }
 
@@ -108,6 +114,7 @@ impl Table {
             Table::Members => "sum.members",
             Table::Removed => "sum.removed",
             Table::Alarms => "sum.alarms",
+            Table::Auth => "sum.auth",
         }
     }
 
@@ -120,7 +127,7 @@ impl Table {
     pub(super) fn name_key(self, key: &[u8]) -> String {
         match (self, key.try_into(), key.try_into()) {
             (Table::Records, Ok(key), _) => codec::sub_revision(key).to_string(),
-            (Table::Leases | Table::Members | Table::Removed | Table::Alarms, _, Ok(key)) => {
+            (Table::Leases | Table::Members | Table::Removed | Table::Alarms | Table::Auth, _, Ok(key)) => {
                 format!("{:x}", u64::from_be_bytes(key))
             }
             _ => key.escape_ascii().to_string(),

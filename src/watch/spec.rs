@@ -19,6 +19,8 @@ pub struct WatchSpec {
     pub no_put: bool,
     /// Leave deletes out.
     pub no_delete: bool,
+    /// The caller may not read the keys: it is refused.
+    pub is_denied: bool,
 }
 
 /// Why a watcher was not made.
@@ -27,6 +29,9 @@ pub enum WatchRefusal {
     /// The start revision is negative.
     #[error("required revision has been compacted")]
     NegativeStart,
+    /// The caller may not read the keys.
+    #[error("permission denied")]
+    Denied,
     /// The range ends before it starts.
     #[error("watcher range is empty")]
     EmptyRange,
@@ -40,6 +45,9 @@ impl WatchSpec {
     pub(super) fn check(&self) -> Result<(), WatchRefusal> {
         if self.start_revision < 0 {
             return Err(WatchRefusal::NegativeStart);
+        }
+        if self.is_denied {
+            return Err(WatchRefusal::Denied);
         }
         match &self.keys.end {
             RangeEnd::Before(end) if *end <= self.keys.start => Err(WatchRefusal::EmptyRange),

@@ -43,6 +43,7 @@ fn a_pair_before_that_left_memory_is_read_for_those_who_want_it() {
             progress_notify: false,
             no_put: false,
             no_delete: false,
+            is_denied: false,
         };
         assert!(world.create(stream, &spec));
         assert!(matches!(world.take(stream), Some(WatchUpdate::Created { .. })));
@@ -181,6 +182,7 @@ impl goldenscript::Runner for Script {
                     progress_notify: *notify,
                     no_put: *no_put,
                     no_delete: *no_delete,
+                    is_denied: false,
                 };
                 out.push_str(if world.create(*stream, &spec) { "" } else { "no room\n" });
             }
@@ -293,6 +295,7 @@ fn spec() -> impl Strategy<Value = WatchSpec> {
         progress_notify,
         no_put,
         no_delete,
+        is_denied: false,
     })
 }
 

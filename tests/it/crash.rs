@@ -261,5 +261,6 @@ fn spec(keys: KeyRange, from: i64) -> WatchSpec {
         progress_notify: false,
         no_put: false,
         no_delete: false,
+        is_denied: false,
     }
 }

@@ -20,7 +20,7 @@ fn key() -> impl Strategy<Value = Bytes> {
     proptest::sample::select(KEYS).prop_map(Bytes::from_static)
 }
 
-fn keys() -> impl Strategy<Value = KeyRange> {
+pub fn keys() -> impl Strategy<Value = KeyRange> {
     let end = prop_oneof![
         3 => Just(Bytes::new()),
         1 => Just(Bytes::from_static(b"\0")),

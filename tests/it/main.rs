@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what helps a test may fail as the test itself may")]
 
+mod auth;
+mod client_tls;
 mod cluster;
 mod crash;
 mod damage;

@@ -239,7 +239,9 @@ fn command_json(command: &Command) -> Option<(&'static str, Value)> {
         }
         Command::LeaseRevoke(revoke) => ("lease/revoke", json!({ "ID": revoke.id.0.to_string() })),
         Command::Alarm(change) => ("maintenance/alarm", alarm_json(*change)),
-        Command::LeaseExpire(_)
+        Command::Auth(_)
+        | Command::Authenticate(_)
+        | Command::LeaseExpire(_)
         | Command::LeaseCheckpoint(_)
         | Command::MemberSet(_)
         | Command::MembersFound(_)
@@ -371,7 +373,9 @@ fn reply_of(command: &Command, json: &Value) -> Reply {
             let is_told = json["alarms"].as_array().is_some_and(|alarms| !alarms.is_empty());
             Reply::Alarm { revision, alarm: is_told.then_some(alarm) }
         }
-        Command::LeaseExpire(_)
+        Command::Auth(_)
+        | Command::Authenticate(_)
+        | Command::LeaseExpire(_)
         | Command::LeaseCheckpoint(_)
         | Command::MemberSet(_)
         | Command::MembersFound(_)
@@ -449,12 +453,13 @@ fn text(rejection: &Rejection) -> &'static str {
         Rejection::FutureRevision { .. } => "etcdserver: mvcc: required revision is a future revision",
         Rejection::NoSpace => "etcdserver: mvcc: database space exceeded",
         Rejection::Corrupt => "etcdserver: corrupt cluster",
-        Rejection::MemberNotFound
+        Rejection::Auth(_)
+        | Rejection::MemberNotFound
         | Rejection::MemberRemoved
         | Rejection::MemberExists
         | Rejection::PeerUrlExists
         | Rejection::MemberNotLearner
-        | Rejection::TooManyLearners => unreachable!("no command about members is sent"),
+        | Rejection::TooManyLearners => unreachable!("no command about members or users is sent"),
     }
 }
 

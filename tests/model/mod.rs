@@ -9,6 +9,7 @@
 //!
 //! Source: the API reference and proto comments of etcd 3.7, and its `server/etcdserver/txn` for the order of checks.
 
+pub mod auth;
 mod range;
 mod txn;
 
@@ -138,6 +139,7 @@ impl Model {
             Command::LeaseCheckpoint(_) | Command::MemberSet(_) | Command::MembersFound(_) => {
                 Reply::Done { revision: self.revision() }
             }
+            Command::Auth(_) | Command::Authenticate(_) => unreachable!("users and roles have a model of their own"),
             Command::MemberAdd(_)
             | Command::MemberRemove(_)
             | Command::MemberUpdate(_)

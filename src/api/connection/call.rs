@@ -33,6 +33,18 @@ pub(super) async fn serve(request: Request<RecvStream>, mut respond: SendRespons
     tell(sent);
 }
 
+/// Answers a request that is no call: what HTTP/1.1 would answer.
+pub(super) async fn serve_plain(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, mut shared: Shared) {
+    let answer = async {
+        let Ok(response) = shared.router.call(request.map(|body| axum::body::Body::new(Incoming::new(body)))).await;
+        let (head, body) = response.into_parts();
+        let is_whole = http_body::Body::is_end_stream(&body);
+        let stream = respond.send_response(Response::from_parts(head, ()), is_whole)?;
+        if is_whole { Ok(()) } else { send_body(stream, body, overdue(&shared.leave)).await }
+    };
+    tell(answer.await);
+}
+
 /// Answers a hot call that waits for something, or whose answer is long, in a task of its own.
 pub(super) fn answer_later(
     outcome: impl Future<Output = Result<Framed, Status>> + Send + 'static,

@@ -13,7 +13,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves one connection to its end, or until the server stops and the request at hand is answered.
 pub(super) async fn serve(io: impl Io, shared: Shared) -> Ended {
-    let service = TowerToHyperService::new(shared.router);
+    let router = match shared.peer {
+        Some(peer) => shared.router.layer(axum::Extension(peer)),
+        None => shared.router,
+    };
+    let service = TowerToHyperService::new(router);
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

@@ -20,6 +20,7 @@ use super::coalesced::Coalesced;
 use super::keepalive::Keepalive;
 use super::{Ended, Shared, call};
 use crate::api::MESSAGE_BYTES_SPARE;
+use crate::api::grpc::access::Credentials;
 use crate::api::grpc::hot::{self, Answer, Framed, Hot};
 use crate::api::grpc::{PREFIX_BYTES, guard, status};
 use crate::model::Range;
@@ -90,6 +91,7 @@ struct Streams<T> {
 /// A hot call whose message is coming in.
 struct Reading {
     hot: Hot,
+    head: http::request::Parts,
     body: RecvStream,
     respond: SendResponse<Bytes>,
     read: Read,
@@ -136,8 +138,16 @@ impl<T: Io> Streams<T> {
         Poll::Ready(ended)
     }
 
-    fn begin(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    fn begin(&mut self, mut request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        if let Some(peer) = &self.shared.peer {
+            request.extensions_mut().insert(peer.clone());
+        }
         if let Some(odd) = not_grpc(&request) {
+            // Whoever speaks TLS and HTTP/2 may have been led to it by the handshake alone.
+            if self.shared.peer.is_some() {
+                tokio::spawn(call::serve_plain(request, respond, self.shared.clone()));
+                return;
+            }
             // An error here and below: the client has gone, and nobody misses the answer.
             let _ = respond.send_response(odd, true);
             return;
@@ -153,7 +163,8 @@ impl<T: Io> Streams<T> {
             let _ = call::refuse(&mut respond, status);
             return;
         }
-        self.reading.push_back(Reading { hot, body: request.into_body(), respond, read: Read::Nothing });
+        let (head, body) = request.into_parts();
+        self.reading.push_back(Reading { hot, head, body, respond, read: Read::Nothing });
     }
 
     /// Reads what has come of messages; runs calls whose message is whole. Tells whether any went on.
@@ -167,7 +178,8 @@ impl<T: Io> Streams<T> {
                     has_run = true;
                     match message {
                         Ok(message) => {
-                            let answer = hot::start(reading.hot, message, &self.shared.api);
+                            let answer =
+                                hot::start_by(reading.hot, message, || reading.credentials(), &self.shared.api);
                             self.settle(answer, reading.respond);
                         }
                         Err(Some(status)) => drop(call::refuse(&mut reading.respond, status)),
@@ -224,6 +236,11 @@ impl<T: Io> Streams<T> {
 }
 
 impl Reading {
+    /// What it shows of who makes the call.
+    fn credentials(&self) -> Credentials {
+        Credentials::of(&self.head.headers, &self.head.extensions)
+    }
+
     /// The message when it is whole; `Err(None)` if the client took the call back.
     fn poll(&mut self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<Result<Bytes, Option<Status>>> {
         loop {

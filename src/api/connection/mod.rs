@@ -1,7 +1,7 @@
 //! Connections: from a socket's bytes to calls, and back.
 //!
 //! ```text
-//! accept -> the first bytes tell HTTP/2 (gRPC) from HTTP/1.1 (version, health)
+//! accept -> a handshake, if TLS is spoken -> the first bytes tell HTTP/2 (gRPC) from HTTP/1.1 (version, health)
 //!   HTTP/2    one task owns the connection (`http2`). It accepts streams and splits them by path:
 //!               hot calls (Put, Range, DeleteRange, Txn) are handled in this task, without a task, channel or boxed
 //!               future each; their outcomes come back through one queue that wakes the task once per apply run
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::grpc::{self, Api};
 use super::http;
-use crate::net::{Io, Listener, Protocol, first_bytes};
+use crate::net::{Admitted, Io, Listener, Protocol, SecurePeer, Security, Socket, first_bytes};
 
 /// How long a connection may take to show what it speaks.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,18 +47,20 @@ struct Shared {
     router: axum::Router,
     /// Connections end, each when its calls have.
     leave: CancellationToken,
+    /// Of one connection: what TLS tells of its other side; `None` without TLS.
+    peer: Option<SecurePeer>,
 }
 
 /// Serves clients until `stop`, and then until their calls have ended. Dropping the future cuts off who is left.
-pub(super) async fn serve(listener: Listener, api: Api, stop: CancellationToken) {
+pub(super) async fn serve(listener: Listener, security: Security, api: Api, stop: CancellationToken) {
     let services = grpc::routes(&api);
     let router = http::router(api.node.clone());
-    let shared = Shared { api, services, router, leave: CancellationToken::new() };
+    let shared = Shared { api, services, router, leave: CancellationToken::new(), peer: None };
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok(socket) => drop(connections.spawn(connect(socket, shared.clone()))),
+                Ok(socket) => drop(connections.spawn(connect(socket, security.clone(), shared.clone()))),
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -72,7 +74,7 @@ pub(super) async fn serve(listener: Listener, api: Api, stop: CancellationToken)
     // A client that the system has let in already is answered too.
     for _ in 0..LAST_ACCEPTED_MAX {
         let Some(Ok(socket)) = listener.accept().now_or_never() else { break };
-        connections.spawn(connect(socket, shared.clone()));
+        connections.spawn(connect(socket, security.clone(), shared.clone()));
     }
     // Before anybody is told to go: who comes back at once is to be refused, not to be let in and then cut off.
     drop(listener);
@@ -80,8 +82,29 @@ pub(super) async fn serve(listener: Listener, api: Api, stop: CancellationToken)
     while connections.join_next().await.is_some() {}
 }
 
-/// Serves one connection to its end. How it ends is the client's business: nothing is logged above debug.
-async fn connect(socket: impl Io, shared: Shared) {
+/// Serves one connection to its end, once it is let in.
+async fn connect(socket: Socket, security: Security, shared: Shared) {
+    let no_longer_waited_for = async {
+        shared.leave.cancelled().await;
+        tokio::time::sleep(LAST_FIRST_BYTES_TIMEOUT).await;
+    };
+    let admitted = tokio::select! {
+        admitted = security.admit(socket) => admitted,
+        () = no_longer_waited_for => return,
+    };
+    match admitted {
+        Ok(Admitted::Plain(socket)) => converse(socket, shared).await,
+        Ok(Admitted::Tls(stream, peer)) => converse(stream, Shared { peer: Some(peer), ..shared }).await,
+        Err(rejected) => {
+            if let Some(rejected) = rejected {
+                rejected.log("rejected connection on client endpoint");
+            }
+        }
+    }
+}
+
+/// Serves what speaks HTTP. How it ends is the client's business: nothing is logged above debug.
+async fn converse(socket: impl Io, shared: Shared) {
     let no_longer_waited_for = async {
         shared.leave.cancelled().await;
         tokio::time::sleep(LAST_FIRST_BYTES_TIMEOUT).await;

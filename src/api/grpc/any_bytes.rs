@@ -121,6 +121,7 @@ pub fn answer(reply: Reply) -> Vec<u8> {
         | Reply::LeaseGrant(_)
         | Reply::LeaseRevoke { .. }
         | Reply::Alarm { .. }
+        | Reply::Authenticate { .. }
         | Reply::Done { .. } => Vec::new(),
     }
 }

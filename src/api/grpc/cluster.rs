@@ -2,6 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
+use super::access::Credentials;
 use super::peer_urls::peer_urls;
 use super::{Api, encode, status};
 use crate::model::{Member, MemberId, Revision};
@@ -22,9 +23,10 @@ impl Cluster for ClusterService {
         &self,
         request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
-        let node = &self.0.node;
+        let (node, credentials) = (&self.0.node, Credentials::of_request(&request));
         let pb::MemberAddRequest { peer_urls: urls, is_learner } = request.into_inner();
         let urls = peer_urls(&urls).ok_or(status::MEMBER_BAD_URLS)?;
+        credentials.session(node).await?.check_root().map_err(|error| status::of(&error))?;
         let (added, all) = node.member_add(urls, is_learner).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(pb::MemberAddResponse {
             header: header(node),
@@ -58,10 +60,11 @@ impl Cluster for ClusterService {
         &self,
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
-        let node = &self.0.node;
+        let (node, credentials) = (&self.0.node, Credentials::of_request(&request));
         let linearizable = request.into_inner().linearizable;
         let consistency = if linearizable { Consistency::Linearizable } else { Consistency::Serializable };
         let all = node.members(consistency).await.map_err(|error| status::of(&error))?;
+        credentials.session(node).await?.check_authenticated().map_err(|error| status::of(&error))?;
         Ok(Response::new(pb::MemberListResponse { header: header(node), members: members(all) }))
     }
 

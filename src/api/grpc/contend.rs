@@ -37,14 +37,15 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::runtime::Handle;
-use tonic::Status;
+use tonic::{Request, Status};
 
+use super::access::Credentials;
 use super::status;
 use crate::model::{
     Command, Compare, CompareResult, CompareTarget, DeleteRange, Event, KeyRange, LeaseId, OpReply, Put, Range,
     RangeReply, Record, Reply, Revision, SortOrder, SortTarget, Txn, TxnOp, TxnReply,
 };
-use crate::node::{Node, NodeError, Proposal, WatchSpec, WatchStream, WatchUpdate};
+use crate::node::{Node, NodeError, Proposal, Session, WatchSpec, WatchStream, WatchUpdate};
 
 /// Seconds that a lease lives which was made for a contender that brought none. Nobody keeps it alive.
 const LEASE_TTL: i64 = 60;
@@ -83,8 +84,14 @@ impl From<ContendError> for Status {
     }
 }
 
+/// The node for whoever makes a call of a lock or an election.
+pub(super) async fn session_of<T>(request: &Request<T>, node: &Node) -> Result<Session, Status> {
+    let session = Credentials::of_request(request).session(node).await;
+    session.map_err(|refused| Status::unknown(refused.message()))
+}
+
 /// The lease that a contender lives by: the one it brings, or a new one of [`LEASE_TTL`].
-pub(super) async fn lease_of(node: &Node, lease: i64) -> Result<LeaseId, NodeError> {
+pub(super) async fn lease_of(node: &Session, lease: i64) -> Result<LeaseId, NodeError> {
     match LeaseId(lease) {
         LeaseId::NONE => Ok(node.lease_grant(LeaseId::NONE, LEASE_TTL).await?.id),
         lease => Ok(lease),
@@ -119,7 +126,7 @@ impl Queue {
     }
 
     /// Reads the head of the queue: one pair, or none.
-    pub(super) async fn head(&self, node: &Node) -> Result<RangeReply, NodeError> {
+    pub(super) async fn head(&self, node: &Session) -> Result<RangeReply, NodeError> {
         node.range(&self.oldest()).await
     }
 
@@ -158,7 +165,7 @@ pub(super) struct Arrival {
 /// A contender in its queue. Dropped before [`Place::keep`], it leaves the queue.
 #[derive(Debug)]
 pub(super) struct Place {
-    node: Node,
+    node: Session,
     queue: Queue,
     key: Bytes,
     lease: LeaseId,
@@ -171,7 +178,7 @@ impl Place {
     ///
     /// Cancel safe: a key that was made for a caller who is gone is deleted.
     pub(super) async fn take(
-        node: &Node,
+        node: &Session,
         queue: Queue,
         lease: LeaseId,
         value: Bytes,
@@ -251,7 +258,7 @@ impl Drop for Place {
     }
 }
 
-async fn queue_up(node: Node, queue: Queue, lease: LeaseId, value: Bytes) -> Result<(Place, Arrival), NodeError> {
+async fn queue_up(node: Session, queue: Queue, lease: LeaseId, value: Bytes) -> Result<(Place, Arrival), NodeError> {
     let key = queue.key(lease);
     let put = Put { key: key.clone(), value, lease, ..Put::default() };
     let head = || TxnOp::Range(queue.oldest());
@@ -275,7 +282,7 @@ async fn queue_up(node: Node, queue: Queue, lease: LeaseId, value: Bytes) -> Res
 }
 
 /// Deletes `key` if it is still the one that was created at `created`; gives the revision after that.
-pub(super) async fn delete_if_created_at(node: &Node, key: Bytes, created: Revision) -> Result<Revision, NodeError> {
+pub(super) async fn delete_if_created_at(node: &Session, key: Bytes, created: Revision) -> Result<Revision, NodeError> {
     let delete = DeleteRange { keys: KeyRange::single(key.clone()), prev_kv: false };
     let txn =
         Txn { compare: vec![created_at(key, created)], success: vec![TxnOp::DeleteRange(delete)], failure: Vec::new() };
@@ -283,7 +290,11 @@ pub(super) async fn delete_if_created_at(node: &Node, key: Bytes, created: Revis
 }
 
 /// Writes `put` if its key is still the one that was created at `created`; gives the revision of the write.
-pub(super) async fn put_if_created_at(node: &Node, put: Put, created: Revision) -> Result<Option<Revision>, NodeError> {
+pub(super) async fn put_if_created_at(
+    node: &Session,
+    put: Put,
+    created: Revision,
+) -> Result<Option<Revision>, NodeError> {
     let txn = Txn {
         compare: vec![created_at(put.key.clone(), created)],
         success: vec![TxnOp::Put(put)],
@@ -293,7 +304,7 @@ pub(super) async fn put_if_created_at(node: &Node, put: Put, created: Revision) 
     Ok(reply.succeeded.then_some(reply.revision))
 }
 
-async fn propose_txn(node: &Node, txn: Txn) -> Result<TxnReply, NodeError> {
+async fn propose_txn(node: &Session, txn: Txn) -> Result<TxnReply, NodeError> {
     match node.propose(Proposal::from(&Command::Txn(txn))).await? {
         Reply::Txn(reply) => Ok(reply),
         reply => Err(NodeError::Fault(format!("a txn was answered with {reply:?}").into())),
@@ -319,17 +330,18 @@ pub(super) enum Lost {
 
 impl Watching {
     /// Watches for everything.
-    pub(super) async fn changes(node: &Node, keys: KeyRange, start: Revision) -> Watching {
+    pub(super) async fn changes(node: &Session, keys: KeyRange, start: Revision) -> Watching {
         Watching::start(node, spec(keys, start)).await
     }
 
     /// Watches for deletes only.
-    async fn deletes(node: &Node, keys: KeyRange, start: Revision) -> Watching {
+    async fn deletes(node: &Session, keys: KeyRange, start: Revision) -> Watching {
         Watching::start(node, WatchSpec { no_put: true, ..spec(keys, start) }).await
     }
 
-    async fn start(node: &Node, spec: WatchSpec) -> Watching {
-        let stream = node.watch();
+    async fn start(node: &Session, spec: WatchSpec) -> Watching {
+        // Whoever got here may read all keys of the queue: it has read them.
+        let stream = node.node().watch();
         stream.create(spec).await;
         Watching(stream)
     }
@@ -356,6 +368,7 @@ fn spec(keys: KeyRange, start: Revision) -> WatchSpec {
         progress_notify: false,
         no_put: false,
         no_delete: false,
+        is_denied: false,
     }
 }
 
@@ -369,7 +382,7 @@ mod tests {
     }
 
     async fn take(node: &Node, lease: LeaseId) -> (Place, Arrival) {
-        Place::take(node, Queue::new(b"n"), lease, Bytes::new()).await.unwrap()
+        Place::take(&node.nobody(), Queue::new(b"n"), lease, Bytes::new()).await.unwrap()
     }
 
     /// Waits until the queue has `count` contenders.
@@ -422,7 +435,8 @@ mod tests {
         let node = soon(api()).await.node;
         let (one, two) = (lease(&node, 1).await, lease(&node, 2).await);
         {
-            let mut take = Box::pin(Place::take(&node, Queue::new(b"n"), one, Bytes::new()));
+            let session = node.nobody();
+            let mut take = Box::pin(Place::take(&session, Queue::new(b"n"), one, Bytes::new()));
             assert!(futures_util::poll!(&mut take).is_pending());
         }
         // Its txn is ordered before this one, or comes later; in both cases its key goes and this one stays.
@@ -443,9 +457,9 @@ mod tests {
         let node = soon(api()).await.node;
         let one = lease(&node, 1).await;
         let (old, _) = take(&node, one).await;
-        delete_if_created_at(&node, old.key().clone(), old.created()).await.unwrap();
+        delete_if_created_at(&node.nobody(), old.key().clone(), old.created()).await.unwrap();
         let (new, _) = take(&node, one).await;
-        assert_eq!(delete_if_created_at(&node, old.key().clone(), old.created()).await, Ok(node.revision()));
+        assert_eq!(delete_if_created_at(&node.nobody(), old.key().clone(), old.created()).await, Ok(node.revision()));
         soon(contenders(&node, 1)).await;
         new.keep();
         node.stop().await;
@@ -459,10 +473,10 @@ mod tests {
         assert_eq!(place.look().await, Ok(Some(arrival.revision)));
 
         let moved = Put { key: place.key().clone(), lease: two, ..Put::default() };
-        assert!(put_if_created_at(&node, moved, place.created()).await.unwrap().is_some());
+        assert!(put_if_created_at(&node.nobody(), moved, place.created()).await.unwrap().is_some());
         assert_eq!(place.look().await, Ok(None));
 
-        let (mut place, _) = Place::take(&node, Queue::new(b"m"), one, Bytes::new()).await.unwrap();
+        let (mut place, _) = Place::take(&node.nobody(), Queue::new(b"m"), one, Bytes::new()).await.unwrap();
         node.lease_revoke(one).await.unwrap();
         assert_eq!(place.look().await, Ok(None));
         node.stop().await;

@@ -13,10 +13,12 @@ use futures_util::stream::{self, Stream};
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use super::contend::{ContendError, Place, Queue, Watching, delete_if_created_at, lease_of, put_if_created_at};
+use super::contend::{
+    ContendError, Place, Queue, Watching, delete_if_created_at, lease_of, put_if_created_at, session_of,
+};
 use super::encode::header;
 use crate::model::{Event, EventKind, KeyRange, Put, Record, Revision};
-use crate::node::Node;
+use crate::node::Session;
 use crate::proto::v3electionpb::election_server::Election;
 use crate::proto::v3electionpb::{
     CampaignRequest, CampaignResponse, LeaderKey, LeaderRequest, LeaderResponse, ProclaimRequest, ProclaimResponse,
@@ -30,15 +32,18 @@ pub(crate) struct ElectionService(pub(crate) Api);
 #[tonic::async_trait]
 impl Election for ElectionService {
     async fn campaign(&self, request: Request<CampaignRequest>) -> Result<Response<CampaignResponse>, Status> {
-        Ok(Response::new(self.run_for_leader(request.into_inner()).await?))
+        let session = session_of(&request, &self.0.node).await?;
+        Ok(Response::new(run_for_leader(&session, request.into_inner()).await?))
     }
 
     async fn proclaim(&self, request: Request<ProclaimRequest>) -> Result<Response<ProclaimResponse>, Status> {
-        Ok(Response::new(self.change_value(request.into_inner()).await?))
+        let session = session_of(&request, &self.0.node).await?;
+        Ok(Response::new(change_value(&session, request.into_inner()).await?))
     }
 
     async fn leader(&self, request: Request<LeaderRequest>) -> Result<Response<LeaderResponse>, Status> {
-        Ok(Response::new(self.present_leader(&request.into_inner()).await?))
+        let session = session_of(&request, &self.0.node).await?;
+        Ok(Response::new(present_leader(&session, &request.into_inner()).await?))
     }
 
     type ObserveStream = Pin<Box<dyn Stream<Item = Result<LeaderResponse, Status>> + Send>>;
@@ -46,7 +51,8 @@ impl Election for ElectionService {
     /// The stream ends without an error when the leader cannot be followed any more: its history is compacted, or it
     /// cannot be read. Whoever observes again begins with the leader of that time.
     async fn observe(&self, request: Request<LeaderRequest>) -> Result<Response<Self::ObserveStream>, Status> {
-        let observer = Observer::new(self.0.node.clone(), Queue::new(&request.into_inner().name));
+        let session = session_of(&request, &self.0.node).await?;
+        let observer = Observer::new(session, Queue::new(&request.into_inner().name));
         let leaders = stream::unfold(observer, |mut observer| async {
             let response = observer.next().await?;
             Some((Ok(response), observer))
@@ -55,59 +61,54 @@ impl Election for ElectionService {
     }
 
     async fn resign(&self, request: Request<ResignRequest>) -> Result<Response<ResignResponse>, Status> {
-        Ok(Response::new(self.step_down(request.into_inner()).await?))
+        let session = session_of(&request, &self.0.node).await?;
+        Ok(Response::new(step_down(&session, request.into_inner()).await?))
     }
 }
 
-impl ElectionService {
-    /// Waits until the caller leads. A caller who goes away meanwhile leaves the queue.
-    async fn run_for_leader(&self, request: CampaignRequest) -> Result<CampaignResponse, ContendError> {
-        let CampaignRequest { name, lease, value } = request;
-        let node = &self.0.node;
-        let lease = lease_of(node, lease).await?;
-        let (mut place, arrival) = Place::take(node, Queue::new(&name), lease, value.clone()).await?;
+/// Waits until the caller leads. A caller who goes away meanwhile leaves the queue.
+async fn run_for_leader(node: &Session, request: CampaignRequest) -> Result<CampaignResponse, ContendError> {
+    let CampaignRequest { name, lease, value } = request;
+    let lease = lease_of(node, lease).await?;
+    let (mut place, arrival) = Place::take(node, Queue::new(&name), lease, value.clone()).await?;
 
-        // A candidate that was there before may have another value, or another lease by a proclamation.
-        let differs = |record: &Record| record.value() != value || !place.is(record);
-        if arrival.present.as_ref().is_some_and(differs) {
-            let put = Put { key: place.key().clone(), value, lease, ..Put::default() };
-            let proclaimed = put_if_created_at(node, put, place.created()).await?;
-            proclaimed.ok_or(ContendError::NotLeader)?;
-        }
-        if !arrival.is_first {
-            place.reach_head().await?;
-            place.look().await?.ok_or(ContendError::NotLeader)?;
-        }
-
-        let leader = LeaderKey { name, key: place.key().clone(), rev: place.created().0, lease: lease.0 };
-        place.keep();
-        // Of the revision at which the candidate came, not of that at which it won; so in etcd.
-        Ok(CampaignResponse { header: Some(header(node.header(), arrival.revision)), leader: Some(leader) })
+    // A candidate that was there before may have another value, or another lease by a proclamation.
+    let differs = |record: &Record| record.value() != value || !place.is(record);
+    if arrival.present.as_ref().is_some_and(differs) {
+        let put = Put { key: place.key().clone(), value, lease, ..Put::default() };
+        let proclaimed = put_if_created_at(node, put, place.created()).await?;
+        proclaimed.ok_or(ContendError::NotLeader)?;
+    }
+    if !arrival.is_first {
+        place.reach_head().await?;
+        place.look().await?.ok_or(ContendError::NotLeader)?;
     }
 
-    async fn change_value(&self, request: ProclaimRequest) -> Result<ProclaimResponse, ContendError> {
-        let LeaderKey { key, rev, lease, .. } = leader_key(request.leader)?;
-        let node = &self.0.node;
-        let lease = lease_of(node, lease).await?;
-        let put = Put { key, value: request.value, lease, ..Put::default() };
-        let revision = put_if_created_at(node, put, Revision(rev)).await?.ok_or(ContendError::NotLeader)?;
-        Ok(ProclaimResponse { header: Some(header(node.header(), revision)) })
-    }
+    let leader = LeaderKey { name, key: place.key().clone(), rev: place.created().0, lease: lease.0 };
+    place.keep();
+    // Of the revision at which the candidate came, not of that at which it won; so in etcd.
+    Ok(CampaignResponse { header: Some(header(node.header(), arrival.revision)), leader: Some(leader) })
+}
 
-    async fn present_leader(&self, request: &LeaderRequest) -> Result<LeaderResponse, ContendError> {
-        let node = &self.0.node;
-        let reply = Queue::new(&request.name).head(node).await?;
-        let leader = reply.kvs.into_iter().next().ok_or(ContendError::NoLeader)?;
-        Ok(response(node, reply.revision, leader))
-    }
+async fn change_value(node: &Session, request: ProclaimRequest) -> Result<ProclaimResponse, ContendError> {
+    let LeaderKey { key, rev, lease, .. } = leader_key(request.leader)?;
+    let lease = lease_of(node, lease).await?;
+    let put = Put { key, value: request.value, lease, ..Put::default() };
+    let revision = put_if_created_at(node, put, Revision(rev)).await?.ok_or(ContendError::NotLeader)?;
+    Ok(ProclaimResponse { header: Some(header(node.header(), revision)) })
+}
 
-    /// Succeeds also for one who does not lead.
-    async fn step_down(&self, request: ResignRequest) -> Result<ResignResponse, ContendError> {
-        let LeaderKey { key, rev, .. } = leader_key(request.leader)?;
-        let node = &self.0.node;
-        let revision = delete_if_created_at(node, key, Revision(rev)).await?;
-        Ok(ResignResponse { header: Some(header(node.header(), revision)) })
-    }
+async fn present_leader(node: &Session, request: &LeaderRequest) -> Result<LeaderResponse, ContendError> {
+    let reply = Queue::new(&request.name).head(node).await?;
+    let leader = reply.kvs.into_iter().next().ok_or(ContendError::NoLeader)?;
+    Ok(response(node, reply.revision, leader))
+}
+
+/// Succeeds also for one who does not lead.
+async fn step_down(node: &Session, request: ResignRequest) -> Result<ResignResponse, ContendError> {
+    let LeaderKey { key, rev, .. } = leader_key(request.leader)?;
+    let revision = delete_if_created_at(node, key, Revision(rev)).await?;
+    Ok(ResignResponse { header: Some(header(node.header(), revision)) })
 }
 
 fn leader_key(leader: Option<LeaderKey>) -> Result<LeaderKey, ContendError> {
@@ -115,14 +116,14 @@ fn leader_key(leader: Option<LeaderKey>) -> Result<LeaderKey, ContendError> {
     if leader.key.is_empty() { Err(ContendError::EmptyKey) } else { Ok(leader) }
 }
 
-fn response(node: &Node, revision: Revision, leader: Record) -> LeaderResponse {
+fn response(node: &Session, revision: Revision, leader: Record) -> LeaderResponse {
     LeaderResponse { header: Some(header(node.header(), revision)), kv: Some(leader.into()) }
 }
 
 /// Follows the leaders of one election, each with every value that it proclaims.
 #[derive(Debug)]
 struct Observer {
-    node: Node,
+    node: Session,
     queue: Queue,
     state: Observing,
 }
@@ -138,7 +139,7 @@ enum Observing {
 }
 
 impl Observer {
-    fn new(node: Node, queue: Queue) -> Observer {
+    fn new(node: Session, queue: Queue) -> Observer {
         Observer { node, queue, state: Observing::Asking }
     }
 
@@ -205,7 +206,7 @@ mod tests {
             Client(ElectionService(soon(api()).await))
         }
 
-        fn node(&self) -> &Node {
+        fn node(&self) -> &crate::node::Node {
             &self.0.0.node
         }
 

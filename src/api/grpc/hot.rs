@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use tonic::Status;
 
+use super::access::Credentials;
 use super::decode::{self, TxnCall};
 use super::parts::{Parts, pair_bytes};
 use super::{Api, PREFIX_BYTES, SENT_MESSAGE_BYTES_MAX, encode, guard, status};
@@ -65,8 +66,65 @@ pub(crate) enum Framed {
     Parts(Box<Parts>),
 }
 
-/// Begins a call.
-pub(crate) fn start(hot: Hot, message: Bytes, api: &Api) -> Answer {
+/// Begins a call for whoever shows `credentials`, which are asked for only if callers have to prove who they are.
+pub(crate) fn start_by(hot: Hot, message: Bytes, credentials: impl FnOnce() -> Credentials, api: &Api) -> Answer {
+    if !api.node.is_auth_enabled() {
+        return start(hot, message, api);
+    }
+    let (credentials, api) = (credentials(), api.clone());
+    Answer::Later(Box::pin(async move { answer_by(hot, message, &credentials, &api).await }))
+}
+
+/// The same for a caller that has to prove who it is: a token may have to be waited for.
+async fn answer_by(hot: Hot, message: Bytes, credentials: &Credentials, api: &Api) -> Result<Framed, Status> {
+    let answer = match hot {
+        Hot::Range => {
+            let query = decode::range(message)?;
+            guard::admit_range(&api.node, &query)?;
+            return range_by(query, credentials, api).await;
+        }
+        Hot::Txn => match decode::txn(message.clone(), api.limits.txn_ops_max) {
+            Ok(TxnCall::Read(txn, consistency)) => {
+                let session = credentials.session(&api.node).await?;
+                let reply = session.read_txn(&txn, consistency).await.map_err(|error| status::of(&error))?;
+                return short_or(encode::txn(reply, api.node.header()), Parts::txn);
+            }
+            Ok(TxnCall::Write(proposal)) => Answer::Propose(proposal),
+            Err(refused) => refuse_for_quota(&Proposal::txn(message), api).ok_or(refused)?,
+        },
+        Hot::Put | Hot::DeleteRange => start(hot, message, api),
+    };
+    match answer {
+        Answer::Propose(proposal) => {
+            let session = credentials.session(&api.node).await?;
+            finish(session.propose(proposal).await, api)
+        }
+        Answer::Now(answer) => answer,
+        Answer::Later(answer) => answer.await,
+        Answer::Read(_) => Err(Status::internal("a write was taken for a read")),
+    }
+}
+
+/// The barrier comes before the question who asks, as in etcd.
+async fn range_by(query: Range, credentials: &Credentials, api: &Api) -> Result<Framed, Status> {
+    let node = &api.node;
+    if !query.serializable {
+        node.pass_barrier_now().await.map_err(|error| status::of(&error))?;
+    }
+    let session = credentials.session(node).await?;
+    session.authorize(&query).map_err(|error| status::of(&error))?;
+    let answer = match read(query, api) {
+        Answer::Later(answer) => answer.await,
+        Answer::Now(answer) => answer,
+        Answer::Propose(_) | Answer::Read(_) => Err(Status::internal("a read was taken for something else")),
+    };
+    // What is sent in windows is one state, and it was this one.
+    session.check_unchanged().map_err(|error| status::of(&error))?;
+    answer
+}
+
+/// Begins a call that nobody has to prove anything for.
+fn start(hot: Hot, message: Bytes, api: &Api) -> Answer {
     let checked = match hot {
         Hot::Range => range(message, api),
         Hot::Put => decode::put(message.clone())
@@ -148,6 +206,7 @@ pub(crate) fn finish(outcome: Outcome, api: &Api) -> Result<Framed, Status> {
         | Reply::LeaseGrant(_)
         | Reply::LeaseRevoke { .. }
         | Reply::Alarm { .. }
+        | Reply::Authenticate { .. }
         | Reply::Done { .. }) => Err(Status::internal(format!("a call was answered with {reply:?}"))),
     }
 }

@@ -6,6 +6,7 @@
 use prost::Message;
 use tonic::{Request, Response, Status};
 
+use super::access::Credentials;
 use super::decode::{self, TxnCall};
 use super::range_stream::{self, Chunks};
 use super::{Api, encode, guard, hot, status};
@@ -19,18 +20,20 @@ use crate::proto::etcdserverpb::kv_server::Kv;
 pub(super) struct KvService(pub(super) Api);
 
 impl KvService {
-    async fn propose(&self, proposal: Proposal) -> Result<Reply, Status> {
-        self.0.node.propose(proposal).await.map_err(|error| status::of(&error))
+    async fn propose(&self, credentials: Credentials, proposal: Proposal) -> Result<Reply, Status> {
+        let session = credentials.session(&self.0.node).await?;
+        session.propose(proposal).await.map_err(|error| status::of(&error))
     }
 }
 
 #[tonic::async_trait]
 impl Kv for KvService {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
-        let node = &self.0.node;
+        let (node, credentials) = (&self.0.node, Credentials::of_request(&request));
         let query = decode::range(bytes_of(request))?;
         guard::admit_range(node, &query)?;
-        let reply = node.range(&query).await.map_err(|error| status::of(&error))?;
+        let session = credentials.session(node).await?;
+        let reply = session.range(&query).await.map_err(|error| status::of(&error))?;
         let message = encode::range(reply, node.header());
         // What answers most requests sends it as the client takes it; here it would be copied whole.
         let bytes = message.encoded_len();
@@ -44,13 +47,16 @@ impl Kv for KvService {
 
     async fn range_stream(&self, request: Request<pb::RangeRequest>) -> Result<Response<Chunks>, Status> {
         let (node, headers) = (self.0.node.clone(), request.metadata().clone().into_headers());
+        let credentials = Credentials::of_request(&request);
         let query = decode::range_stream(bytes_of(request))?;
+        let session = credentials.session(&node).await?;
         let end = async move { guard::stream_end(node, &headers).await };
-        Ok(Response::new(range_stream::serve(&self.0, query, end).await?))
+        Ok(Response::new(range_stream::serve(session, query, self.0.limits, end).await?))
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
-        match self.propose(decode::put(bytes_of(request))?).await? {
+        let credentials = Credentials::of_request(&request);
+        match self.propose(credentials, decode::put(bytes_of(request))?).await? {
             Reply::Put(reply) => Ok(Response::new(encode::put(reply, self.0.node.header()))),
             _ => Err(status::mismatch("a put")),
         }
@@ -60,19 +66,21 @@ impl Kv for KvService {
         &self,
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-        match self.propose(decode::delete_range(bytes_of(request))?).await? {
+        let credentials = Credentials::of_request(&request);
+        match self.propose(credentials, decode::delete_range(bytes_of(request))?).await? {
             Reply::DeleteRange(reply) => Ok(Response::new(encode::delete_range(reply, self.0.node.header()))),
             _ => Err(status::mismatch("a delete")),
         }
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
-        let node = &self.0.node;
+        let (node, credentials) = (&self.0.node, Credentials::of_request(&request));
         let reply = match decode::txn(bytes_of(request), self.0.limits.txn_ops_max)? {
             TxnCall::Read(txn, consistency) => {
-                node.read_txn(&txn, consistency).await.map_err(|error| status::of(&error))?
+                let session = credentials.session(node).await?;
+                session.read_txn(&txn, consistency).await.map_err(|error| status::of(&error))?
             }
-            TxnCall::Write(proposal) => match self.propose(proposal).await? {
+            TxnCall::Write(proposal) => match self.propose(credentials, proposal).await? {
                 Reply::Txn(reply) => reply,
                 _ => return Err(status::mismatch("a txn")),
             },

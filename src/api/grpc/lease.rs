@@ -5,9 +5,10 @@ use std::pin::Pin;
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::access::Credentials;
 use super::{Api, encode, guard, status};
 use crate::model::LeaseId;
-use crate::node::Node;
+use crate::node::{Node, Session};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::lease_server::Lease;
 
@@ -24,7 +25,7 @@ impl Lease for LeaseService {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
-        let node = &self.0.node;
+        let node = session(&request, &self.0.node).await?;
         let pb::LeaseGrantRequest { ttl, id } = request.into_inner();
         let reply = node.lease_grant(LeaseId(id), ttl).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(pb::LeaseGrantResponse {
@@ -39,7 +40,7 @@ impl Lease for LeaseService {
         &self,
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
-        let node = &self.0.node;
+        let node = session(&request, &self.0.node).await?;
         let id = LeaseId(request.into_inner().id);
         let revision = node.lease_revoke(id).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(pb::LeaseRevokeResponse { header: Some(encode::header(node.header(), revision)) }))
@@ -58,7 +59,8 @@ impl Lease for LeaseService {
             async move { Err(guard::stream_end(node, &headers).await) }
         });
         // Whichever speaks first: the end is an error, and an error is the last thing a stream says.
-        let answers = keep_alive(node, request.into_inner()).map(Some).chain(stream::iter([None]));
+        let credentials = Credentials::of_request(&request);
+        let answers = keep_alive(node, credentials, request.into_inner()).map(Some).chain(stream::iter([None]));
         let answers = stream::select(answers, end.map(Some)).take_while(|item| std::future::ready(item.is_some()));
         Ok(Response::new(Box::pin(answers.filter_map(std::future::ready))))
     }
@@ -68,8 +70,9 @@ impl Lease for LeaseService {
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
         let node = &self.0.node;
+        let session = session(&request, node).await?;
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
-        let remaining = node.lease_time_to_live(LeaseId(id), keys).await.map_err(|error| status::of(&error))?;
+        let remaining = session.lease_time_to_live(LeaseId(id), keys).await.map_err(|error| status::of(&error))?;
         let header = Some(encode::header(node.header(), node.revision()));
         Ok(Response::new(match remaining {
             Some(remaining) => pb::LeaseTimeToLiveResponse {
@@ -85,27 +88,37 @@ impl Lease for LeaseService {
 
     async fn lease_leases(
         &self,
-        _: Request<pb::LeaseLeasesRequest>,
+        request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
         let node = &self.0.node;
-        let leases = node.leases().map_err(|error| status::of(&error))?;
+        let leases = session(&request, node).await?.leases().map_err(|error| status::of(&error))?;
         let leases = leases.into_iter().map(|id| pb::LeaseStatus { id: id.0 }).collect();
         let header = Some(encode::header(node.header(), node.revision()));
         Ok(Response::new(pb::LeaseLeasesResponse { header, leases }))
     }
 }
 
+async fn session<T>(request: &Request<T>, node: &Node) -> Result<Session, Status> {
+    Credentials::of_request(request).session(node).await
+}
+
 /// Answers each request in turn: the next is read when the answer has been taken, so nothing piles up here. Ends without
 /// an error when the client sends no more.
-fn keep_alive<R>(node: Node, requests: R) -> impl Stream<Item = Result<pb::LeaseKeepAliveResponse, Status>> + Send
+fn keep_alive<R>(
+    node: Node,
+    credentials: Credentials,
+    requests: R,
+) -> impl Stream<Item = Result<pb::LeaseKeepAliveResponse, Status>> + Send
 where
     R: Stream<Item = Result<pb::LeaseKeepAliveRequest, Status>> + Send + Unpin,
 {
     requests.then(move |request| {
-        let node = node.clone();
+        let (node, credentials) = (node.clone(), credentials.clone());
         async move {
             let id = request?.id;
-            let (revision, ttl) = node.lease_keep_alive(LeaseId(id)).await.map_err(|error| status::of(&error))?;
+            // Asked anew each time: users and roles may change while the stream is open.
+            let session = credentials.session(&node).await?;
+            let (revision, ttl) = session.lease_keep_alive(LeaseId(id)).await.map_err(|error| status::of(&error))?;
             Ok(pb::LeaseKeepAliveResponse { header: Some(encode::header(node.header(), revision)), id, ttl })
         }
     })
@@ -176,7 +189,7 @@ mod tests {
         let lease = LeaseService(started().await);
         grant(&lease, 7, 60).await.unwrap();
         let requests = [7, 8, 7].map(|id| Ok(pb::LeaseKeepAliveRequest { id }));
-        let answers = keep_alive(lease.0.node.clone(), stream::iter(requests));
+        let answers = keep_alive(lease.0.node.clone(), Credentials::default(), stream::iter(requests));
         let answers: Vec<_> =
             answers.map(|answer| answer.map(|answer| (answer.id, answer.ttl)).unwrap()).collect().await;
         assert_eq!(answers, [(7, 60), (8, 0), (7, 60)]);

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use super::contend::{ContendError, Place, Queue, lease_of};
+use super::contend::{ContendError, Place, Queue, lease_of, session_of};
 use super::encode::header;
 use crate::model::{Command, DeleteRange, KeyRange};
-use crate::node::Proposal;
+use crate::node::{Proposal, Session};
 use crate::proto::v3lockpb::lock_server::Lock;
 use crate::proto::v3lockpb::{LockRequest, LockResponse, UnlockRequest, UnlockResponse};
 
@@ -22,45 +22,43 @@ pub(crate) struct LockService(pub(crate) Api);
 #[tonic::async_trait]
 impl Lock for LockService {
     async fn lock(&self, request: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {
-        Ok(Response::new(self.acquire(request.into_inner()).await?))
+        let session = session_of(&request, &self.0.node).await?;
+        Ok(Response::new(acquire(&session, request.into_inner()).await?))
     }
 
     async fn unlock(&self, request: Request<UnlockRequest>) -> Result<Response<UnlockResponse>, Status> {
-        Ok(Response::new(self.release(request.into_inner()).await?))
+        let session = session_of(&request, &self.0.node).await?;
+        Ok(Response::new(release(&session, request.into_inner()).await?))
     }
 }
 
-impl LockService {
-    /// Waits for the lock. A caller who goes away meanwhile leaves the queue.
-    async fn acquire(&self, request: LockRequest) -> Result<LockResponse, ContendError> {
-        let node = &self.0.node;
-        let lease = lease_of(node, request.lease).await?;
-        let (mut place, arrival) = Place::take(node, Queue::new(&request.name), lease, Bytes::new()).await?;
+/// Waits for the lock. A caller who goes away meanwhile leaves the queue.
+async fn acquire(node: &Session, request: LockRequest) -> Result<LockResponse, ContendError> {
+    let lease = lease_of(node, request.lease).await?;
+    let (mut place, arrival) = Place::take(node, Queue::new(&request.name), lease, Bytes::new()).await?;
 
-        let revision = if arrival.is_first {
-            // The state that was found has the lock; what was made was made with the lease.
-            let is_held = arrival.present.as_ref().is_none_or(|record| place.is(record));
-            is_held.then_some(arrival.revision)
-        } else {
-            place.reach_head().await?;
-            place.look().await?
-        };
-        let key = place.key().clone();
-        place.keep();
-        let revision = revision.ok_or(ContendError::SessionExpired)?;
-        Ok(LockResponse { header: Some(header(node.header(), revision)), key })
-    }
+    let revision = if arrival.is_first {
+        // The state that was found has the lock; what was made was made with the lease.
+        let is_held = arrival.present.as_ref().is_none_or(|record| place.is(record));
+        is_held.then_some(arrival.revision)
+    } else {
+        place.reach_head().await?;
+        place.look().await?
+    };
+    let key = place.key().clone();
+    place.keep();
+    let revision = revision.ok_or(ContendError::SessionExpired)?;
+    Ok(LockResponse { header: Some(header(node.header(), revision)), key })
+}
 
-    /// Deletes the key, whoever holds it.
-    async fn release(&self, request: UnlockRequest) -> Result<UnlockResponse, ContendError> {
-        if request.key.is_empty() {
-            return Err(ContendError::EmptyKey);
-        }
-        let node = &self.0.node;
-        let delete = DeleteRange { keys: KeyRange::single(request.key), prev_kv: false };
-        let reply = node.propose(Proposal::from(&Command::DeleteRange(delete))).await?;
-        Ok(UnlockResponse { header: Some(header(node.header(), reply.revision())) })
+/// Deletes the key, whoever holds it.
+async fn release(node: &Session, request: UnlockRequest) -> Result<UnlockResponse, ContendError> {
+    if request.key.is_empty() {
+        return Err(ContendError::EmptyKey);
     }
+    let delete = DeleteRange { keys: KeyRange::single(request.key), prev_kv: false };
+    let reply = node.propose(Proposal::from(&Command::DeleteRange(delete))).await?;
+    Ok(UnlockResponse { header: Some(header(node.header(), reply.revision())) })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::stream;
 use tonic::{Request, Response, Status};
 
+use super::access::Credentials;
 use super::{Api, encode, guard, status};
 use crate::api::{ETCD_VERSION, STORAGE_VERSION};
 use crate::model::{Alarm, AlarmChange, MemberId, Revision};
@@ -27,9 +28,13 @@ impl Maintenance for MaintenanceService {
     /// Lists alarms of one kind, or of all; raises one, or lowers it. No kind is nothing to raise or lower, and neither is one
     /// that this version does not know.
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
-        let pb::AlarmRequest { action, member_id, alarm } = request.into_inner();
-        let action = AlarmAction::try_from(action).map_err(|_| status::UNKNOWN_ACTION)?;
         let node = &self.0.node;
+        let session = Credentials::of_request(&request).session(node).await?;
+        let pb::AlarmRequest { action, member_id, alarm } = request.into_inner();
+        let action = AlarmAction::try_from(action);
+        let may = if action == Ok(AlarmAction::Get) { session.check_authenticated() } else { session.check_root() };
+        may.map_err(|error| status::of(&error))?;
+        let action = action.map_err(|_| status::UNKNOWN_ACTION)?;
         let asked = pb::AlarmType::try_from(alarm);
         let named = asked.ok().and_then(pb::AlarmType::kind).map(|kind| Alarm { member: MemberId(member_id), kind });
         let alarms = match (action, named) {

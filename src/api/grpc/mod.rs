@@ -2,11 +2,13 @@
 //!
 //! One file a service, and beside them what they share: `decode` checks requests and makes them our values, `encode`
 //! makes messages of replies, `status` is the one table from errors to codes and texts, `guard` is what every call has
-//! to pass first, `routes` leads from the path of a call to its service. `hot` runs the calls that most requests are,
+//! to pass first, `access` what each asks of its caller, `routes` leads from the path of a call to its service. `hot` runs the calls that most requests are,
 //! without a task for each. Locks and elections are the same queue of contenders, `contend`.
 
+pub(crate) mod access;
 #[doc(hidden)]
 pub mod any_bytes;
+mod auth;
 mod cluster;
 mod contend;
 mod decode;
@@ -28,7 +30,6 @@ pub(crate) mod status;
 #[cfg(test)]
 mod testing;
 mod txn_overlap;
-mod unavailable;
 mod watch;
 
 use super::Limits;

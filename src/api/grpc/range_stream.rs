@@ -5,7 +5,7 @@
 //! client that takes its time costs no memory and holds nothing back; a compaction that overtakes it ends the stream.
 //!
 //! ```text
-//!   client takes a chunk ──> Reading ── Node::range_part ──> the next chunk, and where it ended
+//!   client takes a chunk ──> Reading ── Session::range_part ──> the next chunk, and where it ended
 //!                               └── so many keys: 10, then what makes chunks about as large as the largest request
 //! ```
 //!
@@ -18,9 +18,9 @@ use prost::Message;
 use tokio::task::JoinSet;
 use tonic::Status;
 
-use super::{Api, encode, status};
+use super::{Limits, encode, status};
 use crate::model::Range;
-use crate::node::{Node, PartLimits, RangePart, RangePlace};
+use crate::node::{PartLimits, RangePart, RangePlace, Session};
 use crate::proto::etcdserverpb as pb;
 
 /// Keys of the first chunk. Source: etcd, `initialStreamChunkLimit`.
@@ -36,11 +36,12 @@ pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<pb::RangeStreamRespons
 /// # Errors
 /// Why there is no first chunk.
 pub(super) async fn serve(
-    api: &Api,
+    session: Session,
     query: Range,
+    limits: Limits,
     end: impl Future<Output = Status> + Send + 'static,
 ) -> Result<Chunks, Status> {
-    let (first, rest) = Reading::begin(api, query, end).next().await?;
+    let (first, rest) = Reading::begin(session, query, limits, end).next().await?;
     let rest = stream::try_unfold(rest, |reading| async {
         let Some(reading) = reading else { return Ok(None) };
         reading.next().await.map(Some)
@@ -50,7 +51,7 @@ pub(super) async fn serve(
 
 /// A range that is being read.
 struct Reading {
-    node: Node,
+    node: Session,
     query: Range,
     /// Where the next chunk begins.
     place: RangePlace,
@@ -63,15 +64,20 @@ struct Reading {
 }
 
 impl Reading {
-    fn begin(api: &Api, query: Range, end: impl Future<Output = Status> + Send + 'static) -> Reading {
+    fn begin(
+        session: Session,
+        query: Range,
+        limits: Limits,
+        end: impl Future<Output = Status> + Send + 'static,
+    ) -> Reading {
         let mut task = JoinSet::new();
         task.spawn(end);
         Reading {
-            node: api.node.clone(),
+            node: session,
             query,
             place: RangePlace::default(),
             keys: FIRST_KEYS,
-            bytes: api.limits.request_bytes_max,
+            bytes: limits.request_bytes_max,
             end: task,
         }
     }
@@ -165,7 +171,7 @@ mod tests {
             client
         }
 
-        fn node(&self) -> &Node {
+        fn node(&self) -> &crate::node::Node {
             &self.0.0.node
         }
 
@@ -430,7 +436,7 @@ mod tests {
         let client = Client::new().await;
         let (end_tx, end_rx) = oneshot::channel();
         let end = async move { end_rx.await.unwrap() };
-        let mut chunks = serve(&client.0.0, Range::from(all()), end).await.unwrap();
+        let mut chunks = serve(client.0.0.node.nobody(), Range::from(all()), client.0.0.limits, end).await.unwrap();
         next(&mut chunks).await.unwrap();
         end_tx.send(Status::from(status::NO_LEADER)).unwrap();
         // The task that waits for the end has to run first.
@@ -455,7 +461,7 @@ mod tests {
         let client = Client::new().await;
         let (end_tx, end_rx) = oneshot::channel::<Status>();
         let end = async move { end_rx.await.unwrap() };
-        let mut chunks = serve(&client.0.0, Range::from(all()), end).await.unwrap();
+        let mut chunks = serve(client.0.0.node.nobody(), Range::from(all()), client.0.0.limits, end).await.unwrap();
         next(&mut chunks).await.unwrap();
         drop(chunks);
         let mut end_tx = end_tx;

@@ -12,6 +12,8 @@ use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::Service;
 
+use super::access::{self, Credentials, Rpc};
+use super::auth::AuthService;
 use super::cluster::ClusterService;
 use super::election::ElectionService;
 use super::health::HealthService;
@@ -20,7 +22,6 @@ use super::lease::LeaseService;
 use super::lock::LockService;
 use super::maintenance::MaintenanceService;
 use super::message_limit::MessageLimit;
-use super::unavailable::AuthService;
 use super::watch::WatchService;
 use super::{Api, SENT_MESSAGE_BYTES_MAX, guard, status};
 use crate::api::MESSAGE_BYTES_SPARE;
@@ -112,10 +113,20 @@ where
             return Box::pin(std::future::ready(Ok(refused.into_http())));
         }
         let path = request.uri().path().to_owned();
+        let caller = self.node.is_auth_enabled().then(|| {
+            // A path that is no call is refused by the service.
+            Rpc::of(&path).map(|rpc| (rpc, Credentials::of(request.headers(), request.extensions())))
+        });
+        let node = self.node.clone();
         let request = request.map(|body| MessageLimit::new(Body::new(body), self.message_bytes_max));
-        let answer = self.routes.call(request);
+        let mut routes = self.routes.clone();
         Box::pin(async move {
-            let answer = answer.await?;
+            if let Some(Some((rpc, credentials))) = caller
+                && let Err(refused) = access::admit(&node, rpc, &credentials).await
+            {
+                return Ok(refused.into_http());
+            }
+            let answer = routes.call(request).await?;
             if is_unknown_method(&answer) {
                 return Ok(status::unknown_method(&path).into_http());
             }

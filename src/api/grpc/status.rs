@@ -7,6 +7,7 @@
 
 use tonic::{Code, Status};
 
+use crate::auth;
 use crate::node::{NodeError, Rejection};
 
 /// One row of the table.
@@ -49,8 +50,6 @@ pub(crate) const INVALID_CLIENT_API_VERSION: Row = row(Code::InvalidArgument, "e
 /// This member has no vote, and the call is not one that such a member answers.
 pub(crate) const NOT_SUPPORTED_FOR_LEARNER: Row =
     row(Code::FailedPrecondition, "etcdserver: rpc not supported for learner");
-/// There are no users to authenticate.
-pub(crate) const AUTH_NOT_ENABLED: Row = row(Code::FailedPrecondition, "etcdserver: authentication is not enabled");
 /// An action that has no meaning.
 pub(crate) const UNKNOWN_ACTION: Row = row(Code::Unknown, "etcdserver: unknown method");
 /// A new member cannot be reached at such URLs.
@@ -135,6 +134,7 @@ fn of_rejection(rejection: &Rejection) -> Row {
         Rejection::LeaseExists => LEASE_EXISTS,
         Rejection::LeaseTtlTooLarge => LEASE_TTL_TOO_LARGE,
         Rejection::NoSpace => NO_SPACE,
+        Rejection::Auth(error) => of_auth(*error),
         Rejection::Corrupt => CORRUPT,
         Rejection::Compacted { .. } => COMPACTED,
         Rejection::FutureRevision { .. } => FUTURE_REVISION,
@@ -144,6 +144,32 @@ fn of_rejection(rejection: &Rejection) -> Row {
         Rejection::PeerUrlExists => PEER_URL_EXISTS,
         Rejection::MemberNotLearner => MEMBER_NOT_LEARNER,
         Rejection::TooManyLearners => TOO_MANY_LEARNERS,
+    }
+}
+
+fn of_auth(error: auth::Error) -> Row {
+    use auth::Error::*;
+    match error {
+        RootUserNotExist => row(Code::FailedPrecondition, "etcdserver: root user does not exist"),
+        RootRoleNotExist => row(Code::FailedPrecondition, "etcdserver: root user does not have root role"),
+        UserAlreadyExist => row(Code::FailedPrecondition, "etcdserver: user name already exists"),
+        UserEmpty => row(Code::InvalidArgument, "etcdserver: user name is empty"),
+        UserNotFound => row(Code::FailedPrecondition, "etcdserver: user name not found"),
+        RoleAlreadyExist => row(Code::FailedPrecondition, "etcdserver: role name already exists"),
+        RoleNotFound => row(Code::FailedPrecondition, "etcdserver: role name not found"),
+        RoleEmpty => row(Code::InvalidArgument, "etcdserver: role name is empty"),
+        AuthFailed => row(Code::InvalidArgument, "etcdserver: authentication failed, invalid user ID or password"),
+        // Not among the errors that etcd's clients know: these two travel as they are.
+        NoPasswordUser => row(Code::Unknown, "auth: authentication failed, password was given for no password user"),
+        VerifyOnly => row(Code::Unknown, "auth: token signing attempted with verify-only key"),
+        PermissionNotGiven => row(Code::InvalidArgument, "etcdserver: permission not given"),
+        PermissionDenied => row(Code::PermissionDenied, "etcdserver: permission denied"),
+        RoleNotGranted => row(Code::FailedPrecondition, "etcdserver: role is not granted to the user"),
+        PermissionNotGranted => row(Code::FailedPrecondition, "etcdserver: permission is not granted to the role"),
+        AuthNotEnabled => row(Code::FailedPrecondition, "etcdserver: authentication is not enabled"),
+        InvalidAuthToken => row(Code::Unauthenticated, "etcdserver: invalid auth token"),
+        InvalidAuthMgmt => row(Code::InvalidArgument, "etcdserver: invalid auth management"),
+        OldRevision => row(Code::InvalidArgument, "etcdserver: revision of auth store is old"),
     }
 }
 
@@ -303,7 +329,6 @@ mod tests {
             (STREAM_WITH_FILTERS, Code::Unimplemented, "RangeStream does not support revision filters"),
             (INVALID_CLIENT_API_VERSION, Code::InvalidArgument, "etcdserver: invalid client api version"),
             (NOT_SUPPORTED_FOR_LEARNER, Code::FailedPrecondition, "etcdserver: rpc not supported for learner"),
-            (AUTH_NOT_ENABLED, Code::FailedPrecondition, "etcdserver: authentication is not enabled"),
             (NO_LEADER, Code::Unavailable, "etcdserver: no leader"),
             (STOPPED, Code::Unavailable, "etcdserver: server stopped"),
             (UNKNOWN_ACTION, Code::Unknown, "etcdserver: unknown method"),

@@ -22,8 +22,9 @@ use futures_util::stream::{self, Stream, StreamExt};
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::task::JoinSet;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
+use super::access::Credentials;
 use super::encode::header;
 use super::{Api, guard, status};
 use crate::api::MESSAGE_BYTES_SPARE;
@@ -50,18 +51,20 @@ impl Watch for WatchService {
 
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Responses>, Status> {
         let (node, headers) = (self.0.node.clone(), request.metadata().clone().into_headers());
+        let credentials = Credentials::of_request(&request);
         let end = async move { guard::stream_end(node, &headers).await };
-        Ok(Response::new(serve(&self.0, request.into_inner(), end)))
+        Ok(Response::new(serve(&self.0, credentials, request.into_inner(), end)))
     }
 }
 
 /// Answers one call, until `end` says why not to any more. Dropping the responses ends the call and all its watchers.
 fn serve(
     api: &Api,
+    credentials: Credentials,
     requests: impl Stream<Item = Result<WatchRequest, Status>> + Send + 'static,
     end: impl Future<Output = Status> + Send + 'static,
 ) -> Responses {
-    let session = Session::start(api, requests, end);
+    let session = Session::start(api, credentials, requests, end);
     // The session is gone after an error: that is the last thing the client hears.
     Box::pin(stream::unfold(Some(session), |session| async {
         let mut session = session?;
@@ -85,6 +88,8 @@ struct Call {
 struct Asked {
     /// Large messages may come in parts.
     fragment: bool,
+    /// Why the caller may not have it.
+    denied: Option<&'static str>,
 }
 
 /// One client's call: makes messages of what its watchers are told.
@@ -106,12 +111,13 @@ struct Session {
 impl Session {
     fn start(
         api: &Api,
+        credentials: Credentials,
         requests: impl Stream<Item = Result<WatchRequest, Status>> + Send + 'static,
         end: impl Future<Output = Status> + Send + 'static,
     ) -> Session {
         let call = Arc::new(Call { stream: api.node.watch(), creating: Mutex::default() });
         let mut reader = JoinSet::new();
-        reader.spawn(read(requests, call.clone()));
+        reader.spawn(read(requests, call.clone(), (api.node.clone(), credentials)));
         Session {
             node: api.node.clone(),
             call,
@@ -156,11 +162,11 @@ impl Session {
                 WatchResponse { created: true, ..self.response(id.0, revision) }
             }
             WatchUpdate::Refused { refusal, revision } => {
-                self.call.creating.lock().pop_front();
+                let asked = self.call.creating.lock().pop_front().unwrap_or_default();
                 WatchResponse {
                     created: true,
                     canceled: true,
-                    cancel_reason: reason(refusal).to_owned(),
+                    cancel_reason: reason(refusal, asked).to_owned(),
                     ..self.response(NO_WATCHER, revision)
                 }
             }
@@ -214,13 +220,17 @@ impl Session {
 async fn read(
     requests: impl Stream<Item = Result<WatchRequest, Status>> + Send + 'static,
     call: Arc<Call>,
+    (node, credentials): (Node, Credentials),
 ) -> Result<(), Status> {
     let mut requests = std::pin::pin!(requests);
     while let Some(request) = requests.next().await {
         match request?.request_union {
             Some(RequestUnion::CreateRequest(create)) => {
-                call.creating.lock().push_back(Asked { fragment: create.fragment });
-                call.stream.create(spec(&create)).await;
+                let mut spec = spec(&create);
+                let denied = denial(&node, &credentials, &spec).await;
+                spec.is_denied = denied.is_some();
+                call.creating.lock().push_back(Asked { fragment: create.fragment, denied });
+                call.stream.create(spec).await;
             }
             Some(RequestUnion::CancelRequest(cancel)) => call.stream.cancel(WatchId(cancel.watch_id)).await,
             Some(RequestUnion::ProgressRequest(_)) => call.stream.request_progress().await,
@@ -244,12 +254,38 @@ pub(super) fn spec(request: &WatchCreateRequest) -> WatchSpec {
         progress_notify: request.progress_notify,
         no_put: has(FilterType::Noput),
         no_delete: has(FilterType::Nodelete),
+        is_denied: false,
     }
 }
 
+/// What etcd calls it if a caller may not watch: here the whole error stands in the message.
+const PERMISSION_DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+
+/// Why the caller may not read the keys of a watcher. Asked anew for each: users and roles may change while the stream is
+/// open. What a watcher gets that was made is not asked any more.
+async fn denial(node: &Node, credentials: &Credentials, spec: &WatchSpec) -> Option<&'static str> {
+    if !node.is_auth_enabled() {
+        return None;
+    }
+    let checked = match credentials.session(node).await {
+        Ok(session) => session.authorize(&spec.keys).map_err(|error| status::of(&error)),
+        Err(refused) => Err(refused),
+    };
+    let refused = checked.err()?;
+    Some(match refused.code() {
+        Code::Unauthenticated => "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token",
+        Code::InvalidArgument if refused.message() == "etcdserver: revision of auth store is old" => {
+            "rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old"
+        }
+        Code::InvalidArgument => "rpc error: code = InvalidArgument desc = etcdserver: user name is empty",
+        _ => PERMISSION_DENIED,
+    })
+}
+
 /// What etcd calls a refusal in a message. No gRPC errors: the stream goes on.
-fn reason(refusal: WatchRefusal) -> &'static str {
+fn reason(refusal: WatchRefusal, asked: Asked) -> &'static str {
     match refusal {
+        WatchRefusal::Denied => asked.denied.unwrap_or(PERMISSION_DENIED),
         WatchRefusal::NegativeStart => "etcdserver: mvcc: required revision has been compacted",
         WatchRefusal::EmptyRange => "mvcc: watcher range is empty",
         WatchRefusal::DuplicateId => "mvcc: duplicate watch ID provided on the WatchStream",
@@ -302,7 +338,7 @@ mod tests {
 
         fn of(api: Api) -> Client {
             let (requests, rx) = mpsc::channel(16);
-            let responses = serve(&api, ReceiverStream::new(rx), std::future::pending());
+            let responses = serve(&api, Credentials::default(), ReceiverStream::new(rx), std::future::pending());
             Client { api, requests: Some(requests), responses }
         }
 

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 pub(super) use self::still_to_come::{is_of_etcd, present_name};
 pub(super) use self::table::ALL;
-use super::peer_tls::PeerTlsSettings;
+use super::auth::AuthSettings;
+use super::tls::TlsSettings;
 use super::url::Url;
 use super::value::SignedDuration;
 use super::{ClusterState, LogLevel};
@@ -31,7 +32,9 @@ pub(super) enum Group {
     Member,
     Cluster,
     Membership,
+    ClientTls,
     PeerTls,
+    Auth,
     Limits,
     Timing,
     Logging,
@@ -40,11 +43,13 @@ pub(super) enum Group {
 
 impl Group {
     /// In the order of the help text, with their headings.
-    pub(super) const ALL: [(Group, &'static str); 8] = [
+    pub(super) const ALL: [(Group, &'static str); 10] = [
         (Group::Member, "Member"),
         (Group::Cluster, "Cluster (read only when the data folder is new)"),
         (Group::Membership, "Members"),
+        (Group::ClientTls, "TLS for clients"),
         (Group::PeerTls, "TLS between members"),
+        (Group::Auth, "Users and their tokens"),
         (Group::Limits, "Limits"),
         (Group::Timing, "Raft timing and log"),
         (Group::Logging, "Logging"),
@@ -86,7 +91,10 @@ pub(super) struct Settings {
     pub(super) agreement_check: bool,
     pub(super) auto_defrag_megabytes: u64,
     pub(super) force_new_cluster: bool,
-    pub(super) peer_tls: PeerTlsSettings,
+    pub(super) peer_tls: TlsSettings,
+    pub(super) client_tls: TlsSettings,
+    pub(super) self_signed_years: u64,
+    pub(super) auth: AuthSettings,
     pub(super) pre_vote: bool,
     pub(super) snapshot_count: u64,
     pub(super) snapshot_catchup_entries: u64,

@@ -36,7 +36,8 @@ pub(in crate::config) const ALL: &[Flag] = &[
         name: LISTEN_CLIENT_URLS,
         group: Group::Member,
         default: "http://localhost:2379",
-        about: "Where to wait for clients, comma-separated: http://<IP or localhost>:<port> or unix://<path>.\n\
+        about: "Where to wait for clients, comma-separated: http://<IP or localhost>:<port> or unix://<path>, with TLS\n\
+                https or unixs. The same port may be given as http and as https.\n\
                 http://0.0.0.0:2379 is every interface, port 0 any free port (the log tells which).",
         kind: Kind::Value(|settings, value| urls(value, &mut settings.listen_client_urls)),
     },
@@ -198,6 +199,71 @@ pub(in crate::config) const ALL: &[Flag] = &[
         }),
     },
     Flag {
+        name: "cert-file",
+        group: Group::ClientTls,
+        default: "",
+        about: "Certificate that this member shows to clients, as PEM: a file, read again for every connection.",
+        kind: Kind::Value(|settings, value| path(value, &mut settings.client_tls.cert_file)),
+    },
+    Flag {
+        name: "key-file",
+        group: Group::ClientTls,
+        default: "",
+        about: "Private key of --cert-file, as PEM.",
+        kind: Kind::Value(|settings, value| path(value, &mut settings.client_tls.key_file)),
+    },
+    Flag {
+        name: "trusted-ca-file",
+        group: Group::ClientTls,
+        default: "",
+        about: "Certificates of the authorities that sign those of clients, as PEM.\n\
+                With this clients have to show a certificate.",
+        kind: Kind::Value(|settings, value| path(value, &mut settings.client_tls.trusted_ca_file)),
+    },
+    Flag {
+        name: "client-cert-auth",
+        group: Group::ClientTls,
+        default: "false",
+        about: "Clients have to show a certificate, checked against --trusted-ca-file or the system's. Its common name is\n\
+                the user that one without a token is taken for.",
+        kind: Kind::Switch(|settings, value| settings.client_tls.client_cert_auth = value),
+    },
+    Flag {
+        name: "client-cert-allowed-hostname",
+        group: Group::ClientTls,
+        default: "",
+        about: "Host names that certificates of clients may be for, comma-separated; empty means any.",
+        kind: Kind::Value(|settings, value| list(value, &mut settings.client_tls.allowed_hostnames)),
+    },
+    Flag {
+        name: "client-crl-file",
+        group: Group::ClientTls,
+        default: "",
+        about: "List of revoked certificates, as DER, read again for every connection.",
+        kind: Kind::Value(|settings, value| path(value, &mut settings.client_tls.crl_file)),
+    },
+    Flag {
+        name: "client-cert-file",
+        group: Group::ClientTls,
+        default: "",
+        about: "Taken for etcd's sake: this member never connects to its own clients' sockets.",
+        kind: Kind::Value(|settings, value| path(value, &mut settings.client_tls.client_cert_file)),
+    },
+    Flag {
+        name: "client-key-file",
+        group: Group::ClientTls,
+        default: "",
+        about: "As --client-cert-file.",
+        kind: Kind::Value(|settings, value| path(value, &mut settings.client_tls.client_key_file)),
+    },
+    Flag {
+        name: "auto-tls",
+        group: Group::ClientTls,
+        default: "false",
+        about: "Make a certificate if neither --cert-file nor --key-file is given. Encrypts; proves nothing.",
+        kind: Kind::Switch(|settings, value| settings.client_tls.auto_tls = value),
+    },
+    Flag {
         name: "peer-cert-file",
         group: Group::PeerTls,
         default: "",
@@ -280,8 +346,35 @@ pub(in crate::config) const ALL: &[Flag] = &[
         name: SELF_SIGNED_VALIDITY,
         group: Group::PeerTls,
         default: "1",
-        about: "Years that certificates of --peer-auto-tls are valid.",
-        kind: Kind::Value(|settings, value| number(value, &mut settings.peer_tls.self_signed_years)),
+        about: "Years that certificates of --auto-tls and --peer-auto-tls are valid.",
+        kind: Kind::Value(|settings, value| number(value, &mut settings.self_signed_years)),
+    },
+    Flag {
+        name: "auth-token",
+        group: Group::Auth,
+        default: "simple",
+        about: "Kind of tokens that users get for their password: 'simple', which members remember, or 'jwt', which are\n\
+                signed: jwt,sign-method=<method>,priv-key=<file>,pub-key=<file>,ttl=<time>. Methods are RS, PS and ES,\n\
+                HS (priv-key is the secret), each with 256, 384 or 512, and EdDSA. With pub-key alone tokens of others are\n\
+                checked and none are made. Empty: no tokens.",
+        kind: Kind::Value(|settings, value| {
+            settings.auth.token = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "auth-token-ttl",
+        group: Group::Auth,
+        default: "300",
+        about: "Seconds that a simple token lives after its last use. 0 means 300.",
+        kind: Kind::Value(|settings, value| number(value, &mut settings.auth.token_ttl_s)),
+    },
+    Flag {
+        name: "bcrypt-cost",
+        group: Group::Auth,
+        default: "10",
+        about: "How much work it is to hash a password, from 4 to 31; one more is twice as much.",
+        kind: Kind::Value(|settings, value| number(value, &mut settings.auth.bcrypt_cost)),
     },
     Flag {
         name: HEARTBEAT,

@@ -183,6 +183,16 @@ impl Tls {
         Err(rejected)
     }
 
+    /// The common name of the certificate that the other side has shown, if certificates tell who it is.
+    pub(super) fn common_name<T>(&self, stream: &server::TlsStream<T>) -> Option<Arc<str>> {
+        if !self.0.options.client_cert_auth {
+            return None;
+        }
+        // The handshake has read it before.
+        let presented = Presented::read(stream.get_ref().1.peer_certificates()?.first()?).ok()?;
+        Some(presented.common_name.into())
+    }
+
     /// Does the handshake with the server that `socket` leads to, whose certificate must be valid for `server_name`, to
     /// speak `protocol` with it. Waits for as long as it takes.
     ///

@@ -101,6 +101,7 @@ fn all_from(start_revision: i64) -> WatchSpec {
         progress_notify: false,
         no_put: false,
         no_delete: false,
+        is_denied: false,
     }
 }
 

@@ -267,6 +267,7 @@ async fn history(node: &Node, from: Revision, through: Revision) -> Result<Vec<E
         progress_notify: false,
         no_put: false,
         no_delete: false,
+        is_denied: false,
     };
     stream.create(spec).await;
     let mut history: Vec<Event> = Vec::new();

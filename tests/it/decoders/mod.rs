@@ -112,6 +112,16 @@ fn addresses() {
 }
 
 #[test]
+fn tokens() {
+    try_many(bodies::token, seeds::tokens());
+}
+
+#[test]
+fn token_options() {
+    try_many(bodies::token_options, seeds::token_options());
+}
+
+#[test]
 fn commands_beside_the_model() {
     try_some(commands_model::commands_model, seeds::steps(), INPUTS_FEW);
 }

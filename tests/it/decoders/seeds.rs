@@ -462,10 +462,40 @@ pub fn flags() -> Vec<Vec<u8>> {
         "--peer-auto-tls\0--listen-peer-urls=https://[::1]:2\0--initial-cluster=default=https://[::1]:2\0\
          --initial-advertise-peer-urls=https://[::1]:2\0--log-level=warn",
         "--peer-cert-file=c\0--peer-key-file=k\0--peer-client-cert-auth\0--peer-trusted-ca-file=t\0--force-new-cluster",
+        "--listen-client-urls=https://[::1]:2,unixs://s\0--advertise-client-urls=https://a:1\0--cert-file=c\0--key-file=k\0\
+         --client-cert-auth\0--auth-token=jwt,sign-method=ES512\0--bcrypt-cost=4\0--auth-token-ttl=9",
         "--experimental-max-learners=3\0--strict-reconfig-check=false\0--agreement-check=0\0--initial-cluster-state=existing",
     ]
     .map(|text| text.as_bytes().to_vec())
     .to_vec()
+}
+
+/// Of members' memory, and of each method that etcd knows; and claims.
+pub fn tokens() -> Vec<Vec<u8>> {
+    let made_by_etcd = include_str!("../../../src/auth/token/testdata/made_by_etcd.txt");
+    let kept = ["HS256", "RS256", "ES256", "ES512", "EdDSA"];
+    let signed = made_by_etcd.lines().filter_map(|line| line.split_once(' '));
+    let signed = signed.filter(|(method, _)| kept.contains(method)).map(|(_, token)| token);
+    let others = ["QmFzZTabcdefGHIJ.4711", "\0{\"exp\":1900000000,\"nbf\":5.5,\"revision\":7,\"username\":\"a\"}"];
+    signed.chain(others).map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// What follows `--auth-token=`, and keys.
+pub fn token_options() -> Vec<Vec<u8>> {
+    let texts = ["simple", "", "jwt,sign-method=RS256,pub-key=a,priv-key=b,ttl=1h5m", "jwt,sign-method=EdDSA,x=y"];
+    let texts = texts.map(|text| [b"\0", text.as_bytes()].concat());
+    // The methods, counted from HS256 on; from 128 on, which is 11 more than a multiple of 13, keys are public.
+    let keys: [(u8, &[u8]); 8] = [
+        (13, include_bytes!("../../../src/auth/token/testdata/hmac.txt")),
+        (3, include_bytes!("../../../src/auth/token/testdata/rsa.pem")),
+        (9, include_bytes!("../../../src/auth/token/testdata/p256.pem")),
+        (10, include_bytes!("../../../src/auth/token/testdata/p384.pem")),
+        (11, include_bytes!("../../../src/auth/token/testdata/p521.pem")),
+        (12, include_bytes!("../../../src/auth/token/testdata/ed25519.pem")),
+        (130 + 6, include_bytes!("../../../src/auth/token/testdata/rsa.pub.pem")),
+        (130 + 9, include_bytes!("../../../src/auth/token/testdata/p256.cert.pem")),
+    ];
+    texts.into_iter().chain(keys.map(|(first, key)| [&[first], key].concat())).collect()
 }
 
 pub fn addresses() -> Vec<Vec<u8>> {

@@ -1,4 +1,4 @@
-//! TLS between members, as flags say it: which files, and what is asked of the other side.
+//! TLS as flags say it, for members and for clients: which files, and what is asked of the other side.
 //!
 //! Nothing is opened here. Files may change while the member runs, and are read for every connection.
 
@@ -9,7 +9,7 @@ use super::url::Url;
 
 /// What was said: each value as it was given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct PeerTlsSettings {
+pub(super) struct TlsSettings {
     pub(super) cert_file: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
     pub(super) client_cert_file: Option<PathBuf>,
@@ -21,28 +21,28 @@ pub(super) struct PeerTlsSettings {
     pub(super) crl_file: Option<PathBuf>,
     pub(super) skip_client_san_verification: bool,
     pub(super) auto_tls: bool,
-    pub(super) self_signed_years: u64,
 }
 
-/// How members talk over TLS. Means nothing for URLs of the schemes `http` and `unix`.
+/// How others are talked to over TLS. Means nothing for URLs of the schemes `http` and `unix`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PeerTlsConfig {
-    /// What this member shows.
+pub struct TlsConfig {
+    /// What this member shows to those who connect.
     pub certificate: Certificate,
-    /// What it shows on connections that it opens; `None` means the same.
+    /// What it shows on connections that it opens; `None` means the same. Means nothing for clients.
     pub client_certificate: Option<KeyPair>,
     /// The authorities that certificates of others are checked against; `None` means those of the system.
     pub trusted_ca_file: Option<PathBuf>,
-    /// Others have to show a certificate when they connect. Always so with `trusted_ca_file`.
+    /// Others have to show a certificate when they connect, and clients are known by it. With `trusted_ca_file` they have to
+    /// show one in any case.
     pub client_cert_auth: bool,
     /// Common names of which a certificate that others show must have one; empty allows any. Not together with
-    /// `allowed_hostnames`.
+    /// `allowed_hostnames`, and not for clients.
     pub allowed_common_names: Vec<String>,
     /// Host names of which a certificate that others show must be valid for one; empty allows any.
     pub allowed_hostnames: Vec<String>,
     /// Revoked certificates, as DER.
     pub crl_file: Option<PathBuf>,
-    /// Do not compare the address of whoever connects with the names in the certificate.
+    /// Do not compare the address of whoever connects with the names in the certificate. For clients that is never done.
     pub skip_client_san_verification: bool,
 }
 
@@ -70,11 +70,33 @@ pub struct KeyPair {
     pub key_file: PathBuf,
 }
 
-/// Checks what was said of TLS, for members that listen at `listened`.
+/// Checks what was said of TLS between members, for one that listens at `listened`.
 ///
 /// # Errors
 /// The first of etcd's checks that fails. Source: etcd, `client/pkg/transport/listener.go`.
-pub(super) fn validate(settings: PeerTlsSettings, listened: &[Url]) -> Result<PeerTlsConfig, Error> {
+pub(super) fn validate_peer(settings: TlsSettings, years: u64, listened: &[Url]) -> Result<TlsConfig, Error> {
+    let config = validate(settings, years)?;
+    match (&config.certificate, listened.iter().find(|url| url.is_secure())) {
+        (Certificate::Absent, Some(url)) => Err(Error::NoCertificate { address: address(url) }),
+        _ => Ok(config),
+    }
+}
+
+/// Checks what was said of TLS for clients of a member that listens at `listened`. If none of that needs TLS, what was said
+/// means nothing, right or wrong.
+///
+/// # Errors
+/// The first of etcd's checks that fails. Source: etcd, `configureClientListeners`, and `client/pkg/transport/listener.go`.
+pub(super) fn validate_client(settings: TlsSettings, years: u64, listened: &[Url]) -> Result<TlsConfig, Error> {
+    let Some(url) = listened.iter().find(|url| url.is_secure()) else { return Ok(TlsConfig::default()) };
+    let config = validate(settings, years)?;
+    if config.certificate == Certificate::Absent {
+        return Err(Error::NoClientCertificate { url: url.to_string() });
+    }
+    Ok(config)
+}
+
+fn validate(settings: TlsSettings, years: u64) -> Result<TlsConfig, Error> {
     let pair = |cert: &Option<PathBuf>, key: &Option<PathBuf>| {
         let (cert_file, key_file) = (cert.clone()?, key.clone()?);
         Some(KeyPair { cert_file, key_file })
@@ -85,14 +107,9 @@ pub(super) fn validate(settings: PeerTlsSettings, listened: &[Url]) -> Result<Pe
         None if is_given => {
             return Err(Error::HalfKeyPair { key: text(&settings.key_file), cert: text(&settings.cert_file) });
         }
-        None if settings.auto_tls && settings.self_signed_years == 0 => return Err(Error::NeverValid),
-        None if settings.auto_tls => Certificate::SelfSigned { years: settings.self_signed_years },
-        None => {
-            if let Some(url) = listened.iter().find(|url| url.is_secure()) {
-                return Err(Error::NoCertificate { address: address(url) });
-            }
-            Certificate::Absent
-        }
+        None if settings.auto_tls && years == 0 => return Err(Error::NeverValid),
+        None if settings.auto_tls => Certificate::SelfSigned { years },
+        None => Certificate::Absent,
     };
     let client_certificate = pair(&settings.client_cert_file, &settings.client_key_file);
     // Without a certificate etcd does not look at the rest.
@@ -110,12 +127,12 @@ pub(super) fn validate(settings: PeerTlsSettings, listened: &[Url]) -> Result<Pe
     }
     Ok(match certificate {
         // etcd replaces everything that was said with its own certificate, and so demands nothing of others.
-        Certificate::SelfSigned { .. } => PeerTlsConfig {
+        Certificate::SelfSigned { .. } => TlsConfig {
             certificate,
             skip_client_san_verification: settings.skip_client_san_verification,
-            ..PeerTlsConfig::default()
+            ..TlsConfig::default()
         },
-        Certificate::Absent | Certificate::Files(_) => PeerTlsConfig {
+        Certificate::Absent | Certificate::Files(_) => TlsConfig {
             certificate,
             client_certificate,
             trusted_ca_file: settings.trusted_ca_file,
@@ -128,19 +145,28 @@ pub(super) fn validate(settings: PeerTlsSettings, listened: &[Url]) -> Result<Pe
     })
 }
 
-/// What was said of TLS and has no effect, because `listened` has a URL without it. Source: etcd,
+/// What was said of TLS between members and has no effect, because `listened` has a URL without it. Source: etcd,
 /// `configurePeerListeners`.
-pub(super) fn advice(settings: &PeerTlsSettings, listened: &[Url]) -> Vec<String> {
+pub(super) fn peer_advice(settings: &TlsSettings, listened: &[Url]) -> Vec<String> {
+    advice(settings, listened, "HTTP", "--peer-client-cert-auth")
+}
+
+/// The same for clients. Source: etcd, `resolveUrl`.
+pub(super) fn client_advice(settings: &TlsSettings, listened: &[Url]) -> Vec<String> {
+    advice(settings, listened, "http or unix", "--client-cert-auth")
+}
+
+fn advice(settings: &TlsSettings, listened: &[Url], scheme: &str, auth_flag: &str) -> Vec<String> {
     let mut advice = Vec::new();
     for url in listened.iter().filter(|url| !url.is_secure()) {
         if settings.cert_file.is_some() || settings.key_file.is_some() {
             advice.push(format!(
-                "scheme is HTTP while key and cert files are present; ignoring key and cert files: {url}"
+                "scheme is {scheme} while key and cert files are present; ignoring key and cert files: {url}"
             ));
         }
         if settings.client_cert_auth {
             advice.push(format!(
-                "scheme is HTTP while --peer-client-cert-auth is enabled; ignoring client cert auth for this URL: {url}"
+                "scheme is {scheme} while {auth_flag} is enabled; ignoring client cert auth for this URL: {url}"
             ));
         }
     }
@@ -167,7 +193,7 @@ mod tests {
     const SECURE: &[&str] =
         &["--listen-peer-urls=https://127.0.0.1:2380", "--peer-cert-file=c.pem", "--peer-key-file=k.pem"];
 
-    fn read(arguments: &[&[&str]]) -> Result<PeerTlsConfig, Error> {
+    fn read(arguments: &[&[&str]]) -> Result<TlsConfig, Error> {
         match Invocation::from_args(arguments.concat().iter().map(std::ffi::OsString::from))? {
             Invocation::Serve(config) => Ok(config.peer_tls),
             other => panic!("{arguments:?}: {other:?}"),
@@ -180,7 +206,7 @@ mod tests {
 
     #[test]
     fn nothing_said_is_no_tls() {
-        assert_eq!(read(&[&["--peer-cert-file="]]), Ok(PeerTlsConfig::default()));
+        assert_eq!(read(&[&["--peer-cert-file="]]), Ok(TlsConfig::default()));
     }
 
     #[test]
@@ -194,7 +220,7 @@ mod tests {
             "--peer-crl-file=crl.der",
             "--peer-skip-client-san-verification",
         ];
-        let expected = PeerTlsConfig {
+        let expected = TlsConfig {
             certificate: Certificate::Files(pair("c.pem", "k.pem")),
             client_certificate: Some(pair("cc.pem", "ck.pem")),
             trusted_ca_file: Some("ca.pem".into()),
@@ -212,7 +238,7 @@ mod tests {
     #[test]
     fn a_certificate_of_its_own_is_made_only_if_none_is_given() {
         let auto = &["--listen-peer-urls=https://127.0.0.1:2380", "--peer-auto-tls", "--peer-trusted-ca-file=ca.pem"];
-        let made = |years| PeerTlsConfig { certificate: Certificate::SelfSigned { years }, ..PeerTlsConfig::default() };
+        let made = |years| TlsConfig { certificate: Certificate::SelfSigned { years }, ..TlsConfig::default() };
         assert_eq!(read(&[auto]), Ok(made(1)));
         assert_eq!(read(&[auto, &["--self-signed-cert-validity=10"]]), Ok(made(10)));
         assert_eq!(read(&[auto, SECURE]).unwrap().certificate, Certificate::Files(pair("c.pem", "k.pem")));
@@ -249,6 +275,86 @@ mod tests {
         assert!(
             read(&[&["--peer-cert-allowed-cn=a", "--peer-cert-allowed-hostname=c", "--peer-client-key-file=k"]])
                 .is_ok()
+        );
+    }
+
+    fn read_for_clients(arguments: &[&[&str]]) -> Result<TlsConfig, Error> {
+        let listen = ["--listen-client-urls=https://127.0.0.1:2379", "--advertise-client-urls=https://127.0.0.1:2379"];
+        let arguments = [&listen[..], &arguments.concat()].concat();
+        match Invocation::from_args(arguments.iter().map(std::ffi::OsString::from))? {
+            Invocation::Serve(config) => Ok(config.client_tls),
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn everything_that_is_said_for_clients_arrives() {
+        let said = &[
+            "--cert-file=c.pem",
+            "--key-file=k.pem",
+            "--client-cert-file=cc.pem",
+            "--client-key-file=ck.pem",
+            "--trusted-ca-file=ca.pem",
+            "--client-cert-auth",
+            "--client-cert-allowed-hostname=a.example",
+            "--client-crl-file=crl.der",
+        ];
+        let expected = TlsConfig {
+            certificate: Certificate::Files(pair("c.pem", "k.pem")),
+            client_certificate: Some(pair("cc.pem", "ck.pem")),
+            trusted_ca_file: Some("ca.pem".into()),
+            client_cert_auth: true,
+            allowed_common_names: Vec::new(),
+            allowed_hostnames: vec!["a.example".into()],
+            crl_file: Some("crl.der".into()),
+            skip_client_san_verification: false,
+        };
+        assert_eq!(read_for_clients(&[said]), Ok(expected));
+        let auto = read_for_clients(&[&["--auto-tls", "--self-signed-cert-validity=2", "--client-cert-auth"]]).unwrap();
+        let made = TlsConfig { certificate: Certificate::SelfSigned { years: 2 }, ..TlsConfig::default() };
+        assert_eq!(auto, made);
+    }
+
+    /// Expected texts are those that etcd 3.7.1 logged for the same flags.
+    #[test]
+    fn what_does_not_fit_for_clients_is_refused_in_the_words_of_etcd() {
+        for (arguments, text) in [
+            (
+                &[][..],
+                "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:2379 with \
+                 HTTPS scheme",
+            ),
+            (&["--cert-file=c.pem"], "KeyFile and CertFile must both be present[key: , cert: c.pem]"),
+            (
+                &["--cert-file=c.pem", "--key-file=k.pem", "--client-cert-file=c.pem"],
+                "ClientKeyFile and ClientCertFile must both be present or both absent: key: , cert: c.pem]",
+            ),
+            (
+                &["--auto-tls", "--self-signed-cert-validity=0"],
+                "selfSignedCertValidity is invalid,it should be greater than 0",
+            ),
+        ] {
+            let error = read_for_clients(&[arguments]).unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.is_usage()), (text, false), "{arguments:?}");
+        }
+        // Nobody could use it, so nobody is asked.
+        assert!(Invocation::from_args(["--cert-file=c.pem"].map(std::ffi::OsString::from)).is_ok());
+    }
+
+    #[test]
+    fn what_has_no_effect_for_clients_is_advised_against() {
+        let arguments = ["--cert-file=c", "--key-file=k", "--client-cert-auth", "--name=a", "--data-dir=a"];
+        let Ok(Invocation::Serve(config)) = Invocation::from_args(arguments.map(std::ffi::OsString::from)) else {
+            panic!("they are fine");
+        };
+        assert_eq!(
+            config.advice,
+            [
+                "scheme is http or unix while key and cert files are present; ignoring key and cert files: \
+                 http://localhost:2379",
+                "scheme is http or unix while --client-cert-auth is enabled; ignoring client cert auth for this URL: \
+                 http://localhost:2379",
+            ]
         );
     }
 

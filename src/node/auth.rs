@@ -1,0 +1,264 @@
+//! Who asks: from a token or a certificate to a caller, and from a password to a token; and the verbs of users and roles.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Node;
+use super::applied::Applied;
+use super::error::NodeError;
+use super::proposer::REQUEST_TIMEOUT;
+use super::session::Session;
+use crate::auth::password::{self, Cost, PasswordTooLong};
+use crate::auth::token::{Moment, Tokens};
+use crate::auth::{self, Error};
+use crate::env::{Clock, unix_time};
+use crate::machine::{AuthEffect, Rejection, Shared};
+use crate::model::{AuthChange, Authenticate, Caller, Command, PasswordHash, Permission, Reply, Revision};
+use crate::raft::Proposal;
+
+/// How often a token is asked for again because users or roles have changed since the password was looked at.
+const AUTHENTICATE_TRIES: u32 = 10;
+
+/// How long a simple token lives after its last use. Source: etcd, `simpleTokenTTLDefault`.
+const TOKEN_TTL_DEFAULT: Duration = Duration::from_secs(300);
+
+/// How callers prove who they are.
+#[derive(Debug, Clone)]
+pub struct AuthOptions {
+    /// What they get for a password.
+    pub tokens: Arc<Tokens>,
+    /// What passwords are hashed with.
+    pub cost: Cost,
+}
+
+impl Default for AuthOptions {
+    /// Simple tokens that live for five minutes after their last use, as etcd's.
+    fn default() -> AuthOptions {
+        AuthOptions { tokens: Arc::new(Tokens::simple(TOKEN_TTL_DEFAULT)), cost: Cost::default() }
+    }
+}
+
+/// What a member knows of callers beside the replicated state.
+#[derive(Debug)]
+pub(super) struct Authenticator {
+    options: AuthOptions,
+    /// As the replicated state says, for whoever must not wait for that.
+    is_enabled: AtomicBool,
+    shared: Arc<Shared>,
+    applied: Arc<Applied>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Authenticator {
+    pub(super) fn new(
+        options: AuthOptions,
+        (shared, applied): (Arc<Shared>, Arc<Applied>),
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Authenticator> {
+        let is_enabled = shared.machine.read().auth.is_enabled().into();
+        Arc::new(Authenticator { options, is_enabled, shared, applied, clock })
+    }
+
+    /// A run was applied. Called before anybody is answered: whoever gets a token finds it known.
+    pub(super) fn applied(&self, effects: &[AuthEffect]) {
+        for effect in effects {
+            match effect {
+                AuthEffect::Given { user, prefix, index } => {
+                    if let Tokens::Simple(_) = &*self.options.tokens {
+                        // Every member remembers it; one that signs makes it only for whoever asks there.
+                        let _ = self.options.tokens.assign(user, 0, prefix, *index, self.now());
+                    }
+                }
+                AuthEffect::Changed => self.look(),
+                AuthEffect::Ended(ended) => self.options.tokens.end(ended),
+            }
+        }
+    }
+
+    /// The state was replaced, or changed.
+    pub(super) fn look(&self) {
+        // Release: whoever sees it enabled finds the users.
+        self.is_enabled.store(self.shared.machine.read().auth.is_enabled(), Ordering::Release);
+    }
+
+    fn now(&self) -> Moment {
+        Moment { tick: self.clock.now(), since_epoch: unix_time() }
+    }
+}
+
+impl Node {
+    /// Whether callers have to prove who they are. Asked for each call of a client.
+    #[must_use]
+    pub fn is_auth_enabled(&self) -> bool {
+        self.auth.is_enabled.load(Ordering::Acquire)
+    }
+
+    /// The node for whoever shows this token, or else this verified name of a certificate.
+    ///
+    /// A token that a log entry gives is waited for until that is applied here, as long as a request may take.
+    ///
+    /// # Errors
+    /// [`Error::InvalidAuthToken`] for a token that is none, whatever the certificate says.
+    pub async fn session(&self, token: Option<&str>, certified: Option<&str>) -> Result<Session, NodeError> {
+        if !self.is_auth_enabled() {
+            return Ok(self.nobody());
+        }
+        let Some(token) = token else {
+            let revision = || self.shared.machine.read().auth.revision();
+            let caller = certified.map(|name| Caller { user: name.to_owned(), revision: revision() });
+            return Ok(Session::new(self.clone(), caller));
+        };
+        let invalid = || NodeError::from(Rejection::Auth(Error::InvalidAuthToken));
+        let tokens = &self.auth.options.tokens;
+        if let Some(index) = tokens.index_of(token) {
+            timeout(REQUEST_TIMEOUT, self.auth.applied.reach(index)).await.map_err(|_| invalid())?;
+        }
+        let revision = self.shared.machine.read().auth.revision();
+        let caller = tokens.caller(token, revision, self.auth.now()).map_err(Rejection::Auth)?;
+        Ok(Session::new(self.clone(), Some(caller)))
+    }
+
+    /// The node for a caller that has shown nothing.
+    #[must_use]
+    pub fn nobody(&self) -> Session {
+        Session::new(self.clone(), None)
+    }
+
+    /// The node for this program itself, which may do everything.
+    #[must_use]
+    pub fn root(&self) -> Session {
+        // Newer than any: what a program may do to its own store does not depend on when it began.
+        let caller = Caller { user: auth::ROOT.to_owned(), revision: u64::MAX };
+        Session::new(self.clone(), self.is_auth_enabled().then_some(caller))
+    }
+
+    /// Gives a token for a password, with the store's revision.
+    ///
+    /// # Errors
+    /// [`NodeError::Rejected`]: auth is not enabled, or user and password do not fit.
+    pub async fn authenticate(&self, user: &str, password: &str) -> Result<(String, Revision), NodeError> {
+        let tokens = self.auth.options.tokens.clone();
+        for _ in 0..AUTHENTICATE_TRIES {
+            self.barrier.pass().await?;
+            let (hash, looked_at) = {
+                let auth = &self.shared.machine.read().auth;
+                (auth.password_of(user).map_err(Rejection::Auth)?.cloned(), auth.revision())
+            };
+            let (cost, password) = (self.auth.options.cost, password.to_owned());
+            // A twentieth of a second, on purpose.
+            let fits = self.threading.blocking(move || password::fits(hash.as_deref(), &password, cost)).await;
+            if !fits.map_err(|_| NodeError::Stopped)? {
+                return Err(Rejection::Auth(Error::AuthFailed).into());
+            }
+            let prefix = tokens.prefix(|| self.random.next_u64());
+            let given = Authenticate { user: user.to_owned(), prefix: prefix.clone() };
+            let reply = self.propose(Proposal::from(&Command::Authenticate(given))).await?;
+            let Reply::Authenticate { revision, index, auth_revision } = reply else {
+                return Err(super::leases::mismatch("a password", &reply));
+            };
+            if auth_revision == looked_at {
+                let token = tokens.assign(user, auth_revision, &prefix, index, self.auth.now());
+                return Ok((token.map_err(Rejection::Auth)?, revision));
+            }
+        }
+        Err(Rejection::Auth(Error::OldRevision).into())
+    }
+
+    /// Hashes a password, off the async workers.
+    ///
+    /// # Errors
+    /// [`PasswordTooLong`] within, [`NodeError::Stopped`] at the end.
+    pub async fn hash_password(&self, password: String) -> Result<Result<PasswordHash, PasswordTooLong>, NodeError> {
+        let salt = [self.random.next_u64().to_ne_bytes(), self.random.next_u64().to_ne_bytes()];
+        let salt = *salt.as_flattened().first_chunk().expect("two words are sixteen bytes");
+        let cost = self.auth.options.cost;
+        let hash = self.threading.blocking(move || password::hash(&password, cost, salt)).await;
+        Ok(hash.map_err(|_| NodeError::Stopped)?.map(PasswordHash))
+    }
+}
+
+impl Session {
+    /// Changes users or roles, or whether they matter; gives the store's revision.
+    ///
+    /// # Errors
+    /// [`NodeError::Rejected`] as [`auth::Store`] refuses it; else as [`Node::propose`].
+    pub async fn change_auth(&self, change: AuthChange) -> Result<Revision, NodeError> {
+        self.propose(Proposal::from(&Command::Auth(change))).await.map(|reply| reply.revision())
+    }
+
+    /// Whether auth is enabled, and the revision of users and roles; linearizable. Anybody may know.
+    ///
+    /// # Errors
+    /// As every linearizable read.
+    pub async fn auth_status(&self) -> Result<(bool, u64), NodeError> {
+        self.node().barrier.pass().await?;
+        self.ask(|auth, _| Ok((auth.is_enabled(), auth.revision())))
+    }
+
+    /// The roles of a user.
+    ///
+    /// # Errors
+    /// [`NodeError::Rejected`] for a caller that may not know, and if there is no such user; else as every linearizable read.
+    pub async fn user_get(&self, name: &str) -> Result<Vec<String>, NodeError> {
+        self.node().barrier.pass().await?;
+        self.ask(|auth, caller| {
+            auth.check_user_get(caller, name)?;
+            auth.roles_of(name).map(<[String]>::to_vec)
+        })
+    }
+
+    /// The names of all users, ascending.
+    ///
+    /// # Errors
+    /// As [`Session::user_get`].
+    pub async fn user_list(&self) -> Result<Vec<String>, NodeError> {
+        self.node().barrier.pass().await?;
+        self.ask(|auth, caller| {
+            auth.check_root(caller)?;
+            Ok(auth.users().map(|user| user.name.clone()).collect())
+        })
+    }
+
+    /// What a role permits.
+    ///
+    /// # Errors
+    /// As [`Session::user_get`], of roles.
+    pub async fn role_get(&self, name: &str) -> Result<Vec<Permission>, NodeError> {
+        self.node().barrier.pass().await?;
+        self.ask(|auth, caller| {
+            auth.check_role_get(caller, name)?;
+            auth.permissions_of(name)
+        })
+    }
+
+    /// The names of all roles, ascending.
+    ///
+    /// # Errors
+    /// As [`Session::user_get`].
+    pub async fn role_list(&self) -> Result<Vec<String>, NodeError> {
+        self.node().barrier.pass().await?;
+        self.ask(|auth, caller| {
+            auth.check_root(caller)?;
+            Ok(auth.roles().map(|role| role.name.clone()).collect())
+        })
+    }
+
+    /// Checks that the caller is root.
+    ///
+    /// # Errors
+    /// [`NodeError::Rejected`].
+    pub fn check_root(&self) -> Result<(), NodeError> {
+        self.ask(|auth, caller| auth.check_root(caller))
+    }
+
+    /// Checks that the caller is somebody.
+    ///
+    /// # Errors
+    /// [`NodeError::Rejected`].
+    pub fn check_authenticated(&self) -> Result<(), NodeError> {
+        self.ask(|auth, caller| auth.check_authenticated(caller))
+    }
+}
