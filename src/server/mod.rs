@@ -21,6 +21,7 @@ mod look_up;
 mod memory;
 mod peers;
 mod tls;
+mod tokens;
 
 use std::io;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use self::embedding::Data;
 pub use self::embedding::{Embedding, Ready};
 use self::listen::{Socket, Speaks};
 use self::peers::Peers;
+pub use self::tokens::TokensError;
 use crate::api::{self, ETCD_VERSION, Limits};
 use crate::config::{ClusterState, Config, Url};
 use crate::env::{SystemClock, SystemRandom};
@@ -88,6 +90,9 @@ pub enum Error {
         "cannot speak TLS with clients: {0}; look at --cert-file, --key-file, --trusted-ca-file and --client-crl-file"
     )]
     ClientTls(#[source] TlsError),
+    /// A key that signs tokens is missing, or cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// A new member can neither found a cluster nor join one.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
@@ -147,6 +152,8 @@ pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: Cancel
     }
     let data = Data::open(&config, memory)?;
     let client_tls = client_tls(&config)?;
+    // Nobody is given one yet, and still keys that cannot be used keep a member from starting, as they do etcd.
+    tokens::open(&config.auth.token)?;
     let peers = Peers::new(&config)?;
     let options = tokio::select! {
         options = node_options(&config, &data, &peers) => options?,
