@@ -117,6 +117,7 @@
 //! | etcd's clients, by gRPC | [`api::grpc`], behind [`api::serve`] | requests of [`model`], for the verbs of [`node::Node`] |
 //! | probes and tools, by HTTP | [`api::http`] | the same |
 //! | other members | [`peer::http2::serve`] | calls of [`peer::Handler`], which the node is |
+//! | callers, with their tokens | [`auth::token::Tokens::caller`] | a [`model::Caller`] |
 //! | the program around it | [`embed::Store`] | requests of [`model`] |
 //! | the log and the checkpoint | [`wal::Wal::open`], [`storage::Storage::open`] | entries and tables |
 //! | a snapshot on its way | [`storage::Arrival`] | batches of table rows |

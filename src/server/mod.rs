@@ -21,9 +21,9 @@ mod look_up;
 mod memory;
 mod peers;
 mod tls;
+mod tokens;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,9 +38,9 @@ use self::embedding::Data;
 pub use self::embedding::{Embedding, Ready};
 use self::listen::{Socket, Speaks};
 use self::peers::Peers;
+pub use self::tokens::TokensError;
 use crate::api::{self, ETCD_VERSION, Limits};
-use crate::auth::token::{Jwt, JwtOptions, KeyError, Tokens};
-use crate::config::{ClusterState, Config, JwtFiles, TokenConfig, Url};
+use crate::config::{ClusterState, Config, Url};
 use crate::env::{SystemClock, SystemRandom};
 use crate::net::{Security, Tls, TlsError};
 use crate::node::{AuthOptions, Founding, MemoryBudget, Node, NodeError, NodeOptions, StartError};
@@ -90,18 +90,9 @@ pub enum Error {
         "cannot speak TLS with clients: {0}; look at --cert-file, --key-file, --trusted-ca-file and --client-crl-file"
     )]
     ClientTls(#[source] TlsError),
-    /// A key of `--auth-token` cannot be read.
-    #[error("cannot read {}, which --auth-token names: {source}", file.display())]
-    TokenKeyFile {
-        /// As given.
-        file: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// A key of `--auth-token` is missing or is none for its method.
-    #[error("cannot sign or check tokens: {0}; look at --auth-token")]
-    TokenKey(#[source] KeyError),
+    /// A key that signs tokens is missing, or cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// A new member can neither found a cluster nor join one.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
@@ -161,6 +152,8 @@ pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: Cancel
     }
     let data = Data::open(&config, memory)?;
     let client_tls = client_tls(&config)?;
+    // Nobody is given one yet, and still keys that cannot be used keep a member from starting, as they do etcd.
+    tokens::open(&config.auth.token)?;
     let peers = Peers::new(&config)?;
     let options = tokio::select! {
         options = node_options(&config, &data, &peers) => options?,
@@ -202,21 +195,6 @@ fn client_tls(config: &Config) -> Result<Option<Tls>, Error> {
     Ok(Some(tls))
 }
 
-/// Makes what clients get for their passwords. Keys are read once, at the start.
-fn tokens(config: &TokenConfig) -> Result<Tokens, Error> {
-    let JwtFiles { method, public_key, private_key, ttl } = match config {
-        TokenConfig::Absent => return Ok(Tokens::Absent),
-        TokenConfig::Simple { ttl } => return Ok(Tokens::simple(*ttl)),
-        TokenConfig::Jwt(files) => files.clone(),
-    };
-    let read = |file: Option<PathBuf>| match file {
-        None => Ok(None),
-        Some(file) => std::fs::read(&file).map(Some).map_err(|source| Error::TokenKeyFile { file, source }),
-    };
-    let options = JwtOptions { method, ttl, private_key: read(private_key)?, public_key: read(public_key)? };
-    Ok(Tokens::Jwt(Box::new(Jwt::new(&options).map_err(Error::TokenKey)?)))
-}
-
 /// Finds out whose the data folder is: whose it says, or whose it becomes if it is new.
 async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<NodeOptions, Error> {
     let disk = data.disk();
@@ -233,7 +211,7 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
         "starting local member"
     );
     let texts = |urls: &[Url]| urls.iter().map(Url::to_string).collect();
-    let auth = AuthOptions { tokens: Arc::new(tokens(&config.auth.token)?), cost: config.auth.bcrypt_cost };
+    let auth = AuthOptions { tokens: Arc::new(tokens::open(&config.auth.token)?), cost: config.auth.bcrypt_cost };
     Ok(NodeOptions {
         auth,
         name: config.name.clone(),

@@ -112,7 +112,8 @@ impl AuthModel {
             }
             Manage::RoleGrant { permission: None, .. } => return Err(Error::PermissionNotGiven),
             Manage::RoleGrant { role, permission: Some(given) } => {
-                if given.key.is_empty() || (given.range_end.len() > 1 && given.range_end <= given.key) {
+                let end = given.range_end.as_ref();
+                if given.key.is_empty() || (!matches!(end, b"" | b"\0") && end <= given.key.as_ref()) {
                     return Err(Error::InvalidAuthMgmt);
                 }
                 let role = self.roles.get_mut(role).ok_or(Error::RoleNotFound)?;

@@ -5,7 +5,9 @@ use super::*;
 const NOW: Duration = Duration::from_secs(1_800_000_000);
 
 /// A method, its private key, and its public one where there is one.
-const KEYS: &[(SignMethod, &[u8], Option<&[u8]>)] = &[
+type Keys = (SignMethod, &'static [u8], Option<&'static [u8]>);
+
+const KEYS: &[Keys] = &[
     (SignMethod::HS256, include_bytes!("../testdata/hmac.txt"), None),
     (SignMethod::HS384, include_bytes!("../testdata/hmac.txt"), None),
     (SignMethod::HS512, include_bytes!("../testdata/hmac.txt"), None),
