@@ -1,6 +1,10 @@
 //! Makes Rust of the messages in `proto/`, without an installed protobuf compiler.
 
 use std::error::Error;
+use std::path::PathBuf;
+
+use prost::Message;
+use prost_types::FileDescriptorSet;
 
 const FILES: [&str; 8] = [
     "etcd/rpc.proto",
@@ -13,6 +17,11 @@ const FILES: [&str; 8] = [
     "lodemark/raft.proto",
 ];
 
+/// The files of what the JSON gateway speaks.
+const DESCRIBED: &str = "etcd/";
+/// Where their descriptors go in `OUT_DIR`.
+const DESCRIPTORS: &str = "etcd_descriptors.bin";
+
 /// Fields whose capitals would become odd Rust names (`peer_ur_ls`). Names are not on the wire, so ours may differ.
 const RENAMED: [(&str, &str); 2] = [("peerURLs", "peer_urls"), ("clientURLs", "client_urls")];
 
@@ -21,6 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
 
     let mut files = protox::compile(FILES, ["proto"])?;
+    // With the names of the contract, before any is changed.
+    std::fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join(DESCRIPTORS), described(&files).encode_to_vec())?;
     for field in files.file.iter_mut().flat_map(|file| &mut file.message_type).flat_map(|message| &mut message.field) {
         if let Some((_, name)) = RENAMED.iter().find(|(theirs, _)| field.name() == *theirs) {
             field.name = Some((*name).to_owned());
@@ -39,4 +50,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".etcdserverpb.WatchResponse", "crate::proto::WatchResponse")
         .compile_fds(files)?;
     Ok(())
+}
+
+/// The descriptors of etcd's messages and services, without comments.
+fn described(files: &FileDescriptorSet) -> FileDescriptorSet {
+    let mut described = files.clone();
+    described.file.retain(|file| file.name().starts_with(DESCRIBED));
+    for file in &mut described.file {
+        file.source_code_info = None;
+    }
+    described
 }

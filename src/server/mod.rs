@@ -36,6 +36,7 @@ use self::embedding::Data;
 pub use self::embedding::{Embedding, Ready};
 use self::listen::Socket;
 use self::peers::Peers;
+use crate::api::http::Access;
 use crate::api::{self, ETCD_VERSION, Limits};
 use crate::config::{ClusterState, Config, Url};
 use crate::env::{SystemClock, SystemRandom};
@@ -247,6 +248,8 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "max-learners" = config.learners_max,
         "agreement-check" = config.agreement_check,
         "auto-defrag-threshold-megabytes" = config.reclaim_bytes_min.unwrap_or(0) >> 20,
+        "cors.json" = json(&config.cors),
+        "host-whitelist.json" = json(&config.host_whitelist),
         "max-request-bytes" = config.request_bytes_max,
         "max-concurrent-streams" = config.streams_max,
         "starting an etcd server"
@@ -356,8 +359,13 @@ impl Serving<'_> {
             txn_ops_max: self.config.txn_ops_max,
             streams_max: self.config.streams_max,
         };
+        let access = Arc::new(Access {
+            gateway: self.config.grpc_gateway,
+            hosts: self.config.host_whitelist.iter().cloned().collect(),
+            origins: self.config.cors.iter().cloned().collect(),
+        });
         for socket in clients {
-            tasks.spawn(api::serve(socket.listener, self.node.clone(), limits, stop.clone()));
+            tasks.spawn(api::serve(socket.listener, self.node.clone(), limits, access.clone(), stop.clone()));
             tracing::info!("ready to serve client requests");
             tracing::info!(
                 traffic = "grpc+http",

@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("raft", &["peer", "proto", "machine", "mvcc", "lease", "watch", "storage", "wal", "env", "model"]),
     ("node", &["peer", "raft", "machine", "mvcc", "lease", "watch", "storage", "wal", "env", "model"]),
     ("api/grpc", &["api", "proto", "node", "model", "env"]),
+    ("api/http/gateway", &["api", "proto", "net"]),
     ("api", &["node", "net", "model", "env"]),
     ("config", &["env", "model"]),
     ("server", &["api", "peer", "config", "telemetry", "node", "net", "model", "env"]),
@@ -40,7 +41,8 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("rcgen", &["net"]),
     ("x509_parser", &["net"]),
     ("dns_lookup", &["net"]),
-    ("prost", &["proto", "peer", "raft", "api/grpc"]),
+    ("prost", &["proto", "peer", "raft", "api/grpc", "api/http/gateway"]),
+    ("prost_reflect", &["proto", "api/http/gateway"]),
 ];
 
 #[test]
