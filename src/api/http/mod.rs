@@ -17,7 +17,7 @@
 
 mod access;
 mod checks;
-pub(super) mod gateway;
+pub mod gateway;
 mod health;
 mod member_list;
 mod peer;

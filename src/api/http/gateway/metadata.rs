@@ -22,6 +22,10 @@ use tonic::Status;
 const METADATA: &str = "grpc-metadata-";
 const OF_GATEWAY: &str = "grpcgateway-";
 const TIMEOUT: &str = "grpc-timeout";
+/// All metadata of a call; a little less than a connection takes.
+const BYTES_MAX: usize = 60 * 1024;
+/// What HTTP/2 counts for each header besides its name and value.
+const HEADER_BYTES: usize = 32;
 
 /// The headers of HTTP itself. Source: `grpc-gateway`, `isPermanentHTTPHeader`.
 const OF_HTTP: &[&str] = &[
@@ -73,7 +77,7 @@ const RESERVED: &[&str] = &[
 /// The metadata of the call that a request means.
 ///
 /// # Errors
-/// If the value of a binary one is no base64.
+/// If there is too much of it, or the value of a binary one is no base64.
 pub(super) fn of(headers: &HeaderMap) -> Result<HeaderMap, Status> {
     let mut metadata = HeaderMap::new();
     for (name, value) in headers {
@@ -88,6 +92,10 @@ pub(super) fn of(headers: &HeaderMap) -> Result<HeaderMap, Status> {
             continue;
         }
         metadata.append(key, value.clone());
+    }
+    let bytes: usize = metadata.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_BYTES).sum();
+    if bytes > BYTES_MAX {
+        return Err(Status::resource_exhausted(format!("the metadata is larger than max ({bytes} vs. {BYTES_MAX})")));
     }
     Ok(metadata)
 }
@@ -188,6 +196,17 @@ mod tests {
         let status = of(&headers(&[("grpc-metadata-x-bin", b"!!")])).unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().starts_with("invalid binary header grpc-metadata-x-bin: "), "{status:?}");
+    }
+
+    #[test]
+    fn headers_have_a_bound() {
+        let value = HeaderValue::from_bytes(&[b'x'; 50 * 1024]).unwrap();
+        let mut headers = HeaderMap::from_iter([(HeaderName::from_static("grpc-metadata-a"), value.clone())]);
+        assert!(of(&headers).is_ok());
+        headers.append("x-other", value.clone());
+        assert!(of(&headers).is_ok());
+        headers.append("origin", value);
+        assert_eq!(of(&headers).unwrap_err().code(), Code::ResourceExhausted);
     }
 
     #[test]

@@ -15,6 +15,8 @@
 //! What it takes and says, to the blanks, is what `grpc-gateway` does with the options that etcd gives it; where it differs
 //! is in `docs/compatibility.md`.
 
+#[doc(hidden)]
+pub mod any_bytes;
 mod call;
 mod messages;
 mod metadata;
@@ -37,6 +39,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use percent_encoding::percent_decode_str;
 use prost_reflect::MethodDescriptor;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +47,7 @@ use tonic::Status;
 
 use self::call::Caller;
 use self::values::Values;
+use crate::api::grpc::status::deadline_exceeded;
 use crate::net::Io;
 
 /// What every path of the gateway begins with.
@@ -106,16 +110,20 @@ impl Gateway {
     /// Finds out what is asked for, but for the messages.
     fn asked(&self, request: Request) -> Result<Asked, Status> {
         let (head, body) = request.into_parts();
-        let path = head.uri.path();
-        let found = path.strip_prefix(PREFIX).and_then(routes::find);
+        let path = percent_decode_str(head.uri.path()).decode_utf8().ok();
+        let found = path.as_deref().and_then(|path| path.strip_prefix(PREFIX)).and_then(routes::find);
         let method = found.ok_or_else(|| Status::not_found("Not Found"))?;
         if head.method != Method::POST {
             return Err(Status::unimplemented("Method Not Allowed"));
         }
         let timeout = metadata::timeout(&head.headers)?;
+        let metadata = metadata::of(&head.headers)?;
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(deadline_exceeded());
+        }
         Ok(Asked {
             method,
-            metadata: metadata::of(&head.headers)?,
+            metadata,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             values: Values::new(body, self.value_bytes_max),
         })
@@ -145,6 +153,10 @@ fn request_message(value: Option<&Bytes>, method: &MethodDescriptor) -> Result<B
 /// Waits for something no longer than the client waits.
 async fn by<T>(deadline: Option<Instant>, future: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     let Some(deadline) = deadline else { return future.await };
+    // What is over before it begins is not begun: a future is polled before its time is looked at.
+    if deadline <= Instant::now() {
+        return Err(deadline_exceeded());
+    }
     let answer = tokio::time::timeout_at(deadline, future).await;
-    answer.unwrap_or_else(|_| Err(crate::api::grpc::status::deadline_exceeded()))
+    answer.unwrap_or_else(|_| Err(deadline_exceeded()))
 }

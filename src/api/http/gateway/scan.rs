@@ -18,9 +18,6 @@ pub(super) enum SyntaxError {
         /// Where it stands.
         place: String,
     },
-    /// Too many arrays and objects are in each other.
-    #[error("exceeded max depth")]
-    TooDeep,
     /// There is no more, and a value has begun.
     #[error("unexpected EOF")]
     End,
@@ -160,8 +157,8 @@ impl Scanner {
 
     fn begin(&mut self, byte: u8) -> Result<Step, SyntaxError> {
         self.state = match byte {
-            b'{' => return self.open(Open::Name, State::NameOrObjectEnd),
-            b'[' => return self.open(Open::Array, State::ValueOrArrayEnd),
+            b'{' => return self.open(byte, Open::Name, State::NameOrObjectEnd),
+            b'[' => return self.open(byte, Open::Array, State::ValueOrArrayEnd),
             b'"' => State::Text,
             b'-' => State::Minus,
             b'0' => State::Zero,
@@ -174,9 +171,9 @@ impl Scanner {
         Ok(Step::Goes)
     }
 
-    fn open(&mut self, open: Open, state: State) -> Result<Step, SyntaxError> {
+    fn open(&mut self, byte: u8, open: Open, state: State) -> Result<Step, SyntaxError> {
         if self.open.len() == DEPTH_MAX {
-            return Err(SyntaxError::TooDeep);
+            return Err(at(byte, "exceeded max depth"));
         }
         self.open.push(open);
         self.state = state;
@@ -323,6 +320,7 @@ mod tests {
     fn depth_has_a_bound() {
         let deep = |depth| Scanner::default().scan(&b"[".repeat(depth));
         assert_eq!(deep(DEPTH_MAX), Ok(None));
-        assert_eq!(deep(DEPTH_MAX + 1), Err(SyntaxError::TooDeep));
+        let why = deep(DEPTH_MAX + 1).unwrap_err().to_string();
+        assert_eq!(why, "invalid character '[' exceeded max depth");
     }
 }
