@@ -17,8 +17,9 @@ use std::time::Duration;
 use self::http::{Answer, ask};
 use crate::harness::{Etcd, Options, Server, free_port, reference};
 
-/// Between two looks at whether etcd has settled.
+/// Between two looks at something that must come, and how many there are.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const LOOKS: usize = 4000;
 
 /// What an RPC says that this version does not have.
 const NOT_YET: &str = "not supported by this version of lodemark";
@@ -41,9 +42,7 @@ impl Pair {
         let pair = Pair { own, etcd };
         // The version of its cluster comes a little later.
         let version = |address| ask(address, "GET", "/version", &[], b"").body;
-        while version(pair.etcd.client_address()) != version(pair.own.client_address()) {
-            std::thread::sleep(LOOK_AGAIN);
-        }
+        until(|| version(pair.etcd.client_address()) == version(pair.own.client_address()));
         Some(pair)
     }
 
@@ -64,6 +63,18 @@ impl Pair {
     fn post(&self, path: &str, body: &str) -> Option<Answer> {
         self.ask("POST", path, &[], body.as_bytes())
     }
+}
+
+/// Waits for something that must come.
+fn until(mut has_come: impl FnMut() -> bool) {
+    let has_come = (0..LOOKS).any(|_| {
+        let has_come = has_come();
+        if !has_come {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        has_come
+    });
+    assert!(has_come, "it comes in time");
 }
 
 /// The beginning of a body.

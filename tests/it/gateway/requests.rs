@@ -249,7 +249,7 @@ fn depth_has_the_bounds_of_etcd() {
     let answer = super::ask(pair.own.client_address(), "POST", "/v3/kv/txn", &[], txn(20_000).as_bytes());
     assert_eq!(
         (answer.status, answer.body.as_str()),
-        (400, r#"{"code":3,"message":"invalid character '{' exceeded max depth"}"#)
+        (400, r#"{"code":3,"message":"invalid character '[' exceeded max depth"}"#)
     );
     let answer = super::ask(pair.own.client_address(), "POST", "/v3/kv/txn", &[], txn(60).as_bytes());
     assert_eq!(

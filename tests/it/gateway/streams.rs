@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use super::Pair;
 use super::http::{Open, ask, connect, mask};
+use super::{Pair, until};
 
 /// What is done to both, and what is heard then.
 struct Streams {
@@ -167,8 +167,6 @@ fn a_lock_waits_for_the_one_before() {
 fn wait_for_contenders(addresses: &[&str], count: usize) {
     let all = br#"{"key":"bC8=","range_end":"bDA=","keys_only":true}"#;
     for address in addresses {
-        while ask(address, "POST", "/v3/kv/range", &[], all).body.matches("\"key\"").count() != count {
-            std::thread::sleep(super::LOOK_AGAIN);
-        }
+        until(|| ask(address, "POST", "/v3/kv/range", &[], all).body.matches("\"key\"").count() == count);
     }
 }

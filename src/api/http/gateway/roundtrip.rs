@@ -60,10 +60,10 @@ fn message(of: &MessageDescriptor, entropy: &mut Entropy<'_>, depth: usize) -> V
         chosen.insert(oneof.name().to_owned(), usize::from(entropy.byte()) % (oneof.fields().len() + 1));
     }
     for field in of.fields() {
-        if let Some(oneof) = field.containing_oneof() {
-            if oneof.fields().nth(chosen[oneof.name()]).as_ref() != Some(&field) {
-                continue;
-            }
+        if let Some(oneof) = field.containing_oneof()
+            && oneof.fields().nth(chosen[oneof.name()]).as_ref() != Some(&field)
+        {
+            continue;
         }
         let count = if field.is_list() { usize::from(entropy.byte()) % 4 } else { 1 };
         let mut packed = Vec::new();
@@ -83,7 +83,7 @@ fn message(of: &MessageDescriptor, entropy: &mut Entropy<'_>, depth: usize) -> V
                 out.extend_from_slice(bytes);
             };
             match kind {
-                Kind::Message(_) if depth == DEPTH_MAX || (!field.is_list() && entropy.byte() % 3 == 0) => {}
+                Kind::Message(_) if depth == DEPTH_MAX || (!field.is_list() && entropy.byte().is_multiple_of(3)) => {}
                 Kind::Message(part) => block(&message(&part, entropy, depth + 1), &mut out),
                 Kind::Bool => varint(entropy.number() & 1, &mut packed, &mut out),
                 Kind::Uint32 => varint(entropy.number() & 0xffff_ffff, &mut packed, &mut out),

@@ -1,5 +1,7 @@
 //! The JSON values of a request's body, one after another, as they come.
 
+use std::time::Duration;
+
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -7,6 +9,9 @@ use tonic::Status;
 
 use super::scan::{Scanner, is_space};
 use crate::api::grpc::status;
+
+/// How long the rest of a body that is refused may take to come.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The values of one body.
 pub(super) struct Values {
@@ -44,13 +49,26 @@ impl Values {
                 return Ok(None);
             }
             if self.come.len() > self.bytes_max {
-                return Err(status::message_too_large(self.come.len(), self.bytes_max));
+                let refused = status::message_too_large(self.come.len(), self.bytes_max);
+                // Bounded in time, and in bytes by the value's bound once more.
+                let _ = tokio::time::timeout(REST_TIMEOUT, self.pass_over_rest()).await;
+                return Err(refused);
             }
             match self.body.next().await {
                 Some(Ok(piece)) => self.come.extend_from_slice(&piece),
                 Some(Err(error)) => return Err(Status::invalid_argument(error.to_string())),
                 None => self.has_ended = true,
             }
+        }
+    }
+
+    /// Reads on without keeping anything: most clients look for an answer only when they have sent everything.
+    async fn pass_over_rest(&mut self) {
+        self.come.clear();
+        let mut left = self.bytes_max;
+        while let Some(Ok(piece)) = self.body.next().await {
+            let Some(rest) = left.checked_sub(piece.len()) else { return };
+            left = rest;
         }
     }
 
