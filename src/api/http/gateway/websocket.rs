@@ -6,7 +6,7 @@
 //! Source: `grpc-websocket-proxy/wsproxy`.
 
 use axum::body::{Body, BodyDataStream};
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{CloseCode, CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf, Bytes, BytesMut};
@@ -91,8 +91,8 @@ async fn serve(mut socket: WebSocket, gateway: Gateway, asked: Request) {
                     // Nobody is there to hear it.
                     _ => return,
                 },
-                Ok(None) => break CloseFrame { code: close_code::NORMAL, reason: "".into() },
-                Err(why) => break CloseFrame { code: close_code::SIZE, reason: why.into() },
+                Ok(None) => break close(close_code::NORMAL, ""),
+                Err(end) => break end,
             },
         }
     };
@@ -110,7 +110,11 @@ fn give(room: &mut Option<mpsc::Permit<'_, Bytes>>, frame: Bytes) {
     }
 }
 
-async fn next_line(lines: &mut Option<Lines>) -> Result<Option<Bytes>, &'static str> {
+fn close(code: CloseCode, reason: &'static str) -> CloseFrame {
+    CloseFrame { code, reason: reason.into() }
+}
+
+async fn next_line(lines: &mut Option<Lines>) -> Result<Option<Bytes>, CloseFrame> {
     match lines {
         Some(lines) => lines.next().await,
         None => std::future::pending().await,
@@ -128,7 +132,10 @@ struct Lines {
 
 impl Lines {
     /// Waits for the next line that is not empty; `None` at the end. Cancel safe.
-    async fn next(&mut self) -> Result<Option<Bytes>, &'static str> {
+    ///
+    /// # Errors
+    /// Why there is no more, for the client.
+    async fn next(&mut self) -> Result<Option<Bytes>, CloseFrame> {
         loop {
             if let Some(len) = self.come[self.scanned..].iter().position(|&byte| byte == b'\n') {
                 let line = self.come.split_to(self.scanned + len).freeze();
@@ -141,11 +148,11 @@ impl Lines {
             }
             self.scanned = self.come.len();
             if self.come.len() > LINE_BYTES_MAX {
-                return Err("the answer is too long for one frame");
+                return Err(close(close_code::SIZE, "the answer is too long for one frame"));
             }
             match self.body.next().await {
                 Some(Ok(piece)) => self.come.extend_from_slice(&piece),
-                Some(Err(_)) => return Err("the answer broke off"),
+                Some(Err(_)) => return Err(close(close_code::ERROR, "the answer broke off")),
                 None if self.come.is_empty() => return Ok(None),
                 None => {
                     self.scanned = 0;
