@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use prost::Message;
 use prost_types::FileDescriptorSet;
 
 const FILES: [&str; 8] = [
@@ -19,6 +20,10 @@ const FILES: [&str; 8] = [
 
 /// Where an enum of all calls of clients goes in `OUT_DIR`.
 const CALLS: &str = "rpcs.rs";
+/// The files of what the JSON gateway speaks.
+const DESCRIBED: &str = "etcd/";
+/// Where their descriptors go in `OUT_DIR`.
+const DESCRIPTORS: &str = "etcd_descriptors.bin";
 
 /// Fields whose capitals would become odd Rust names (`peer_ur_ls`). Names are not on the wire, so ours may differ.
 const RENAMED: [(&str, &str); 2] = [("peerURLs", "peer_urls"), ("clientURLs", "client_urls")];
@@ -28,6 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
 
     let mut files = protox::compile(FILES, ["proto"])?;
+    // With the names of the contract, before any is changed.
+    std::fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join(DESCRIPTORS), described(&files).encode_to_vec())?;
     for field in files.file.iter_mut().flat_map(|file| &mut file.message_type).flat_map(|message| &mut message.field) {
         if let Some((_, name)) = RENAMED.iter().find(|(theirs, _)| field.name() == *theirs) {
             field.name = Some((*name).to_owned());
@@ -83,4 +90,14 @@ fn camel_case(name: &str) -> String {
             letter
         })
         .collect()
+}
+
+/// The descriptors of etcd's messages and services, without comments.
+fn described(files: &FileDescriptorSet) -> FileDescriptorSet {
+    let mut described = files.clone();
+    described.file.retain(|file| file.name().starts_with(DESCRIBED));
+    for file in &mut described.file {
+        file.source_code_info = None;
+    }
+    described
 }

@@ -115,6 +115,7 @@
 //! | from | enters at | and becomes |
 //! | --- | --- | --- |
 //! | etcd's clients, by gRPC | [`api::grpc`], behind [`api::serve`] | requests of [`model`], for the verbs of [`node::Node`] |
+//! | the same, by JSON | [`api::http::gateway`] | calls by gRPC |
 //! | probes and tools, by HTTP | [`api::http`] | the same |
 //! | other members | [`peer::http2::serve`] | calls of [`peer::Handler`], which the node is |
 //! | callers, with their tokens | [`auth::token::Tokens::caller`] | a [`model::Caller`] |

@@ -8,6 +8,8 @@ pub mod grpc;
 pub mod http;
 mod version;
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 pub use self::version::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};
@@ -31,6 +33,12 @@ pub const MESSAGE_BYTES_SPARE: usize = 512 * 1024;
 /// Serves clients of `listener` until `stop`, and then until their calls have ended. Dropping the future cuts them off.
 ///
 /// Each request that comes over TLS has a [`crate::net::SecurePeer`] among its extensions.
-pub async fn serve(listener: Listener, security: Security, node: Node, limits: Limits, stop: CancellationToken) {
-    connection::serve(listener, security, grpc::Api { node, limits }, stop).await;
+pub async fn serve(
+    listener: Listener,
+    security: Security,
+    (node, limits): (Node, Limits),
+    access: Arc<http::Access>,
+    stop: CancellationToken,
+) {
+    connection::serve(listener, security, grpc::Api { node, limits }, access, stop).await;
 }

@@ -74,6 +74,12 @@ pub struct Config {
     pub listen_client_urls: Vec<Url>,
     /// Where clients are told to go.
     pub advertise_client_urls: Vec<Url>,
+    /// Answer JSON as well as gRPC.
+    pub grpc_gateway: bool,
+    /// The names by which clients may call this member over plain HTTP; `*` is all.
+    pub host_whitelist: Vec<String>,
+    /// The origins whose web pages may read answers; `*` is all.
+    pub cors: Vec<String>,
     /// Where other members are awaited; at least one.
     pub listen_peer_urls: Vec<Url>,
     /// Where other members are told to go.

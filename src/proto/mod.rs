@@ -10,9 +10,11 @@
 //! other.
 
 mod convert;
+mod descriptors;
 mod record;
 mod watch_response;
 
+pub use descriptors::descriptors;
 pub use record::KeyValue;
 pub use watch_response::{Events, WatchResponse, event_len};
 

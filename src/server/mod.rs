@@ -39,6 +39,7 @@ pub use self::embedding::{Embedding, Ready};
 use self::listen::{Socket, Speaks};
 use self::peers::Peers;
 pub use self::tokens::TokensError;
+use crate::api::http::Access;
 use crate::api::{self, ETCD_VERSION, Limits};
 use crate::config::{ClusterState, Config, Url};
 use crate::env::{SystemClock, SystemRandom};
@@ -152,8 +153,6 @@ pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: Cancel
     }
     let data = Data::open(&config, memory)?;
     let client_tls = client_tls(&config)?;
-    // Nobody is given one yet, and still keys that cannot be used keep a member from starting, as they do etcd.
-    tokens::open(&config.auth.token)?;
     let peers = Peers::new(&config)?;
     let options = tokio::select! {
         options = node_options(&config, &data, &peers) => options?,
@@ -279,6 +278,8 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "agreement-check" = config.agreement_check,
         "auto-defrag-threshold-megabytes" = config.reclaim_bytes_min.unwrap_or(0) >> 20,
         "quota-backend-bytes" = config.quota_bytes,
+        "cors.json" = json(&config.cors),
+        "host-whitelist.json" = json(&config.host_whitelist),
         "max-request-bytes" = config.request_bytes_max,
         "max-concurrent-streams" = config.streams_max,
         "starting an etcd server"
@@ -390,6 +391,11 @@ impl Serving<'_> {
             txn_ops_max: self.config.txn_ops_max,
             streams_max: self.config.streams_max,
         };
+        let access = Arc::new(Access {
+            gateway: self.config.grpc_gateway,
+            hosts: self.config.host_whitelist.iter().cloned().collect(),
+            origins: self.config.cors.iter().cloned().collect(),
+        });
         for Socket { listener, address, speaks } in clients {
             // It is there if any socket asks for it.
             let security = match (speaks, &self.client_tls) {
@@ -397,7 +403,7 @@ impl Serving<'_> {
                 (Speaks::Tls, Some(tls)) => Security::Tls(tls.clone()),
                 (Speaks::Either, Some(tls)) => Security::Either(tls.clone()),
             };
-            tasks.spawn(api::serve(listener, security, self.node.clone(), limits, stop.clone()));
+            tasks.spawn(api::serve(listener, security, (self.node.clone(), limits), access.clone(), stop.clone()));
             tracing::info!("ready to serve client requests");
             if speaks != Speaks::Tls {
                 tracing::info!(

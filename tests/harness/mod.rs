@@ -23,6 +23,7 @@ pub use cluster::{Cluster, Place};
 pub use ext4::{Cut, Ext4};
 pub use member::{Member, Program, Site};
 pub use needs::{can_trace, has_program, number, run, seed, skip};
+pub use ports::free_port;
 pub use process::Process;
 pub use reference::{Etcd, reference};
 pub use server::{Options, Server, address};

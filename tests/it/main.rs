@@ -13,6 +13,7 @@ mod etcd_client;
 mod etcdctl;
 mod examples;
 mod full_disk;
+mod gateway;
 mod generate;
 #[path = "../harness/mod.rs"]
 mod harness;

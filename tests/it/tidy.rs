@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("raft", &["peer", "proto", "machine", "mvcc", "lease", "auth", "watch", "storage", "wal", "env", "model"]),
     ("node", &["peer", "raft", "machine", "mvcc", "lease", "auth", "watch", "storage", "wal", "env", "model"]),
     ("api/grpc", &["api", "proto", "node", "model", "env"]),
+    ("api/http/gateway", &["api", "proto", "net"]),
     ("api", &["node", "net", "model", "env"]),
     ("config", &["auth", "env", "model"]),
     ("server", &["api", "peer", "config", "telemetry", "node", "net", "auth", "model", "env"]),
@@ -44,7 +45,8 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("bcrypt", &["auth"]),
     ("ring", &["auth"]),
     ("p521", &["auth"]),
-    ("prost", &["proto", "peer", "raft", "api/grpc"]),
+    ("prost", &["proto", "peer", "raft", "api/grpc", "api/http/gateway"]),
+    ("prost_reflect", &["proto", "api/http/gateway"]),
 ];
 
 #[test]

@@ -1,4 +1,4 @@
-//! HTTP/1.1: version and health.
+//! HTTP/1.1: version, health, the JSON gateway.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ pub(super) async fn serve(io: impl Io, shared: Shared) -> Ended {
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(io), service);
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),

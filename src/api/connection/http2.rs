@@ -31,8 +31,10 @@ use crate::node::{Completed, Completions};
 const STREAMS_MAX: u32 = 64 * 1024;
 /// What a client may send on one stream before we have read it.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// The same for the whole connection.
-const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// The same for the whole connection of a client.
+pub(super) const CLIENT_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// The same for a connection whose streams are of many clients: only its own window may hold up a stream.
+pub(super) const ALL_BYTES: u32 = i32::MAX as u32;
 /// The headers of one request.
 const HEADERS_BYTES_MAX: u32 = 64 * 1024;
 /// How long the rest of the preface may take.
@@ -44,13 +46,14 @@ const GRPC_ENCODING: &str = "grpc-encoding";
 /// Says that they are not.
 const NOT_COMPRESSED: &[u8] = b"identity";
 
-/// Serves one connection to its end, or until the server stops and the calls at hand are answered.
-pub(super) async fn serve(io: impl Io, shared: Shared) -> Ended {
+/// Serves one connection to its end, or until the server stops and the calls at hand are answered. All that was sent on it
+/// and not read takes `window_bytes` at most.
+pub(super) async fn serve(io: impl Io, shared: Shared, window_bytes: u32) -> Ended {
     let out = Coalesced::new(io);
     let handshake = h2::server::Builder::new()
         .max_concurrent_streams(shared.api.limits.streams_max.min(STREAMS_MAX))
         .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_connection_window_size(window_bytes)
         .max_header_list_size(HEADERS_BYTES_MAX)
         .handshake(out.clone());
     let mut h2 = tokio::time::timeout(PREFACE_TIMEOUT, handshake).await??;

@@ -1,13 +1,14 @@
 //! Connections: from a socket's bytes to calls, and back.
 //!
 //! ```text
-//! accept -> a handshake, if TLS is spoken -> the first bytes tell HTTP/2 (gRPC) from HTTP/1.1 (version, health)
+//! accept -> a handshake, if TLS is spoken -> the first bytes tell HTTP/2 (gRPC) from HTTP/1.1 (version, health, the gateway)
 //!   HTTP/2    one task owns the connection (`http2`). It accepts streams and splits them by path:
 //!               hot calls (Put, Range, DeleteRange, Txn) are handled in this task, without a task, channel or boxed
 //!               future each; their outcomes come back through one queue that wakes the task once per apply run
 //!               all others go to the ordinary services, each in a task of its own (`call`)
 //!             frames are gathered and written once per turn of the task (`coalesced`)
 //!   HTTP/1.1  hyper and a router
+//! the gateway -> HTTP/2 over a pipe in memory, one for each listener
 //! ```
 //!
 //! Everything that a client can make grow has a bound: streams, header lists, messages, frames on their way out, the time
@@ -20,14 +21,17 @@ mod http1;
 mod http2;
 mod keepalive;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::MESSAGE_BYTES_SPARE;
 use super::grpc::{self, Api};
-use super::http;
+use super::http::gateway::Gateway;
+use super::http::{self, Access};
 use crate::net::{Admitted, Io, Listener, Protocol, SecurePeer, Security, Socket, first_bytes};
 
 /// How long a connection may take to show what it speaks.
@@ -38,6 +42,9 @@ const LAST_FIRST_BYTES_TIMEOUT: Duration = Duration::from_millis(100);
 const LAST_ACCEPTED_MAX: usize = 1024;
 /// How long accepting pauses when the system is out of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What of the gateway's calls and their answers is in the pipe that they take.
+const PIPE_BYTES: usize = 64 * 1024;
 
 /// What all connections of a listener share.
 #[derive(Clone)]
@@ -52,11 +59,15 @@ struct Shared {
 }
 
 /// Serves clients until `stop`, and then until their calls have ended. Dropping the future cuts off who is left.
-pub(super) async fn serve(listener: Listener, security: Security, api: Api, stop: CancellationToken) {
-    let services = grpc::routes(&api);
-    let router = http::router(api.node.clone());
-    let shared = Shared { api, services, router, leave: CancellationToken::new(), peer: None };
+pub(super) async fn serve(
+    listener: Listener,
+    security: Security,
+    api: Api,
+    access: Arc<Access>,
+    stop: CancellationToken,
+) {
     let mut connections = JoinSet::new();
+    let shared = share(api, access, &mut connections).await;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -80,6 +91,27 @@ pub(super) async fn serve(listener: Listener, security: Security, api: Api, stop
     drop(listener);
     shared.leave.cancel();
     while connections.join_next().await.is_some() {}
+}
+
+/// Makes what connections share. The gateway has a connection too, which is served as any other.
+async fn share(api: Api, access: Arc<Access>, connections: &mut JoinSet<()>) -> Shared {
+    let (services, leave) = (grpc::routes(&api), CancellationToken::new());
+    let share = |gateway| {
+        let router = http::router(api.node.clone(), access.clone(), gateway);
+        Shared { api: api.clone(), services, router, leave: leave.clone(), peer: None }
+    };
+    if !access.gateway {
+        return share(None);
+    }
+    let (near, far) = tokio::io::duplex(PIPE_BYTES);
+    let message_bytes_max = api.limits.request_bytes_max + MESSAGE_BYTES_SPARE;
+    let over = Gateway::over(near, message_bytes_max, leave.clone()).await;
+    let (gateway, calls) = over.expect("the other end of the pipe is open");
+    let shared = share(Some(gateway));
+    let served = shared.clone();
+    connections.spawn(calls);
+    connections.spawn(async { tell(http2::serve(far, served, http2::ALL_BYTES).await) });
+    shared
 }
 
 /// Serves one connection to its end, once it is let in.
@@ -115,10 +147,14 @@ async fn converse(socket: impl Io, shared: Shared) {
     };
     let Ok(first) = first else { return };
     let ended = match first {
-        Ok((Protocol::Http2, io)) => http2::serve(io, shared).await,
+        Ok((Protocol::Http2, io)) => http2::serve(io, shared, http2::CLIENT_WINDOW_BYTES).await,
         Ok((Protocol::Http1, io)) => http1::serve(io, shared).await,
         Err(error) => Err(error.into()),
     };
+    tell(ended);
+}
+
+fn tell(ended: Ended) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended badly");
     }

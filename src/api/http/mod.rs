@@ -5,44 +5,107 @@
 //! | `/version` | the version, as JSON |
 //! | `/health` | whether this member can serve, as JSON |
 //! | `/livez`, `/readyz` | the same for Kubernetes: lists of checks as text |
+//! | `/v3/...` | every gRPC call as JSON: [`gateway`] |
 //!
-//! Everything is a GET; anything else is 405 with `Allow`, an unknown path 404. OPTIONS is answered before that, and
-//! every answer allows all origins, as etcd does while `--cors` is left alone.
+//! Everything but the last is a GET; anything else is 405 with `Allow`, an unknown path 404. Before that comes what holds
+//! for all paths, in this order: whether the server goes by that name, which origins may read the answer ([`access`]),
+//! OPTIONS.
 //!
 //! Other members have a small set of paths of their own: [`peer_router`].
 //!
 //! Source: etcd, `server/etcdserver/api/etcdhttp`.
 
+mod access;
 mod checks;
+pub mod gateway;
 mod health;
 mod member_list;
 mod peer;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Query, Request};
+use axum::extract::{Query, Request, State};
 use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, get};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
+pub use self::access::{Access, Listed};
+use self::gateway::Gateway;
 pub use self::member_list::{MemberList, MemberListError};
 pub use self::peer::peer_router;
 use super::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};
 use crate::model::{KeyRange, Range};
+use crate::net::SecurePeer;
 use crate::node::{Node, NodeError};
 
 /// The parameters after `?`, in order; the same one may come several times.
 type Parameters = Query<Vec<(String, String)>>;
 
+/// The former name of [`gateway::PREFIX`].
+const BETA_PREFIX: &str = "/v3beta/";
+
+/// Said to whoever shows a certificate with a name to the gateway, where it would not tell who asks. Source: etcd,
+/// `server/embed/serve.go`.
+const NAME_IS_IGNORED: &str =
+    "CommonName of client sending a request against gateway will be ignored and not used as expected";
+
+/// What every request passes before its path counts.
+#[derive(Debug, Clone)]
+struct Door {
+    node: Node,
+    access: Arc<Access>,
+    gateway: Option<Gateway>,
+}
+
 /// What clients get that speak plain HTTP.
-pub(crate) fn router(node: Node) -> Router {
+pub(crate) fn router(node: Node, access: Arc<Access>, gateway: Option<Gateway>) -> Router {
     // Around the routes, not in them: those would tell OPTIONS which methods they have.
-    Router::new().fallback_service(routes(node)).layer(middleware::from_fn(allow_origins))
+    let door = middleware::from_fn_with_state(Door { node: node.clone(), access, gateway }, pass);
+    Router::new().fallback_service(routes(node)).layer(door)
+}
+
+/// Lets a request in, and leads it to the gateway or to the other paths.
+async fn pass(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+    // Whoever comes over TLS has found the name in the certificate.
+    let peer = request.extensions().get::<SecurePeer>().cloned();
+    if peer.is_none()
+        && let Err(refused) = door.access.admit(&request)
+    {
+        return *refused;
+    }
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    leave_beta(request.uri_mut());
+    let mut response = match &door.gateway {
+        _ if request.method() == Method::OPTIONS => Response::new(Body::empty()),
+        Some(gateway) if request.uri().path().starts_with(gateway::PREFIX) => {
+            let has_name = peer.and_then(|peer| peer.common_name).is_some_and(|name| !name.is_empty());
+            if has_name && door.node.is_auth_enabled() {
+                error(StatusCode::BAD_REQUEST, NAME_IS_IGNORED)
+            } else {
+                gateway.answer(request).await
+            }
+        }
+        Some(_) | None => next.run(request).await,
+    };
+    door.access.allow_origin(origin.as_ref(), response.headers_mut());
+    response
+}
+
+/// Makes a path of the gateway's former name one of today's.
+fn leave_beta(uri: &mut Uri) {
+    let Some(rest) = uri.path_and_query().and_then(|path| path.as_str().strip_prefix(BETA_PREFIX)) else { return };
+    let Ok(path) = PathAndQuery::try_from(format!("{}{rest}", gateway::PREFIX)) else { return };
+    let mut parts = std::mem::take(uri).into_parts();
+    parts.path_and_query = Some(path);
+    *uri = Uri::from_parts(parts).expect("another path fits the same authority");
 }
 
 fn routes(node: Node) -> Router {
@@ -75,20 +138,6 @@ async fn not_found() -> Response {
 async fn method_not_allowed() -> Response {
     let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
-    response
-}
-
-/// Lets pages of every origin read the answers, and answers their preliminary OPTIONS.
-async fn allow_origins(request: Request, next: Next) -> Response {
-    let mut response = match *request.method() {
-        Method::OPTIONS => Response::new(Body::empty()),
-        _ => next.run(request).await,
-    };
-    let headers = response.headers_mut();
-    let mut allow = |name, value| headers.insert(name, HeaderValue::from_static(value));
-    allow(header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, DELETE");
-    allow(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-    allow(header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, authorization");
     response
 }
 

@@ -50,6 +50,34 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Value(|settings, value| urls(value, &mut settings.advertise_client_urls)),
     },
     Flag {
+        name: "enable-grpc-gateway",
+        group: Group::Member,
+        default: "true",
+        about: "Answer JSON over HTTP below /v3/ as well as gRPC.",
+        kind: Kind::Switch(|settings, value| settings.grpc_gateway = value),
+    },
+    Flag {
+        name: "host-whitelist",
+        group: Group::Member,
+        default: "*",
+        about: "Names that clients may call this member by over plain HTTP, comma-separated, so that web pages cannot use\n\
+                names of their own (DNS rebinding). * means any.",
+        kind: Kind::Value(|settings, value| {
+            settings.host_whitelist = value.split(',').map(str::to_owned).collect();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "cors",
+        group: Group::Member,
+        default: "*",
+        about: "Origins whose web pages may read answers, as http://<host>:<port>, comma-separated. * means any.",
+        kind: Kind::Value(|settings, value| {
+            settings.cors = origins(value)?;
+            Ok(())
+        }),
+    },
+    Flag {
         name: LISTEN_PEER_URLS,
         group: Group::Member,
         default: "http://localhost:2380",
@@ -450,6 +478,15 @@ pub(in crate::config) const ALL: &[Flag] = &[
 fn urls(value: &str, into: &mut Vec<Url>) -> Result<(), String> {
     *into = Url::parse_list(value)?;
     Ok(())
+}
+
+/// Source: etcd, `flags.UniqueURLs`: one star is not taken for a URL.
+fn origins(value: &str) -> Result<Vec<String>, String> {
+    if value == "*" {
+        return Ok(vec![value.to_owned()]);
+    }
+    let parse = |url| Url::parse(url).map(|url| url.to_string()).map_err(|error| error.to_string());
+    value.split(',').map(parse).collect()
 }
 
 fn path(value: &str, into: &mut Option<PathBuf>) -> Result<(), String> {

@@ -107,6 +107,16 @@ fn flags() {
 }
 
 #[test]
+fn json() {
+    try_many(bodies::json, seeds::json());
+}
+
+#[test]
+fn json_of_messages() {
+    try_many(bodies::json_of_message, seeds::messages_for_json());
+}
+
+#[test]
 fn addresses() {
     try_many(bodies::addresses, seeds::addresses());
 }

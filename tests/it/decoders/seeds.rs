@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lodemark::api::grpc;
+use lodemark::api::http::gateway;
 use lodemark::env::{Disk, Random, SeededRandom, SimDisk};
 use lodemark::model::{
     Command, Compact, DeleteRange, KeyRange, KeyValue, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke,
@@ -437,6 +438,45 @@ pub fn calls() -> Vec<Vec<u8>> {
     };
     calls.extend([streamed("/etcdserverpb.Watch/Watch"), streamed("/etcdserverpb.Lease/LeaseKeepAlive")]);
     calls
+}
+
+/// Bodies of the JSON gateway, behind the number of their message.
+pub fn json() -> Vec<Vec<u8>> {
+    [
+        ("PutRequest", r#"{"key":"Zm9v","value":"/+8=","lease":"7587","prev_kv":true,"ignore_value":null}"#),
+        ("RangeRequest", r#"{"key":"_-8","rangeEnd":"YQ==","limit":1.5e1,"sort_order":"DESCEND","sortTarget":3}"#),
+        (
+            "TxnRequest",
+            r#"{"compare":[{"key":"Zm9v","target":"CREATE","result":1,"create_revision":"0"}],"success":[{"request_put":
+                {"key":"YQ"}},{"request_txn":{"failure":[{"request_range":{"key":"Zm9v"}}]}}],"x":[{},[1,"\u00e9"],-0.5]}"#,
+        ),
+        ("WatchRequest", r#"{"create_request":{"key":"AA==","range_end":"AA==","filters":["NOPUT",1],"watch_id":-1}}"#),
+        ("MemberAddRequest", r#"{"peerURLs":["http://a:1","\ud83d\ude00\n\"\\"],"isLearner":true}"#),
+        ("AlarmRequest", r#"{"action":"ACTIVATE","memberID":"18446744073709551615","alarm":"NOSPACE"} {}"#),
+        ("HashResponse", r#"{"header":{"cluster_id":1,"revision":"-1"},"hash":4294967295}"#),
+    ]
+    .map(|(name, json)| [&[json_number(name)], json.as_bytes()].concat())
+    .to_vec()
+}
+
+/// Messages that become JSON, behind their number and the size of the pieces in which they come.
+pub fn messages_for_json() -> Vec<Vec<u8>> {
+    let header = etcd::ResponseHeader { cluster_id: u64::MAX, member_id: 1, revision: -1, raft_term: 300 };
+    let kv = lodemark::proto::KeyValue::from(record());
+    let range = etcd::RangeResponse { header: Some(header), kvs: vec![kv.clone(), kv], more: true, count: 2 };
+    let texts = etcd::AuthUserListResponse { header: Some(header), users: vec![String::new(), "a\n\"\u{e9}".into()] };
+    [
+        ("RangeResponse", 3, range.encode_to_vec()),
+        ("AuthUserListResponse", 1, texts.encode_to_vec()),
+        // Two filters, packed; a field that is not known.
+        ("WatchCreateRequest", 2, vec![0x2a, 2, 0, 1, 0xb2, 0x06, 1, 0xff]),
+    ]
+    .map(|(name, piece_bytes, message)| [&[json_number(name), piece_bytes], &message[..]].concat())
+    .to_vec()
+}
+
+fn json_number(name: &str) -> u8 {
+    gateway::any_bytes::number(&format!("etcdserverpb.{name}")).expect("there is such a message")
 }
 
 pub fn headers() -> Vec<Vec<u8>> {
