@@ -93,6 +93,7 @@
 //! | [`model`] | plain values: keys, revisions, records, commands, replies |
 //! | [`mod@env`] | the seams to the outside: clock, disk, randomness, each real and simulated |
 //! | [`wal`] | segmented write-ahead log with group commit |
+//! | [`bolt`] | bbolt, the file format of etcd's database |
 //! | [`storage`] | redb: tables, checkpoints, whole-state snapshots |
 //! | [`mvcc`] | key index, revisions, reads at a revision, compaction |
 //! | [`lease`], [`watch`] | the pure rules of each |
@@ -126,6 +127,7 @@
 //! Each decoder is a fuzz target (`fuzz/`), whose body the tests run as well.
 
 pub mod api;
+pub mod bolt;
 pub mod config;
 pub mod embed;
 pub mod env;

@@ -9,6 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("env", &["model"]),
     ("net", &["env", "model"]),
     ("wal", &["env", "model"]),
+    ("bolt", &["env"]),
     ("storage", &["env", "model"]),
     ("mvcc", &["storage", "wal", "env", "model"]),
     ("lease", &["storage", "wal", "env", "model"]),
