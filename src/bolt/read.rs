@@ -56,6 +56,12 @@ impl Reader {
         Ok(Reader { file, meta })
     }
 
+    /// The size of its pages in bytes.
+    #[must_use]
+    pub fn page_bytes(&self) -> u64 {
+        u64::from(self.meta.page_bytes)
+    }
+
     /// The length of what the file says that it has, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -277,9 +283,9 @@ fn newest_meta(file: &dyn File, len: u64) -> Result<Meta, Error> {
     let first = read_meta(file, 0, len)?;
     if let Ok(first) = first {
         let second = read_meta(file, u64::from(first.page_bytes), len)?;
-        let newer = second.ok().filter(|second| {
-            second.page_bytes == first.page_bytes && second.transaction > first.transaction
-        });
+        let newer = second
+            .ok()
+            .filter(|second| second.page_bytes == first.page_bytes && second.transaction > first.transaction);
         return Ok(newer.unwrap_or(first));
     }
     // Where the second one is depends on the size of pages, which only it can tell.

@@ -78,17 +78,20 @@ fn deep_trees_and_long_values_read_back() {
 
 #[test]
 fn what_bbolt_does_not_take_is_not_written() {
-    let told = |fill: &dyn Fn(&mut Writer<'_>) -> Result<(), WriteError>| plan(PAGE_BYTES, fill).unwrap_err().to_string();
+    let told =
+        |fill: &dyn Fn(&mut Writer<'_>) -> Result<(), WriteError>| plan(PAGE_BYTES, fill).unwrap_err().to_string();
     assert!(told(&|writer| writer.row(b"k", b"v")).contains("before the first bucket"));
     assert!(told(&|writer| writer.bucket("a").and_then(|()| writer.row(b"", b"v"))).contains("0 bytes"));
     assert!(told(&|writer| writer.bucket("a").and_then(|()| writer.row(&[1; 32769], b"v"))).contains("32769 bytes"));
     assert!(told(&|writer| writer.bucket("b").and_then(|()| writer.bucket("a"))).contains("not above"));
-    assert!(told(&|writer| {
-        writer.bucket("a")?;
-        writer.row(b"b", b"")?;
-        writer.row(b"b", b"")
-    })
-    .contains("not above"));
+    assert!(
+        told(&|writer| {
+            writer.bucket("a")?;
+            writer.row(b"b", b"")?;
+            writer.row(b"b", b"")
+        })
+        .contains("not above")
+    );
 }
 
 #[test]

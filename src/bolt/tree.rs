@@ -22,7 +22,13 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Adds the next row, whose key is above all that came.
-    pub(super) fn push(&mut self, flags: u32, key: &[u8], value: &[u8], pages: &mut Pages<'_>) -> Result<(), WriteError> {
+    pub(super) fn push(
+        &mut self,
+        flags: u32,
+        key: &[u8],
+        value: &[u8],
+        pages: &mut Pages<'_>,
+    ) -> Result<(), WriteError> {
         // A row that is longer than a page has one of its own.
         if self.leaf.count() >= 1 && !self.leaf.has_room(key.len() + value.len(), pages.page_bytes()) {
             self.end_leaf(pages)?;

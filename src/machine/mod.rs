@@ -18,6 +18,7 @@ mod lease;
 mod marks;
 mod members;
 mod shared;
+mod still;
 mod txn;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use self::effects::{Effects, LeaseChange};
 pub use self::error::{Fault, Rejection};
 use self::marks::Marks;
 pub use self::shared::Shared;
+pub use self::still::Still;
 pub use self::txn::read_txn;
 use crate::lease::{Lease, Lessor};
 use crate::model::{ChainMark, Command, LeaseId, LogId, Member, MemberId, Record, Reply, SubRevision};

@@ -10,8 +10,10 @@ mod event;
 mod ids;
 mod key_range;
 mod record;
+mod record_key;
 mod reply;
 mod revision;
+mod version;
 
 pub use chain_mark::ChainMark;
 pub use command::{
@@ -23,5 +25,7 @@ pub use event::{Event, EventKind};
 pub use ids::{ClusterId, LeaseId, LogId, MemberId, WatchId};
 pub use key_range::{KeyRange, RangeEnd};
 pub use record::{KeyValue, Record, RecordError};
+pub use record_key::RecordKey;
 pub use reply::{DeleteReply, GrantReply, OpReply, PutReply, RangeReply, Reply, TxnReply};
 pub use revision::{Revision, SubRevision};
+pub use version::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};

@@ -16,13 +16,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("watch", &["mvcc", "storage", "wal", "env", "model"]),
     ("machine", &["mvcc", "lease", "watch", "storage", "wal", "env", "model"]),
     ("proto", &["model"]),
+    ("etcd_file", &["bolt", "proto", "storage", "env", "model"]),
     ("peer", &["proto", "net", "env", "model"]),
     ("raft", &["peer", "proto", "machine", "mvcc", "lease", "watch", "storage", "wal", "env", "model"]),
-    ("node", &["peer", "raft", "machine", "mvcc", "lease", "watch", "storage", "wal", "env", "model"]),
+    (
+        "node",
+        &["peer", "raft", "machine", "mvcc", "lease", "watch", "etcd_file", "bolt", "storage", "wal", "env", "model"],
+    ),
     ("api/grpc", &["api", "proto", "node", "model", "env"]),
     ("api", &["node", "net", "model", "env"]),
     ("config", &["env", "model"]),
     ("server", &["api", "peer", "config", "telemetry", "node", "net", "model", "env"]),
+    ("snapshot", &["server", "config", "node", "etcd_file", "net", "proto", "storage", "env", "model"]),
     ("embed", &["server", "config", "node", "model", "env"]),
 ];
 
@@ -32,8 +37,8 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("openraft_rt_tokio", &["raft"]),
     ("redb", &["storage"]),
     ("tonic", &["api", "peer", "proto"]),
-    ("tokio", &["net", "peer", "raft", "node", "api", "server", "embed", "main.rs"]),
-    ("h2", &["api", "peer"]),
+    ("tokio", &["net", "peer", "raft", "node", "api", "server", "snapshot", "embed", "main.rs"]),
+    ("h2", &["api", "peer", "snapshot/save.rs"]),
     ("hyper", &["api", "peer", "server"]),
     ("axum", &["api", "peer"]),
     ("rustls", &["net"]),
@@ -41,7 +46,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("rcgen", &["net"]),
     ("x509_parser", &["net"]),
     ("dns_lookup", &["net"]),
-    ("prost", &["proto", "peer", "raft", "api/grpc"]),
+    ("prost", &["proto", "peer", "raft", "api/grpc", "snapshot/save.rs"]),
 ];
 
 #[test]
