@@ -77,6 +77,16 @@ fn deep_trees_and_long_values_read_back() {
 }
 
 #[test]
+fn little_of_the_pages_is_wasted_whatever_the_rows_are() {
+    for value_len in [0, 10, 100, 300, 500, 1000, 2000, 2100, 3000, 4000, 4096, 5000, 9000, 100_000] {
+        let count = (4 << 20) / (value_len + 40);
+        let bytes = written(&BTreeMap::from([("key".to_owned(), numbered(count, 17, value_len))]), PAGE_BYTES).len();
+        let used = count * (value_len + 17 + 16);
+        assert!(bytes < used * 6 / 5 + 10 * PAGE_BYTES, "values of {value_len} bytes: {bytes} for {used}");
+    }
+}
+
+#[test]
 fn what_bbolt_does_not_take_is_not_written() {
     let told =
         |fill: &dyn Fn(&mut Writer<'_>) -> Result<(), WriteError>| plan(PAGE_BYTES, fill).unwrap_err().to_string();

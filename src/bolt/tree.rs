@@ -1,6 +1,6 @@
 //! A tree that is built from its first row to its last, page by page.
 //!
-//! A leaf is filled until the next row has no room in it, and then written; so is the branch above it, and the one above
+//! A leaf is filled until the next row has no room in it (long rows share several pages, so that little of them is wasted), and then written; so is the branch above it, and the one above
 //! that. A page is written after those that it leads to, so all that is held is one page of each level:
 //!
 //! ```text
@@ -11,6 +11,11 @@
 
 use super::format::{ELEMENT_LEN, ELEMENTS_MAX, HEAD_LEN, Head, Kind};
 use super::write::{Pages, WriteError};
+
+/// A leaf that would waste more than one part in so many of its pages goes on, if there are rows.
+const LEAF_WASTE_MAX: usize = 8;
+/// Until it has so many pages.
+const LEAF_PAGES_MAX: usize = 16;
 
 /// A tree that is being built.
 #[derive(Debug, Default)]
@@ -29,8 +34,7 @@ impl Tree {
         value: &[u8],
         pages: &mut Pages<'_>,
     ) -> Result<(), WriteError> {
-        // A row that is longer than a page has one of its own.
-        if self.leaf.count() >= 1 && !self.leaf.has_room(key.len() + value.len(), pages.page_bytes()) {
+        if self.leaf.count() >= 1 && !self.leaf.takes_row(key.len() + value.len(), pages.page_bytes()) {
             self.end_leaf(pages)?;
         }
         self.leaf.push(Element::Row { flags, value_len: value.len() }, key, value);
@@ -105,9 +109,20 @@ impl Filling {
         self.elements.len()
     }
 
+    fn bytes(&self) -> usize {
+        HEAD_LEN + self.count() * ELEMENT_LEN + self.data.len()
+    }
+
     fn has_room(&self, len: usize, page_bytes: usize) -> bool {
-        let elements = self.count() + 1;
-        elements <= ELEMENTS_MAX && HEAD_LEN + elements * ELEMENT_LEN + self.data.len() + len <= page_bytes
+        self.count() < ELEMENTS_MAX && self.bytes() + ELEMENT_LEN + len <= page_bytes
+    }
+
+    /// Whether a row of `len` bytes belongs into this leaf: it has room for it, or ending it here would waste much of its
+    /// last page. A leaf is one page unless rows are a large part of one.
+    fn takes_row(&self, len: usize, page_bytes: usize) -> bool {
+        let taken = self.bytes().next_multiple_of(page_bytes);
+        let wastes = (taken - self.bytes()) * LEAF_WASTE_MAX > taken;
+        self.has_room(len, if wastes { taken.max(LEAF_PAGES_MAX * page_bytes) } else { taken })
     }
 
     fn push(&mut self, element: Element, key: &[u8], value: &[u8]) {

@@ -88,35 +88,54 @@ impl SnapshotStream {
     }
 }
 
-/// Passes parts on as the client takes them, until it has taken too long: then the thread, and with it the pin, goes.
+/// Passes parts on as the client takes them, and tells it why there are no more. With the parts the thread goes, and with it
+/// the pin.
 async fn forward(
     node: Node,
     mut parts: mpsc::Receiver<SnapshotPart>,
     ended: oneshot::Receiver<Result<(), MakeError>>,
     out: mpsc::Sender<Result<SnapshotPart, NodeError>>,
 ) {
+    let passed = pass(&mut parts, &out).await;
+    drop(parts);
+    let error = match (passed, ended.await) {
+        (Passed::GoneAway, _) | (Passed::All, Ok(Ok(()))) => return,
+        (Passed::TooLate, _) => {
+            tracing::warn!("a client takes its snapshot too slowly: it is given up");
+            NodeError::Timeout
+        }
+        (Passed::All, Ok(Err(MakeError::Read(error)))) => node.unread(error),
+        (Passed::All, Ok(Err(MakeError::Write(error)))) => {
+            NodeError::Fault(format!("failed to make a snapshot: {error}").into())
+        }
+        (Passed::All, Err(_)) => NodeError::Fault("failed to make a snapshot: its thread has failed".into()),
+    };
+    // Whoever reads on hears of it.
+    let _ = out.send(Err(error)).await;
+}
+
+/// How far parts were passed on.
+#[derive(Debug, PartialEq, Eq)]
+enum Passed {
+    /// As many as were made.
+    All,
+    /// Nobody takes more.
+    GoneAway,
+    /// The client has taken too long.
+    TooLate,
+}
+
+async fn pass(parts: &mut mpsc::Receiver<SnapshotPart>, out: &mpsc::Sender<Result<SnapshotPart, NodeError>>) -> Passed {
     let mut until = None;
     while let Some(part) = parts.recv().await {
         let until = *until.get_or_insert_with(|| Instant::now() + client_time(part.remaining));
         match timeout_at(until, out.send(Ok(part))).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => return,
-            Err(_) => {
-                drop((parts, ended));
-                tracing::warn!("a client takes its snapshot too slowly; it is given up");
-                // Whoever reads on hears of it.
-                let _ = out.send(Err(NodeError::Timeout)).await;
-                return;
-            }
+            Ok(Err(_)) => return Passed::GoneAway,
+            Err(_) => return Passed::TooLate,
         }
     }
-    let error = match ended.await {
-        Ok(Ok(())) => return,
-        Ok(Err(MakeError::Read(error))) => node.unread(error),
-        Ok(Err(MakeError::Write(error))) => NodeError::Fault(format!("failed to make a snapshot: {error}").into()),
-        Err(_) => NodeError::Fault("failed to make a snapshot: its thread has failed".into()),
-    };
-    let _ = out.send(Err(error)).await;
+    Passed::All
 }
 
 /// How long a client may take for so many bytes.
@@ -209,5 +228,45 @@ impl io::Write for Parts {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(remaining: u64) -> SnapshotPart {
+        SnapshotPart { bytes: Bytes::from_static(b"part"), remaining }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_has_time_by_the_length_of_its_snapshot() {
+        for (mebibytes, seconds) in [(0, 600), (1000, 1600)] {
+            let (parts_tx, mut parts) = mpsc::channel(4);
+            let (out, mut taken) = mpsc::channel(1);
+            let began = Instant::now();
+            for remaining in [mebibytes << 20, 1, 0] {
+                parts_tx.send(part(remaining)).await.unwrap();
+            }
+            // It takes one, and then no more.
+            let (passed, first) = tokio::join!(pass(&mut parts, &out), taken.recv());
+            assert_eq!((passed, first), (Passed::TooLate, Some(Ok(part(mebibytes << 20)))));
+            assert_eq!(began.elapsed().as_secs(), seconds);
+        }
+    }
+
+    #[tokio::test]
+    async fn parts_are_passed_until_there_are_no_more_or_nobody_takes_them() {
+        let (parts_tx, mut parts) = mpsc::channel(4);
+        let (out, mut taken) = mpsc::channel(4);
+        parts_tx.send(part(0)).await.unwrap();
+        drop(parts_tx);
+        assert_eq!(pass(&mut parts, &out).await, Passed::All);
+        assert_eq!(taken.recv().await, Some(Ok(part(0))));
+
+        let (parts_tx, mut parts) = mpsc::channel(4);
+        parts_tx.send(part(0)).await.unwrap();
+        drop(taken);
+        assert_eq!(pass(&mut parts, &out).await, Passed::GoneAway);
     }
 }

@@ -161,16 +161,16 @@ fn config(given: &mut Given) -> Result<Box<Config>, Error> {
     let name = given.take("name").unwrap_or_else(|| "default".to_owned());
     let data_dir = given.take("data-dir").filter(|dir| !dir.is_empty()).unwrap_or_else(|| format!("{name}.etcd"));
     let mut flags = vec![format!("--name={name}"), format!("--data-dir={data_dir}")];
-    for (flag, default) in [
-        ("initial-cluster", "default=http://localhost:2380"),
-        ("initial-cluster-token", "etcd-cluster"),
-        ("initial-advertise-peer-urls", "http://localhost:2380"),
-    ] {
+    let cluster = given.take("initial-cluster").unwrap_or_else(|| "default=http://localhost:2380".to_owned());
+    for (flag, default) in
+        [("initial-cluster-token", "etcd-cluster"), ("initial-advertise-peer-urls", "http://localhost:2380")]
+    {
         let value = given.take(flag).unwrap_or_else(|| default.to_owned());
         flags.push(format!("--{flag}={value}"));
     }
     match Invocation::from_args(flags.into_iter().map(OsString::from))? {
-        Invocation::Serve(config) => Ok(config),
+        // Not the server's rule that a name alone founds a cluster: etcdutl does not have it.
+        Invocation::Serve(config) => Ok(Box::new(Config { initial_cluster: cluster, ..*config })),
         Invocation::Help | Invocation::Version => unreachable!("no flag asks for them"),
     }
 }

@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::{self, FoundingError};
-use crate::{etcd_file, storage};
+use crate::etcd_file;
+use crate::storage;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]

@@ -20,6 +20,7 @@ mod status;
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ const EXIT_USAGE: u8 = 128;
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ran = command(arguments).and_then(|command| match command {
         Command::Help => {
-            print!("{USAGE}");
+            print(USAGE);
             Ok(())
         }
         Command::Save(save) => save::run(&save),
@@ -57,6 +58,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints to stdout; a reader that has gone away is no fault.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// Opens a snapshot and checks all of it.

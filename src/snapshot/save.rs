@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::arguments::Save;
 use super::error::Error;
+use super::print;
 use super::progress::{Progress, size};
 use crate::etcd_file::{DIGEST_BYTES, Digest, Summing};
 use crate::net::{Address, CertificateFiles, Io, Protocol, Tls, TlsOptions};
@@ -40,9 +41,9 @@ pub(super) fn run(save: &Save) -> Result<(), Error> {
     let mut part = PartFile::create(&save.file)?;
     let (bytes, version) = runtime.block_on(download(save, &mut part))?;
     part.finish(&save.file)?;
-    println!("Snapshot saved at {}", save.file.display());
+    print(&format!("Snapshot saved at {}\n", save.file.display()));
     if !version.is_empty() {
-        println!("Server version {version}");
+        print(&format!("Server version {version}\n"));
     }
     eprintln!("fetched {} from {}", size(bytes), save.endpoint);
     Ok(())

@@ -1,13 +1,11 @@
 //! `lodemark snapshot status`: what etcdutl tells, in its words.
 
-use std::io::Write;
-
 use serde_json::json;
 
 use super::arguments::StatusOf;
 use super::error::Error;
-use super::open;
 use super::progress::size;
+use super::{open, print};
 use crate::etcd_file::{DigestCheck, Status};
 
 /// How it is told.
@@ -23,8 +21,7 @@ pub(super) fn run(StatusOf { file, write_out }: &StatusOf) -> Result<(), Error> 
     // etcdutl does not look at the digest here: a copy of a database has none.
     let snapshot = open(file, DigestCheck::Skipped)?;
     let status = snapshot.status(&mut |_| ()).map_err(|source| Error::Snapshot { path: file.clone(), source })?;
-    // A reader that has gone away is no fault.
-    let _ = std::io::stdout().write_all(told(&status, *write_out).as_bytes());
+    print(&told(&status, *write_out));
     Ok(())
 }
 

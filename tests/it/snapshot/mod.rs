@@ -113,7 +113,7 @@ async fn moves(from: By, to: By) {
 async fn goes_on(client: &mut Client, revision: i64) {
     let put = client.put("after", "1", None).await.expect("it takes writes");
     assert_eq!(put.header().expect("it has a header").revision(), revision + 1);
-    client.compact(revision, None).await.expect("it can be compacted");
+    client.compact(revision + 1, None).await.expect("it can be compacted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -38,7 +38,7 @@ pub async fn fill(client: &mut Client, keys: u64) {
         client.delete(format!("k/{:08}", first + 10), Some(some)).await.expect("they are deleted");
         if round == 1 {
             let at = client.put("last before", "", None).await.expect("it is written");
-            let at = at.header().expect("it has a header").revision() - 20;
+            let at = at.header().expect("it has a header").revision() * 2 / 3;
             let physically = CompactionOptions::new().with_physical();
             client.compact(at, Some(physically)).await.expect("it is compacted");
         }
