@@ -12,6 +12,9 @@ use crate::storage::Storage;
 /// What one look takes at most: bounds memory, and how long apply waits for it.
 const CHUNK: Limits = Limits { revisions: 1000, bytes: 256 * 1024 };
 
+/// Keys that are looked up at a time.
+const LOOKED_UP_MAX: usize = 100;
+
 /// The key space as of one moment. Nothing of it is freed as long as this lives.
 #[derive(Debug)]
 pub struct Copying {
@@ -29,9 +32,9 @@ impl Store {
         Copying { at, compacted, pin: self.pin(compacted) }
     }
 
-    /// Whether a compaction of `floor` leaves the change at `place` of a key.
+    /// Whether a compaction of `floor` leaves the change at `place` of a key, which is not above it.
     fn leaves(&self, key: &[u8], place: SubRevision, floor: Revision) -> bool {
-        place.main > floor || self.index.get(key).is_some_and(|history| history.leaves(place, floor))
+        self.index.get(key).is_some_and(|history| history.leaves(place, floor))
     }
 }
 
@@ -69,14 +72,20 @@ impl Copying {
             let changes = history(source, storage, from, at, CHUNK, check)?;
             let Some((last, _)) = changes.last() else { break };
             from = last.main.next();
-            let left = source.with(|store| {
-                check(store)?;
-                let leaves = |(place, record): &(SubRevision, Record)| store.leaves(record.key(), *place, compacted);
-                Ok::<_, ReadError>(changes.iter().map(leaves).collect::<Vec<_>>())
-            })?;
-            for ((place, record), _) in changes.iter().zip(left).filter(|(_, is_left)| *is_left) {
-                each(*place, record)?;
+            // Whoever applies waits for a look: none is taken for changes that are surely left.
+            let (old, new) = changes.split_at(changes.partition_point(|(place, _)| place.main <= compacted));
+            for old in old.chunks(LOOKED_UP_MAX) {
+                let left = source.with(|store| {
+                    check(store)?;
+                    let leaves =
+                        |(place, record): &(SubRevision, Record)| store.leaves(record.key(), *place, compacted);
+                    Ok::<_, ReadError>(old.iter().map(leaves).collect::<Vec<_>>())
+                })?;
+                for ((place, record), _) in old.iter().zip(left).filter(|(_, is_left)| *is_left) {
+                    each(*place, record)?;
+                }
             }
+            new.iter().try_for_each(|(place, record)| each(*place, record))?;
         }
         Ok(())
     }

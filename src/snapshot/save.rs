@@ -33,6 +33,9 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 const WINDOW_BYTES: u32 = 4 << 20;
 /// How long a member may be silent: one with much data finds out its length first.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
+/// Bytes that are written at a time, and those that may not be synced yet.
+const BUFFER_BYTES: usize = 256 << 10;
+const UNSYNCED_BYTES_MAX: usize = 4 << 20;
 /// Values may be secrets.
 const FILE_MODE: u32 = 0o600;
 
@@ -192,8 +195,31 @@ impl Answers {
 /// A file that is not whole yet; removed if it never is.
 struct PartFile {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<Synced>,
     is_finished: bool,
+}
+
+/// A file that is synced as it grows: a disk that it shares with a member would stand still at its end otherwise.
+struct Synced {
+    file: File,
+    /// Bytes since the last sync.
+    unsynced: usize,
+}
+
+impl Write for Synced {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let len = self.file.write(data)?;
+        self.unsynced += len;
+        if self.unsynced >= UNSYNCED_BYTES_MAX {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 impl PartFile {
@@ -201,7 +227,8 @@ impl PartFile {
         let path = part_path(target);
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(&path);
-        let file = BufWriter::new(file.map_err(|source| Error::File { path: path.clone(), source })?);
+        let file = file.map_err(|source| Error::File { path: path.clone(), source })?;
+        let file = BufWriter::with_capacity(BUFFER_BYTES, Synced { file, unsynced: 0 });
         Ok(PartFile { path, file, is_finished: false })
     }
 
@@ -210,7 +237,7 @@ impl PartFile {
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let finished = (|| {
             self.file.flush()?;
-            self.file.get_ref().sync_all()?;
+            self.file.get_ref().file.sync_all()?;
             fs::rename(&self.path, target)?;
             File::open(folder)?.sync_all()
         })();

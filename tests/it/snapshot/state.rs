@@ -46,6 +46,8 @@ pub async fn fill(client: &mut Client, keys: u64) {
     // A lease without keys, and keys whose lease has ended.
     client.lease_grant(20_000, None).await.expect("it is granted");
     client.lease_revoke(leases[4]).await.expect("it ends");
+    // A revision with one change: a history that has it is whole.
+    client.put("last", "", None).await.expect("it is written");
 }
 
 /// Key, value, created, modified, version, lease.
@@ -80,7 +82,7 @@ impl State {
         for at in places {
             state.hashes.push((at, hash(client, at).await.0));
         }
-        let options = WatchOptions::new().with_start_revision(from).with_all_keys();
+        let options = WatchOptions::new().with_start_revision(from).with_all_keys().with_fragment();
         let mut watch = client.watch("\0", Some(options)).await.expect("it can be watched");
         while state.history.last().is_none_or(|(_, pair)| pair.3 < revision) {
             let told = watch.message().await.expect("it is answered").expect("it does not end");
