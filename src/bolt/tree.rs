@@ -1,7 +1,8 @@
 //! A tree that is built from its first row to its last, page by page.
 //!
-//! A leaf is filled until the next row has no room in it (long rows share several pages, so that little of them is wasted), and then written; so is the branch above it, and the one above
-//! that. A page is written after those that it leads to, so all that is held is one page of each level:
+//! A leaf is filled until the next row has no room in it, and then written; so is the branch above it, and the one above
+//! that. A page is written after those that it leads to, so all that is held is one page of each level. Long rows share
+//! several pages, so that little of them is wasted.
 //!
 //! ```text
 //! level 1                            [4 ...

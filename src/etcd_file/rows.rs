@@ -75,10 +75,10 @@ impl SnapshotFile {
             let id = key.try_into().map_err(|_| damaged(RowDamage::Key))?;
             let stored = StoredLease::from_bytes(value).ok_or_else(|| damaged(RowDamage::Value))?;
             let StoredLease { id: told, ttl, remaining } = stored;
-            if told != i64::from_be_bytes(id) || told == 0 || ttl <= 0 || remaining < 0 {
+            if told != i64::from_be_bytes(id) || told == 0 || ttl <= 0 {
                 return Err(damaged(RowDamage::Value));
             }
-            leases.push(LeaseRow { id: LeaseId(told), ttl, remaining, granted_at: 0 });
+            leases.push(LeaseRow { id: LeaseId(told), ttl, remaining: remaining.max(0), granted_at: 0 });
         }
         Ok(leases)
     }

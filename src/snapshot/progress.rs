@@ -26,7 +26,7 @@ impl Progress {
         if self.is_terminal && self.percent != Some(percent) {
             self.percent = Some(percent);
             // Nobody may be there to read it.
-            let _ = write!(std::io::stderr(), "\r{} {percent} % of {}", self.what, size(self.total));
+            let _ = write!(std::io::stderr(), "\r{} {percent} %", self.what);
         }
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn run(restore: &Restore) -> Result<(), Error> {
     }
     let snapshot = open(file, *check)?;
     let revisions = snapshot.revisions(bump.is_none()).map_err(refused)?;
+    let leases = snapshot.leases().map_err(refused)?;
     let small = snapshot.small_rows().map_err(refused)?;
     if small.is_auth_enabled() {
         return Err(refused(etcd_file::Error::AuthEnabled));
@@ -50,7 +51,13 @@ pub(super) fn run(restore: &Restore) -> Result<(), Error> {
         chain: first.wrapping_add(bump.unwrap_or(0)),
     };
     let folder = NewFolder::begin(&config.data_dir)?;
-    fill(&snapshot, restored, &folder)?;
+    let mut restoring = Restoring::begin(Arc::new(RealDisk::new(folder.unfinished())), restored)?;
+    leases.into_iter().try_for_each(|lease| restoring.put(TableWrite::Lease(lease)))?;
+    fill(&snapshot, &mut restoring).map_err(|error| match error {
+        FillError::Snapshot(source) => refused(source),
+        FillError::Storage(error) => error.into(),
+    })?;
+    restoring.finish()?;
     folder.finish()?;
     eprintln!(
         "restored {} at revision {newest} into {}: member {} of cluster {}",
@@ -72,29 +79,16 @@ fn raised(revisions: Revisions, bump: Option<u64>) -> Result<Revisions, Error> {
     Ok(Revisions { newest: raised, compacted: raised })
 }
 
-fn fill(snapshot: &SnapshotFile, restored: Restored, folder: &NewFolder) -> Result<(), Error> {
-    let path = folder.unfinished();
-    let refused = |source| Error::Snapshot { path: path.clone(), source };
-    let mut restoring = Restoring::begin(Arc::new(RealDisk::new(&path)), restored)?;
-    for lease in snapshot.leases().map_err(refused)? {
-        restoring.put(TableWrite::Lease(lease))?;
-    }
-    let mut progress = Progress::new("restored", snapshot.database_bytes());
-    let mut done = 0;
-    snapshot
-        .each_record::<FillError>(&mut |at, record| {
-            // A revision without a change is what the revisions of the store say.
-            let Some(record) = record else { return Ok(()) };
-            done += record.as_bytes().len() as u64;
-            progress.tell(done);
-            Ok(restoring.put(TableWrite::Record { at, record })?)
-        })
-        .map_err(|error| match error {
-            FillError::Snapshot(source) => refused(source),
-            FillError::Storage(error) => error.into(),
-        })?;
-    drop(progress);
-    Ok(restoring.finish()?)
+/// Puts all records.
+fn fill(snapshot: &SnapshotFile, restoring: &mut Restoring) -> Result<(), FillError> {
+    let (mut progress, mut done) = (Progress::new("restored", snapshot.database_bytes()), 0);
+    snapshot.each_record(&mut |at, record| {
+        // A revision without a change is what the revisions of the store say.
+        let Some(record) = record else { return Ok(()) };
+        done += record.as_bytes().len() as u64;
+        progress.tell(done);
+        Ok(restoring.put(TableWrite::Record { at, record })?)
+    })
 }
 
 /// Why a folder is not filled.

@@ -41,6 +41,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("h2", &["api", "peer", "snapshot/save.rs"]),
     ("hyper", &["api", "peer", "server"]),
     ("axum", &["api", "peer"]),
+    ("sha2", &["etcd_file"]),
     ("rustls", &["net"]),
     ("tokio_rustls", &["net"]),
     ("rcgen", &["net"]),
