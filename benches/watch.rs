@@ -86,6 +86,7 @@ fn spec(keys: KeyRange, start_revision: i64) -> WatchSpec {
         progress_notify: false,
         no_put: false,
         no_delete: false,
+        is_denied: false,
     }
 }
 

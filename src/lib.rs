@@ -93,17 +93,20 @@
 //! | [`model`] | plain values: keys, revisions, records, commands, replies |
 //! | [`mod@env`] | the seams to the outside: clock, disk, randomness, each real and simulated |
 //! | [`wal`] | segmented write-ahead log with group commit |
+//! | [`bolt`] | bbolt, the file format of etcd's database |
 //! | [`storage`] | redb: tables, checkpoints, whole-state snapshots |
 //! | [`mvcc`] | key index, revisions, reads at a revision, compaction |
 //! | [`lease`], [`auth`], [`watch`] | the pure rules of each |
 //! | [`machine`] | apply: one file per command family |
 //! | [`proto`] | etcd's messages and ours, and the way to `model` |
 //! | [`net`], [`peer`] | sockets and TLS; what members say to each other |
+//! | [`etcd_file`] | etcd's snapshot: what is in its buckets, both ways |
 //! | [`raft`] | the only folder that knows openraft |
 //! | [`node`] | the async door: propose, read, watch, leases, shutdown |
 //! | [`api`] | fronts: etcd's gRPC services, plain HTTP |
 //! | [`config`], [`server`], [`telemetry`] | flags, assembly, logs |
 //! | [`embed`] | a server inside a program, and its store without a socket |
+//! | [`snapshot`] | the commands that save, look at and restore snapshots |
 //!
 //! Only [`embed`], with the values of [`model`] that it names, is meant to be built upon; the rest is open for those who read
 //! it, and changes as it must.
@@ -122,6 +125,7 @@
 //! | the program around it | [`embed::Store`] | requests of [`model`] |
 //! | the log and the checkpoint | [`wal::Wal::open`], [`storage::Storage::open`] | entries and tables |
 //! | a snapshot on its way | [`storage::Arrival`] | batches of table rows |
+//! | a snapshot of etcd's | [`etcd_file::SnapshotFile`] | rows of tables |
 //! | the command line | [`config::Invocation::from_args`] | a [`config::Config`] |
 //!
 //! A further protocol would be a folder in [`api`] with a decoder and a table of errors of its own, before the same verbs.
@@ -131,9 +135,11 @@
 
 pub mod api;
 pub mod auth;
+pub mod bolt;
 pub mod config;
 pub mod embed;
 pub mod env;
+pub mod etcd_file;
 pub mod lease;
 pub mod machine;
 pub mod model;
@@ -144,6 +150,7 @@ pub mod peer;
 pub mod proto;
 pub mod raft;
 pub mod server;
+pub mod snapshot;
 pub mod storage;
 pub mod telemetry;
 pub mod wal;

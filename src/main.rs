@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use lodemark::api::ETCD_VERSION;
 use lodemark::config::{self, Config, Invocation};
-use lodemark::{server, telemetry};
+use lodemark::{server, snapshot, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,11 @@ use tokio_util::sync::CancellationToken;
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    match Invocation::from_args(std::env::args_os().skip(1)) {
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments.next_if(|first| first == "snapshot").is_some() {
+        return snapshot::main(arguments);
+    }
+    match Invocation::from_args(arguments) {
         Ok(Invocation::Help) => print(&config::help()),
         Ok(Invocation::Version) => print(&version()),
         Ok(Invocation::Serve(config)) => serve(*config),

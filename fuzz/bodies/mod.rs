@@ -4,6 +4,7 @@
 //! A body tells whether it read the bytes as something. Which of several decoders they are for is the first byte.
 
 mod call;
+mod etcd_file;
 mod gateway;
 mod log;
 mod peer;
@@ -20,6 +21,7 @@ use lodemark::storage;
 use prost::Message;
 
 pub use self::call::call;
+pub use self::etcd_file::{etcd_pages, etcd_snapshot};
 pub use self::gateway::{json, json_of_message};
 pub use self::log::{log, log_batch, log_files, segment_of};
 pub use self::peer::{peer_headers, peer_message, peer_stream, raft_message};

@@ -1,8 +1,3 @@
-//! The versions that clients are told: those of the etcd whose behaviour this is.
+//! The versions that clients are told.
 
-/// The version of etcd that this server answers like.
-pub const ETCD_VERSION: &str = "3.7.1";
-/// The version that the cluster has agreed on.
-pub const CLUSTER_VERSION: &str = "3.7.0";
-/// The version of the storage, as etcd would name it.
-pub const STORAGE_VERSION: &str = "3.7.0";
+pub use crate::model::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};

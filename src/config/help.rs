@@ -9,6 +9,9 @@ Usage:
   lodemark [flags]
     Run a server.
 
+  lodemark snapshot save|status|restore
+    Save a snapshot of a member, look at one, restore one. Each explains itself with --help.
+
   lodemark --version
     Print the version.
 

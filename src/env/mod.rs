@@ -19,5 +19,5 @@ pub use disk::{DAMAGE_REMEDY, Disk, File, SyncSite, lacks_space};
 pub use memory_disk::MemoryDisk;
 pub use mistake::Mistake;
 pub use random::{Random, SeededRandom, SystemRandom};
-pub use real_disk::RealDisk;
+pub use real_disk::{RealDisk, RealFile};
 pub use sim_disk::{Image, SimDisk};

@@ -103,8 +103,16 @@ impl Disk for RealDisk {
     }
 }
 
+/// A file of the operating system's file system.
 #[derive(Debug)]
-struct RealFile(fs::File);
+pub struct RealFile(fs::File);
+
+impl From<fs::File> for RealFile {
+    /// Uses a file that was opened, be it only to read.
+    fn from(file: fs::File) -> RealFile {
+        RealFile(file)
+    }
+}
 
 impl File for RealFile {
     fn len(&self) -> io::Result<u64> {

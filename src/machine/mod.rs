@@ -20,6 +20,7 @@ mod lease;
 mod marks;
 mod members;
 mod shared;
+mod still;
 mod txn;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use self::effects::{Effects, LeaseChange};
 pub use self::error::{Fault, Rejection};
 use self::marks::Marks;
 pub use self::shared::Shared;
+pub use self::still::Still;
 pub use self::txn::read_txn;
 use crate::lease::{Lease, Lessor};
 use crate::model::{Alarms, Caller, ChainMark, Command, LeaseId, LogId, Member, MemberId, Record, Reply, SubRevision};

@@ -12,8 +12,10 @@ mod event;
 mod ids;
 mod key_range;
 mod record;
+mod record_key;
 mod reply;
 mod revision;
+mod version;
 
 pub use alarm::{Alarm, AlarmChange, AlarmKind, Alarms};
 pub use auth::{AuthChange, Authenticate, Caller, PasswordHash, Permission, PermissionKind, Role, User};
@@ -27,5 +29,7 @@ pub use event::{Event, EventKind};
 pub use ids::{ClusterId, LeaseId, LogId, MemberId, WatchId};
 pub use key_range::{KeyRange, RangeEnd};
 pub use record::{KeyValue, Record, RecordError};
+pub use record_key::RecordKey;
 pub use reply::{DeleteReply, GrantReply, OpReply, PutReply, RangeReply, Reply, TxnReply};
 pub use revision::{Revision, SubRevision};
+pub use version::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};

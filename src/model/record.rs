@@ -129,6 +129,12 @@ impl Record {
         Record::new(&KeyValue { value: &[], ..self.pair() })
     }
 
+    /// The key alone: a deletion as etcd stores it.
+    #[must_use]
+    pub fn bare(&self) -> Record {
+        Record::new(&KeyValue { key: self.key(), ..KeyValue::default() })
+    }
+
     /// The same pair without value and lease: what etcd answers to `keys_only` since 3.7.
     #[must_use]
     pub fn keys_only(&self) -> Record {

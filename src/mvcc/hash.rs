@@ -15,7 +15,7 @@
 use super::changes::{Limits, history};
 use super::pins::Pin;
 use super::store::{ReadError, Source, Store};
-use crate::model::{KeyValue, Record, Revision, SubRevision};
+use crate::model::{Record, RecordKey, Revision, SubRevision};
 use crate::storage::Storage;
 
 /// What one look takes at most: bounds memory, and how long apply waits for it.
@@ -94,16 +94,11 @@ impl Hashing {
 }
 
 fn take_in(hash: u32, place: SubRevision, record: &Record) -> u32 {
-    let mut key = [0; 18];
-    key[..8].copy_from_slice(&place.main.0.to_be_bytes());
-    key[8] = b'_';
-    key[9..17].copy_from_slice(&u64::from(place.sub).to_be_bytes());
-    key[17] = b't';
-    if record.is_tombstone() {
-        let bare = Record::new(&KeyValue { key: record.key(), ..KeyValue::default() });
-        crc32c::crc32c_append(crc32c::crc32c_append(hash, &key), bare.as_bytes())
-    } else {
-        crc32c::crc32c_append(crc32c::crc32c_append(hash, &key[..17]), record.as_bytes())
+    let is_tombstone = record.is_tombstone();
+    let hash = crc32c::crc32c_append(hash, RecordKey::new(place, is_tombstone).as_bytes());
+    match is_tombstone {
+        true => crc32c::crc32c_append(hash, record.bare().as_bytes()),
+        false => crc32c::crc32c_append(hash, record.as_bytes()),
     }
 }
 

@@ -111,16 +111,26 @@ impl KeyHistory {
         (!found.is_tombstone).then_some(*found)
     }
 
+    /// The first change that a compaction of `floor` leaves; the number of changes if there is none.
+    fn kept_from(&self, floor: Revision) -> usize {
+        let changes = self.changes();
+        let below = changes.partition_point(|change| change.main <= floor);
+        let Some(newest) = below.checked_sub(1) else { return 0 };
+        let is_dead = changes[newest].is_tombstone && changes[newest].main < floor;
+        if is_dead { below } else { newest }
+    }
+
+    /// Whether a compaction of `floor` leaves the change at `place`.
+    pub(super) fn leaves(&self, place: SubRevision, floor: Revision) -> bool {
+        self.changes().get(self.kept_from(floor)).is_some_and(|first| place >= first.at())
+    }
+
     /// Forgets what no read at or above `floor` needs, and a tombstone below it; adds what went to `removed`. Tells
     /// whether nothing is left of the key.
     ///
     /// A tombstone exactly at `floor` stays: a watch that starts there must still see the delete.
     pub(super) fn compact(&mut self, floor: Revision, removed: &mut Vec<SubRevision>) -> bool {
-        let changes = self.changes();
-        let below = changes.partition_point(|change| change.main <= floor);
-        let Some(newest) = below.checked_sub(1) else { return false };
-        let is_dead = changes[newest].is_tombstone && changes[newest].main < floor;
-        let keep_from = if is_dead { below } else { newest };
+        let (changes, keep_from) = (self.changes(), self.kept_from(floor));
         removed.extend(changes[..keep_from].iter().map(Change::at));
         if keep_from == changes.len() {
             return true;

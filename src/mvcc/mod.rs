@@ -28,6 +28,7 @@
 
 mod changes;
 mod compact;
+mod copying;
 mod evict;
 mod fetch;
 mod hash;
@@ -49,6 +50,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use changes::{changes, record_at};
+pub use copying::Copying;
 pub use hash::{Hashing, KvHash};
 pub use long_range::{LongRange, PairBytes, RangeAnswer, UnsortedRange, Window, bounded_range};
 pub use newest::{Head, Newest};

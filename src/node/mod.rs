@@ -9,7 +9,7 @@
 //!   watch   ──> hub: events of each run, or history for those who are behind
 //! ```
 //!
-//! One file per family of verbs (`writes`, `reads`, `answers`, `leases`, `members`, `transfer`, `quota`, `hash`,
+//! One file per family of verbs (`writes`, `reads`, `answers`, `leases`, `members`, `transfer`, `quota`, `hash`, `snapshot`,
 //! `defragment`, `status`, `watch`) and one per task that runs beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`,
 //! `reclaim`, `roster`, `voice`, `space`). What other members ask comes in through `handler`. `open` opens the data folder
 //! of `options`; [`Node::start`] is the only place where threads begin.
@@ -47,9 +47,11 @@ mod quota;
 mod readers;
 mod reads;
 mod reclaim;
+mod restoring;
 mod room;
 mod roster;
 mod session;
+mod snapshot;
 mod space;
 mod start;
 mod status;
@@ -75,8 +77,10 @@ pub use self::lease_keeper::Remaining;
 pub use self::options::{Founding, MemoryBudget, NodeOptions};
 pub use self::quota::QUOTA_BYTES_DEFAULT;
 pub use self::reads::Consistency;
+pub use self::restoring::{Restored, Restoring};
 pub use self::room::Room;
 pub use self::session::Session;
+pub use self::snapshot::{SnapshotPart, SnapshotStream};
 use self::start::Running;
 pub use self::start::StartError;
 pub use self::status::{Header, Status};
@@ -121,6 +125,7 @@ pub struct NodeState {
     compactor: Arc<compactor::Compactor>,
     hub: Arc<watch::WatchHub>,
     defragmenter: Arc<defragment::Defragmenter>,
+    snapshot_turns: Arc<tokio::sync::Semaphore>,
     random: Arc<dyn Random>,
     /// Seconds.
     lease_ttl_min: i64,

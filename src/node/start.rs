@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +48,7 @@ use super::space::SpaceWatch;
 use super::threads::{Body, RaftRuntime, Running as RunningBody};
 use super::voice::{Pinger, Voice};
 use super::watch::{HubOptions, WatchHub};
-use super::{Node, NodeState};
+use super::{Node, NodeState, snapshot};
 use crate::env::{DAMAGE_REMEDY, Disk};
 use crate::machine::Rejection;
 use crate::model::{ClusterId, Command, MemberAttributes, MemberId};
@@ -335,6 +335,7 @@ impl Node {
             compactor,
             hub,
             defragmenter,
+            snapshot_turns: Arc::new(Semaphore::new(snapshot::STREAMS_MAX)),
             random: options.random.clone(),
             lease_ttl_min: options.lease_ttl_min(),
             running: Mutex::new(Some(running)),

@@ -6,16 +6,20 @@
 //! Two messages are not generated: a [`KeyValue`] is the stored [`crate::model::Record`] itself, so that answers copy its
 //! bytes and never encode a pair again, and a [`WatchResponse`] shares its events with all watchers that hear the same.
 //!
+//! A [`StoredLease`] is a row of etcd's database, which has no text of ours.
+//!
 //! Only the fronts and the log use these; everything else speaks [`crate::model`], and `convert` leads from one to the
 //! other.
 
 mod convert;
 mod descriptors;
 mod record;
+mod stored_lease;
 mod watch_response;
 
 pub use descriptors::descriptors;
 pub use record::KeyValue;
+pub use stored_lease::StoredLease;
 pub use watch_response::{Events, WatchResponse, event_len};
 
 /// Keys, watches, leases, members, maintenance and auth, with their services.

@@ -6,11 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{ChangeMembers, EmptyNode};
 
 use super::consensus::Consensus;
-use crate::model::MemberId;
+use super::log_codec::encode_stored_membership;
+use super::types::{Membership, StoredMembership, theirs};
+use crate::model::{LogId, MemberId};
 
 /// Who takes part in Raft, as far as this member's log says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +27,18 @@ pub struct Voters {
     /// Who shall vote after a change whose first half is committed. Whoever made it takes the second half too, unless it
     /// has ceased to lead in between: then the next leader must.
     pub halfway_to: Option<BTreeSet<MemberId>>,
+}
+
+/// The bytes of the membership in which these vote since the entry at `at`, as a checkpoint holds them.
+///
+/// # Panics
+/// Without a voter.
+#[must_use]
+pub fn membership_of(voters: &BTreeSet<MemberId>, at: LogId) -> Bytes {
+    let ids: BTreeSet<u64> = voters.iter().map(|id| id.0).collect();
+    let nodes: BTreeMap<u64, EmptyNode> = ids.iter().map(|id| (*id, EmptyNode::new())).collect();
+    let membership = Membership::new(vec![ids], nodes).expect("each voter is among the nodes");
+    encode_stored_membership(&StoredMembership::new(theirs(at), membership))
 }
 
 /// One change of who takes part.

@@ -45,7 +45,7 @@ pub use batch::{decode_commands, encode_commands};
 pub use checkpoint::{Checkpointer, Checkpoints};
 pub use command::DecodeError;
 pub use consensus::{Answer, Consensus, ConsensusOptions, Forwarded, ProposeError, RaftStatus, ReadError, StartError};
-pub use membership::{Voters, VotersChange};
+pub use membership::{Voters, VotersChange, membership_of};
 pub use network::{Network, Permission};
 pub use proposal::Proposal;
 pub use runtime::seed_thread;

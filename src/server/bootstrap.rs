@@ -107,13 +107,21 @@ pub(super) async fn begin(config: &Config, connector: &Connector) -> Result<Begi
     }
 }
 
-async fn found(config: &Config, connector: &Connector) -> Result<Beginning, BootstrapError> {
-    let founding = match config.founding(&Addresses::new()) {
+/// The cluster that the flags found, and its ids; looks names up if they matter.
+///
+/// # Errors
+/// As [`Config::founding`].
+pub async fn founding(config: &Config) -> Result<config::Founding, FoundingError> {
+    match config.founding(&Addresses::new()) {
         Err(FoundingError::Disagreement { .. }) => {
             config.founding(&look_up(config::host_names(&config.compared_urls())).await)
         }
         founding => founding,
-    }?;
+    }
+}
+
+async fn found(config: &Config, connector: &Connector) -> Result<Beginning, BootstrapError> {
+    let founding = founding(config).await?;
     let others = founding.members.iter().filter(|member| member.id != founding.member);
     let urls = others.filter_map(|member| config::urls_of(member).ok()).flatten().collect();
     if is_bootstrapped(founding.member, urls, connector).await {

@@ -34,8 +34,8 @@ pub enum DataDirError {
     /// etcd was here.
     #[error(
         "--data-dir {} holds a member of etcd ({}), whose files Lodemark does not read; nothing in it was changed. To start \
-         empty, choose another --data-dir. To keep the data, save it with \"etcdctl snapshot save\" and import that once a \
-         version of Lodemark can restore snapshots",
+         empty, choose another --data-dir. To keep the data, save it with \"etcdctl snapshot save\" while etcd runs and make \
+         another --data-dir of that with \"lodemark snapshot restore\"",
         path.display(), found.display()
     )]
     OfEtcd {

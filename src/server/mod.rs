@@ -32,7 +32,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::bootstrap::Beginning;
-pub use self::bootstrap::BootstrapError;
+pub use self::bootstrap::{BootstrapError, founding};
 pub use self::data_dir::DataDirError;
 use self::embedding::Data;
 pub use self::embedding::{Embedding, Ready};

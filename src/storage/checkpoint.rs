@@ -137,6 +137,20 @@ impl Storage {
         }
     }
 
+    /// As [`Storage::claim`], for a new file that was made of a snapshot: its log begins behind that, see
+    /// [`Storage::installed`].
+    ///
+    /// # Errors
+    /// As [`Storage::commit`].
+    pub fn claim_received(&self, identity: Identity, founding: &Founding) -> Result<(), Error> {
+        let received = self.meta()?.applied;
+        self.transact(|transaction| {
+            meta::put_identity(transaction, identity)?;
+            meta::put_founding(transaction, founding)?;
+            meta::put_installed(transaction, received)
+        })
+    }
+
     /// Makes a file that was received the successor of `earlier`, in one durable transaction: it belongs to the same
     /// member, whose folder began in the same way. To be done before it takes the place of the other: under the name of the
     /// checkpoint a file without an owner would be taken for a new one after a crash. It also gets the entry as of

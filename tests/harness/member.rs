@@ -91,6 +91,16 @@ impl Site {
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.client_port)
     }
+
+    /// Where the member would serve others, as a URL.
+    pub fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
+    }
+
+    /// Where the member keeps its data.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.join("data")
+    }
 }
 
 /// One member, running.
@@ -103,7 +113,7 @@ pub struct Member {
 impl Member {
     /// Starts a member with the data and the ports of `site`, and waits until it reads linearizably.
     pub async fn start(program: &Program, site: Site) -> Member {
-        let peer = format!("http://127.0.0.1:{}", site.peer_port);
+        let peer = site.peer_url();
         let arguments = [
             "--name=m1".to_owned(),
             format!("--listen-client-urls={}", site.endpoint()),
@@ -113,7 +123,7 @@ impl Member {
             format!("--initial-cluster=m1={peer}"),
             "--data-dir".to_owned(),
         ];
-        let data_dir = site.folder.join("data").into();
+        let data_dir = site.data_dir().into();
         let flags = site.flags.iter().map(OsString::from);
         let arguments = arguments.into_iter().map(OsString::from).chain([data_dir]).chain(flags);
         let mut member = Member { process: program.start(arguments, &site.folder), site };

@@ -21,7 +21,7 @@ mod server;
 pub use authority::Authority;
 pub use cluster::{Cluster, Place};
 pub use ext4::{Cut, Ext4};
-pub use member::{Member, Program, Site};
+pub use member::{Member, Program, Site, own_program};
 pub use needs::{can_trace, has_program, number, run, seed, skip};
 pub use ports::free_port;
 pub use process::Process;

@@ -35,6 +35,7 @@ mod range_stream;
 mod readme;
 mod reference;
 mod slow_readers;
+mod snapshot;
 #[path = "../../fuzz/steps.rs"]
 mod steps;
 mod strace;

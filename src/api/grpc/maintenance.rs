@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use futures_util::stream;
 use tonic::{Request, Response, Status};
 
 use super::access::Credentials;
-use super::{Api, encode, guard, status};
+use super::{Api, encode, guard, snapshot, status};
 use crate::api::{ETCD_VERSION, STORAGE_VERSION};
 use crate::model::{Alarm, AlarmChange, MemberId, Revision};
 use crate::node::{Node, NodeError};
@@ -96,10 +95,14 @@ impl Maintenance for MaintenanceService {
         }))
     }
 
-    type SnapshotStream = stream::Empty<Result<pb::SnapshotResponse, Status>>;
+    type SnapshotStream = snapshot::Parts;
 
-    async fn snapshot(&self, _: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
-        Err(status::not_yet("Snapshot"))
+    /// This member's own state, with or without a leader.
+    async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        let headers = request.metadata().clone().into_headers();
+        let node = self.0.node.clone();
+        let end = async move { guard::stream_end(node, &headers).await };
+        Ok(Response::new(snapshot::serve(&self.0, end).await?))
     }
 
     /// Waits as long as the client does; a client that sets no limit waits until the member leads.

@@ -26,6 +26,7 @@ pub(crate) mod parts;
 mod peer_urls;
 mod range_stream;
 mod routes;
+mod snapshot;
 pub(crate) mod status;
 #[cfg(test)]
 mod testing;

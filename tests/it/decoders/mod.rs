@@ -66,6 +66,16 @@ fn snapshot_chunks() {
 }
 
 #[test]
+fn etcd_snapshots() {
+    try_many(bodies::etcd_snapshot, vec![seeds::etcd_snapshot(20)]);
+}
+
+#[test]
+fn etcd_pages() {
+    try_many(bodies::etcd_pages, vec![seeds::etcd_pages(4), seeds::etcd_pages(40)]);
+}
+
+#[test]
 fn raft_messages() {
     try_many(bodies::raft_message, seeds::raft_messages());
 }

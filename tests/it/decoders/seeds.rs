@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lodemark::api::grpc;
 use lodemark::api::http::gateway;
+use lodemark::bolt::{self, WriteError};
 use lodemark::env::{Disk, Random, SeededRandom, SimDisk};
+use lodemark::etcd_file::Contents;
 use lodemark::model::{
     Command, Compact, DeleteRange, KeyRange, KeyValue, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke,
     LogId, Member, MemberAdd, MemberAttributes, MemberId, MemberUpdate, Put, Record, Revision, SubRevision,
@@ -144,6 +146,36 @@ pub fn chunks(stream: &[u8]) -> Vec<u8> {
         rest = &more[len as usize + 4..];
     }
     out
+}
+
+/// A database of etcd's with pages of 512 bytes, and so many keys.
+fn etcd_database(keys: i64) -> Vec<u8> {
+    let records = |each: &mut dyn FnMut(SubRevision, &Record) -> Result<(), WriteError>| {
+        (2..2 + keys).try_for_each(|main| {
+            let at = Revision(main);
+            let pair =
+                KeyValue { key: b"key", create_revision: at, mod_revision: at, version: 1, ..KeyValue::default() };
+            each(SubRevision::first(at), &Record::new(&pair))
+        })
+    };
+    let lease = LeaseRow { id: LeaseId(4), ttl: 60, remaining: 5, granted_at: 0 };
+    let contents = Contents { leases: vec![lease], members: vec![member()], ..Contents::default() };
+    let layout = bolt::plan(512, |writer| contents.fill(&records, writer)).expect("it can be written");
+    let mut bytes = Vec::new();
+    bolt::write(layout, &mut bytes, |writer| contents.fill(&records, writer)).expect("memory does not fail");
+    bytes
+}
+
+/// All of it.
+pub fn etcd_snapshot(keys: i64) -> Vec<u8> {
+    etcd_database(keys)
+}
+
+/// Its pages behind the metas, and which of them is the root: the last one.
+pub fn etcd_pages(keys: i64) -> Vec<u8> {
+    let database = etcd_database(keys);
+    let root = u8::try_from(database.len() / 512 - 1).expect("it has few pages");
+    [&[root][..], &database[1024..]].concat()
 }
 
 pub fn records() -> Vec<Vec<u8>> {

@@ -316,10 +316,6 @@ impl Script {
                 Ok(stream) => collect(stream).await,
                 Err(failure) => Err(failure),
             };
-            if chunks.as_ref().is_err_and(Failure::is_not_there_yet) {
-                *self.report.not_there_yet.entry("Snapshot".to_owned()).or_default() += 1;
-                continue;
-            }
             let outline = chunks.map(|chunks| {
                 let has_header = chunks.iter().any(|chunk| chunk.header.is_some());
                 let bytes: usize = chunks.iter().map(|chunk| chunk.blob.len()).sum();

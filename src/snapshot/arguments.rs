@@ -1,0 +1,324 @@
+//! The arguments, as etcdctl and etcdutl take them: flags anywhere, `--name=value` or `--name value`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::error::Error;
+use super::status::WriteOut;
+use crate::config::{Config, Invocation};
+use crate::etcd_file::DigestCheck;
+
+/// How the commands are called.
+pub const USAGE: &str = "\
+Usage:
+
+  lodemark snapshot save FILE [--endpoints=http://127.0.0.1:2379] [--dial-timeout=SECONDS]
+                              [--cacert=FILE] [--cert=FILE --key=FILE]
+    Save a snapshot of one member, of Lodemark or of etcd, in a file.
+
+  lodemark snapshot status FILE [-w|--write-out=simple|table|json|fields]
+    Tell what is in a snapshot.
+
+  lodemark snapshot restore FILE [--data-dir=DIR] [--wal-dir=DIR] [--skip-hash-check]
+                                 [--name=default] [--initial-cluster=default=http://localhost:2380]
+                                 [--initial-cluster-token=etcd-cluster]
+                                 [--initial-advertise-peer-urls=http://localhost:2380]
+                                 [--bump-revision=N --mark-compacted]
+    Make the data folder of a member of a new cluster. Each member of the cluster is made of the same snapshot, with the
+    same flags but for its name and its URLs, and is then started as ever.
+      --skip-hash-check   The file is a copy of a database, which does not end with a digest.
+      --bump-revision     Add this to the revision, so that it never goes back for clients that knew a later one.
+      --mark-compacted    Compact everything up to that revision, so that their watches end and begin anew.
+";
+
+const DIAL_TIMEOUT_SECONDS: &str = "2";
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(super) enum Command {
+    Help,
+    Save(Save),
+    Status(StatusOf),
+    Restore(Restore),
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct Save {
+    pub(super) file: PathBuf,
+    pub(super) endpoint: String,
+    pub(super) dial_timeout: std::time::Duration,
+    pub(super) cacert: Option<PathBuf>,
+    /// Certificate and key.
+    pub(super) cert: Option<(PathBuf, PathBuf)>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct StatusOf {
+    pub(super) file: PathBuf,
+    pub(super) write_out: WriteOut,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct Restore {
+    pub(super) file: PathBuf,
+    /// The member that will start from the folder.
+    pub(super) config: Box<Config>,
+    pub(super) wal_dir: Option<PathBuf>,
+    pub(super) check: DigestCheck,
+    /// Added to the revision, and all up to there compacted.
+    pub(super) bump: Option<u64>,
+}
+
+/// Reads the arguments that follow `snapshot`.
+pub(super) fn command(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
+    let mut arguments = arguments.into_iter();
+    let name = arguments.next().map(text).transpose()?;
+    let mut read = |values: &[&'static str], switches: &[&'static str]| Given::read(&mut arguments, values, switches);
+    match name.as_deref() {
+        Some("save") => save(read(&["endpoints", "dial-timeout", "cacert", "cert", "key"], &[])?),
+        Some("status") => status(read(&["write-out"], &[])?),
+        Some("restore") => restore(read(
+            &[
+                "data-dir",
+                "wal-dir",
+                "name",
+                "initial-cluster",
+                "initial-cluster-token",
+                "initial-advertise-peer-urls",
+                "bump-revision",
+            ],
+            &["skip-hash-check", "mark-compacted"],
+        )?),
+        None | Some("-h" | "--help" | "help") => Ok(Command::Help),
+        Some(other) => Err(Error::Usage(format!("unknown command {other:?} for \"lodemark snapshot\""))),
+    }
+}
+
+fn save(mut given: Given) -> Result<Command, Error> {
+    if given.wants_help {
+        return Ok(Command::Help);
+    }
+    let file = given.file("snapshot save expects one argument")?;
+    let endpoints = given.take("endpoints").unwrap_or_else(|| "http://127.0.0.1:2379".to_owned());
+    if endpoints.contains(',') {
+        return Err(Error::Usage("snapshot must be requested to one selected node, not multiple".to_owned()));
+    }
+    let seconds = given.take("dial-timeout").unwrap_or_else(|| DIAL_TIMEOUT_SECONDS.to_owned());
+    let parsed = seconds.strip_suffix('s').unwrap_or(&seconds).parse::<u32>().ok().filter(|seconds| *seconds > 0);
+    let dial_timeout = parsed.ok_or_else(|| Error::Usage(format!("invalid value {seconds:?} for --dial-timeout")))?;
+    let cert = match (given.take("cert"), given.take("key")) {
+        (Some(cert), Some(key)) => Some((cert.into(), key.into())),
+        (None, None) => None,
+        _ => return Err(Error::Usage("--cert and --key must both be given".to_owned())),
+    };
+    Ok(Command::Save(Save {
+        file,
+        endpoint: if endpoints.contains("://") { endpoints } else { format!("http://{endpoints}") },
+        dial_timeout: std::time::Duration::from_secs(dial_timeout.into()),
+        cacert: given.take("cacert").map(PathBuf::from),
+        cert,
+    }))
+}
+
+fn status(mut given: Given) -> Result<Command, Error> {
+    if given.wants_help {
+        return Ok(Command::Help);
+    }
+    let file = given.file("snapshot status requires exactly one argument")?;
+    let write_out = match given.take("write-out").as_deref() {
+        None | Some("simple") => WriteOut::Simple,
+        Some("table") => WriteOut::Table,
+        Some("json") => WriteOut::Json,
+        Some("fields") => WriteOut::Fields,
+        Some(other) => return Err(Error::Usage(format!("unsupported output format {other:?}"))),
+    };
+    Ok(Command::Status(StatusOf { file, write_out }))
+}
+
+fn restore(mut given: Given) -> Result<Command, Error> {
+    if given.wants_help {
+        return Ok(Command::Help);
+    }
+    let file = given.file("snapshot restore requires exactly one argument")?;
+    let bump = given.take("bump-revision").unwrap_or_else(|| "0".to_owned());
+    let bump: u64 = bump.parse().map_err(|_| Error::Usage(format!("invalid value {bump:?} for --bump-revision")))?;
+    let bump = match (bump, given.switch("mark-compacted")) {
+        (0, false) => None,
+        // etcdutl says the same in both cases.
+        (0, true) | (_, false) => {
+            return Err(Error::Usage("--mark-compacted required if --revision-bump > 0".to_owned()));
+        }
+        (bump, true) => Some(bump),
+    };
+    let check = if given.switch("skip-hash-check") { DigestCheck::Skipped } else { DigestCheck::Required };
+    let wal_dir = given.take("wal-dir").map(PathBuf::from);
+    Ok(Command::Restore(Restore { file, config: config(&mut given)?, wal_dir, check, bump }))
+}
+
+/// The flags of the server that tell of its cluster, with etcdutl's defaults.
+fn config(given: &mut Given) -> Result<Box<Config>, Error> {
+    let name = given.take("name").unwrap_or_else(|| "default".to_owned());
+    let data_dir = given.take("data-dir").filter(|dir| !dir.is_empty()).unwrap_or_else(|| format!("{name}.etcd"));
+    let mut flags = vec![format!("--name={name}"), format!("--data-dir={data_dir}")];
+    let cluster = given.take("initial-cluster").unwrap_or_else(|| "default=http://localhost:2380".to_owned());
+    for (flag, default) in
+        [("initial-cluster-token", "etcd-cluster"), ("initial-advertise-peer-urls", "http://localhost:2380")]
+    {
+        let value = given.take(flag).unwrap_or_else(|| default.to_owned());
+        flags.push(format!("--{flag}={value}"));
+    }
+    match Invocation::from_args(flags.into_iter().map(OsString::from))? {
+        // Not the server's rule that a name alone founds a cluster: etcdutl does not have it.
+        Invocation::Serve(config) => Ok(Box::new(Config { initial_cluster: cluster, ..*config })),
+        Invocation::Help | Invocation::Version => unreachable!("no flag asks for them"),
+    }
+}
+
+/// The arguments of one command, each fine by itself.
+#[derive(Debug, Default)]
+struct Given {
+    files: Vec<String>,
+    values: BTreeMap<&'static str, String>,
+    wants_help: bool,
+}
+
+impl Given {
+    fn read(
+        arguments: &mut dyn Iterator<Item = OsString>,
+        values: &[&'static str],
+        switches: &[&'static str],
+    ) -> Result<Given, Error> {
+        let mut given = Given::default();
+        while let Some(argument) = arguments.next() {
+            let argument = text(argument)?;
+            let long = argument.strip_prefix("-w").map(|value| format!("write-out{value}"));
+            let Some(flag) = argument.strip_prefix("--").or(long.as_deref()) else {
+                match argument.as_str() {
+                    "-h" => given.wants_help = true,
+                    short if short.starts_with('-') && short.len() > 1 => {
+                        return Err(Error::Usage(format!("unknown shorthand flag in {short}")));
+                    }
+                    _ => given.files.push(argument),
+                }
+                continue;
+            };
+            let (name, inline) = match flag.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (flag, None),
+            };
+            let known = |names: &[&'static str]| names.iter().copied().find(|known| *known == name);
+            if name == "help" {
+                given.wants_help = true;
+            } else if let Some(name) = known(switches) {
+                given.values.insert(name, inline.unwrap_or_else(|| "true".to_owned()));
+            } else if let Some(name) = known(values) {
+                let value = match inline {
+                    Some(value) => value,
+                    None => {
+                        let next =
+                            arguments.next().ok_or_else(|| Error::Usage(format!("flag needs an argument: --{name}")));
+                        text(next?)?
+                    }
+                };
+                given.values.insert(name, value);
+            } else {
+                return Err(Error::Usage(format!("unknown flag: --{name}")));
+            }
+        }
+        for name in switches {
+            if let Some(value) = given.values.get(name)
+                && !["true", "false"].contains(&value.as_str())
+            {
+                return Err(Error::Usage(format!("invalid argument {value:?} for --{name}")));
+            }
+        }
+        Ok(given)
+    }
+
+    /// The only argument that is no flag.
+    fn file(&mut self, otherwise: &str) -> Result<PathBuf, Error> {
+        match std::mem::take(&mut self.files).as_slice() {
+            [file] => Ok(file.into()),
+            _ => Err(Error::Usage(otherwise.to_owned())),
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        self.values.remove(name)
+    }
+
+    fn switch(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| value == "true")
+    }
+}
+
+fn text(argument: OsString) -> Result<String, Error> {
+    argument.into_string().map_err(|argument| Error::Usage(format!("argument {argument:?} is not UTF-8 text")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<Command, Error> {
+        command(arguments.iter().map(OsString::from))
+    }
+
+    fn restore_of(arguments: &[&str]) -> Restore {
+        match read(arguments) {
+            Ok(Command::Restore(restore)) => restore,
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_may_stand_anywhere() {
+        for arguments in [
+            &["save", "f.db", "--endpoints=127.0.0.1:1"][..],
+            &["save", "--endpoints", "127.0.0.1:1", "f.db"],
+            &["save", "--endpoints=http://127.0.0.1:1", "f.db"],
+        ] {
+            let Ok(Command::Save(save)) = read(arguments) else { panic!("{arguments:?}") };
+            assert_eq!((save.file, save.endpoint.as_str()), ("f.db".into(), "http://127.0.0.1:1"));
+        }
+        let Ok(Command::Status(status)) = read(&["status", "-w", "json", "f.db"]) else { panic!() };
+        assert_eq!(status, StatusOf { file: "f.db".into(), write_out: WriteOut::Json });
+        let restore = restore_of(&["restore", "--skip-hash-check", "f.db", "--bump-revision=7", "--mark-compacted"]);
+        assert_eq!((restore.check, restore.bump), (DigestCheck::Skipped, Some(7)));
+        assert_eq!(restore.config.data_dir, PathBuf::from("default.etcd"));
+        let restore = restore_of(&["restore", "f.db", "--data-dir", "x", "--skip-hash-check=false"]);
+        assert_eq!((restore.check, restore.bump), (DigestCheck::Required, None));
+        assert_eq!(restore.config.data_dir, PathBuf::from("x"));
+        for help in [&[][..], &["--help"], &["save", "--help"], &["restore", "-h"]] {
+            assert_eq!(read(help).unwrap(), Command::Help);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (arguments, text) in [
+            (&["load"][..], "unknown command \"load\""),
+            (&["save"], "snapshot save expects one argument"),
+            (&["save", "a", "b"], "snapshot save expects one argument"),
+            (&["save", "a", "--endpoints=x:1,y:1"], "snapshot must be requested to one selected node, not multiple"),
+            (&["save", "a", "--cert=x"], "--cert and --key"),
+            (&["save", "a", "--dial-timeout=0s"], "invalid value \"0s\""),
+            (&["status"], "snapshot status requires exactly one argument"),
+            (&["status", "a", "-x"], "unknown shorthand flag in -x"),
+            (&["status", "a", "-w=xml"], "unsupported output format \"xml\""),
+            (&["status", "a", "--write-out=xml"], "unsupported output format \"xml\""),
+            (&["restore", "a", "--nope"], "unknown flag: --nope"),
+            (&["restore", "a", "--name"], "flag needs an argument: --name"),
+            (&["restore", "a", "--bump-revision=-1", "--mark-compacted"], "invalid value \"-1\""),
+            (&["restore", "a", "--bump-revision=1"], "--mark-compacted required if --revision-bump > 0"),
+            (&["restore", "a", "--mark-compacted"], "--mark-compacted required if --revision-bump > 0"),
+            (&["restore", "a", "--skip-hash-check=maybe"], "invalid argument \"maybe\""),
+        ] {
+            let error = read(arguments).unwrap_err();
+            assert!(matches!(error, Error::Usage(_)) && error.to_string().contains(text), "{arguments:?}: {error}");
+        }
+        let error = read(&["restore", "a", "--initial-advertise-peer-urls=x"]).unwrap_err();
+        assert!(matches!(error, Error::Config(_)), "{error}");
+    }
+}
