@@ -154,6 +154,7 @@ impl Watcher {
             progress_notify: self.progress_notify,
             no_put: self.watching.no_put,
             no_delete: self.watching.no_delete,
+            is_denied: false,
         };
         let disk = world.members[target].disk.clone();
         let into = feed.clone();
