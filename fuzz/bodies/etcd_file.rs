@@ -40,6 +40,7 @@ fn read(bytes: &[u8]) -> Result<(), Error> {
     super::told(snapshot.revisions(true).err().as_ref());
     super::told(snapshot.leases().err().as_ref());
     super::told(snapshot.alarms().err().as_ref());
+    super::told(snapshot.downgrade().err().as_ref());
     super::told(snapshot.auth().err().as_ref());
     snapshot.each_record::<Error>(&mut |_, _| Ok(()))
 }

@@ -14,6 +14,9 @@ use crate::proto::StoredLease;
 use crate::proto::etcdserverpb::AlarmMember;
 use crate::storage::{AuthRow, LeaseRow};
 
+/// Bucket `cluster`: where a downgrade goes.
+pub(super) const DOWNGRADE: &str = "downgrade";
+
 /// Everything but the records: small enough to be in memory, all of one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
@@ -102,7 +105,7 @@ fn cluster_rows(downgrade: Option<ClusterVersion>) -> Vec<SmallRow> {
     let (enabled, target) = (downgrade.is_some(), downgrade.map(|target| target.to_string()).unwrap_or_default());
     // In etcd's order.
     let downgrade = format!(r#"{{"target-version":"{target}","enabled":{enabled}}}"#);
-    vec![row("clusterVersion", version.as_bytes()), row("downgrade", downgrade.as_bytes())]
+    vec![row("clusterVersion", version.as_bytes()), row(DOWNGRADE, downgrade.as_bytes())]
 }
 
 fn lease_row(lease: &LeaseRow) -> SmallRow {

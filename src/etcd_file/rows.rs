@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
+use serde_json::Value;
 
 use super::bucket;
+use super::contents::DOWNGRADE;
 use super::error::{Error, RowDamage};
 use super::snapshot_file::SnapshotFile;
 use crate::bolt::Rows;
-use crate::model::{Alarms, LeaseId, MemberId, Record, RecordKey, Revision, SubRevision};
+use crate::model::{
+    Alarms, CLUSTER_VERSION, ClusterVersion, LeaseId, MemberId, Record, RecordKey, Revision, SubRevision,
+};
 use crate::proto::StoredLease;
 use crate::proto::etcdserverpb::{AlarmMember, AlarmType};
 use crate::storage::LeaseRow;
@@ -96,6 +100,24 @@ impl SnapshotFile {
             Ok(())
         })?;
         Ok(alarms)
+    }
+
+    /// Where a downgrade goes that was under way. A cluster of this version has one way to go; another is none of it.
+    ///
+    /// # Errors
+    /// Why its row cannot be read.
+    pub fn downgrade(&self) -> Result<Option<ClusterVersion>, Error> {
+        let mut target = None;
+        self.each_row(bucket::CLUSTER, |key, value| {
+            if key == DOWNGRADE.as_bytes() {
+                let told: Value = serde_json::from_slice(value).map_err(|_| RowDamage::Value)?;
+                let is_enabled = told["enabled"].as_bool().unwrap_or(false);
+                let version = told["target-version"].as_str().and_then(ClusterVersion::parse);
+                target = version.filter(|_| is_enabled);
+            }
+            Ok(())
+        })?;
+        Ok(target.filter(|&target| CLUSTER_VERSION.before() == Some(target)))
     }
 
     /// Gives each row of a small bucket; one that is not there is empty.

@@ -7,8 +7,8 @@ use super::*;
 use crate::bolt::{self, WriteError, Writer};
 use crate::env::{Disk, File, MemoryDisk};
 use crate::model::{
-    Alarm, AlarmKind, KeyValue, LeaseId, LogId, Member, MemberId, Permission, PermissionKind, Record, Revision, Role,
-    SubRevision, User,
+    Alarm, AlarmKind, CLUSTER_VERSION, ClusterVersion, KeyValue, LeaseId, LogId, Member, MemberId, Permission,
+    PermissionKind, Record, Revision, Role, SubRevision, User,
 };
 use crate::storage::{AuthRow, LeaseRow};
 
@@ -252,4 +252,20 @@ fn users_and_roles_that_no_client_could_name_are_refused() {
         let error = of(bucket, key, value).unwrap_err();
         assert!(matches!(error, Error::Row { .. }) && error.to_string().contains(text), "{error}");
     }
+}
+
+#[test]
+fn a_downgrade_that_was_under_way_reads_back_if_it_is_one_of_this_version() {
+    let target = CLUSTER_VERSION.before();
+    let other = ClusterVersion { major: 3, minor: 4 };
+    for (written, read) in [(None, None), (target, target), (Some(other), None)] {
+        let bytes = snapshot(&Contents { downgrade: written, ..contents() }, &[]);
+        assert_eq!(required(&bytes).unwrap().downgrade().unwrap(), read);
+    }
+    let bytes = sealed(|writer| {
+        writer.bucket("cluster")?;
+        writer.row(b"downgrade", b"{")?;
+        writer.bucket("meta")
+    });
+    assert!(matches!(required(&bytes).unwrap().downgrade(), Err(Error::Row { .. })));
 }

@@ -30,6 +30,7 @@ pub(super) fn run(restore: &Restore) -> Result<(), Error> {
     let leases = snapshot.leases().map_err(refused)?;
     let alarms = snapshot.alarms().map_err(refused)?;
     let auth = snapshot.auth().map_err(refused)?;
+    let downgrade = snapshot.downgrade().map_err(refused)?;
     let Revisions { newest, compacted } = raised(revisions, *bump)?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
@@ -48,7 +49,8 @@ pub(super) fn run(restore: &Restore) -> Result<(), Error> {
     let leases = leases.into_iter().map(TableWrite::Lease);
     let alarms = alarms.into_iter().map(|(member, raised)| TableWrite::Alarms { member, raised });
     let auth = auth.into_iter().map(|(row, content)| TableWrite::Auth { row, content: Some(content) });
-    leases.chain(alarms).chain(auth).try_for_each(|write| restoring.put(write))?;
+    let downgrade = downgrade.map(|target| TableWrite::Downgrade(Some(target)));
+    leases.chain(alarms).chain(auth).chain(downgrade).try_for_each(|write| restoring.put(write))?;
     fill(&snapshot, &mut restoring).map_err(|error| match error {
         FillError::Snapshot(source) => refused(source),
         FillError::Storage(error) => error.into(),
