@@ -12,14 +12,12 @@
 //!
 //! Source: etcd, `server/storage/schema/auth.go`, `auth_users.go`, `auth_roles.go`.
 
-use prost::Message;
-
 use super::bucket;
 use super::contents::SmallRow;
 use super::error::{Error, RowDamage};
 use super::snapshot_file::SnapshotFile;
 use crate::model::{Role, User};
-use crate::proto::authpb;
+use crate::proto::{authpb, from_row, to_row};
 use crate::storage::AuthRow;
 
 const ENABLED: &[u8] = b"authEnabled";
@@ -100,12 +98,12 @@ impl SnapshotFile {
 fn encode_user(user: &User) -> Vec<u8> {
     let User { name, password, roles, no_password } = user.clone();
     let options = Some(authpb::UserAddOptions { no_password });
-    authpb::User { name: name.into(), password, roles, options }.encode_to_vec()
+    to_row(&authpb::User { name: name.into(), password, roles, options })
 }
 
 fn decode_user(key: &[u8], value: &[u8]) -> Result<User, RowDamage> {
     let name = name_of(key)?;
-    let authpb::User { name: told, password, mut roles, options } = decode(value)?;
+    let authpb::User { name: told, password, mut roles, options } = from_row(value).ok_or(RowDamage::Value)?;
     if told != name {
         return Err(RowDamage::Value);
     }
@@ -117,12 +115,12 @@ fn decode_user(key: &[u8], value: &[u8]) -> Result<User, RowDamage> {
 fn encode_role(role: &Role) -> Vec<u8> {
     let Role { name, permissions } = role.clone();
     let key_permission = permissions.into_iter().map(authpb::Permission::from).collect();
-    authpb::Role { name: name.into(), key_permission }.encode_to_vec()
+    to_row(&authpb::Role { name: name.into(), key_permission })
 }
 
 fn decode_role(key: &[u8], value: &[u8]) -> Result<Role, RowDamage> {
     let name = name_of(key)?;
-    let authpb::Role { name: told, mut key_permission } = decode(value)?;
+    let authpb::Role { name: told, mut key_permission } = from_row(value).ok_or(RowDamage::Value)?;
     if told != name {
         return Err(RowDamage::Value);
     }
@@ -133,8 +131,4 @@ fn decode_role(key: &[u8], value: &[u8]) -> Result<Role, RowDamage> {
 
 fn name_of(key: &[u8]) -> Result<String, RowDamage> {
     std::str::from_utf8(key).map(str::to_owned).map_err(|_| RowDamage::Name)
-}
-
-fn decode<M: Message + Default>(value: &[u8]) -> Result<M, RowDamage> {
-    M::decode(value).map_err(|_| RowDamage::Value)
 }

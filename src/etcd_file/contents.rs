@@ -1,6 +1,5 @@
 //! What a snapshot of ours holds: every bucket, row by row.
 
-use prost::Message;
 use serde_json::json;
 
 use super::auth::AuthBuckets;
@@ -10,8 +9,8 @@ use crate::model::{
     Alarm, CLUSTER_VERSION, ClusterVersion, LogId, Member, MemberId, Record, RecordKey, Revision, STORAGE_VERSION,
     SubRevision,
 };
-use crate::proto::StoredLease;
 use crate::proto::etcdserverpb::AlarmMember;
+use crate::proto::{StoredLease, to_row};
 use crate::storage::{AuthRow, LeaseRow};
 
 /// Bucket `cluster`: where a downgrade goes.
@@ -51,7 +50,7 @@ impl Contents {
     /// What `records` says, or [`WriteError`].
     pub fn fill<E: From<WriteError>>(&self, records: Records<'_, E>, writer: &mut Writer<'_>) -> Result<(), E> {
         let auth = AuthBuckets::of(&self.auth);
-        let alarm = |&alarm: &Alarm| (AlarmMember::from(alarm).encode_to_vec(), Vec::new());
+        let alarm = |&alarm: &Alarm| (to_row(&AlarmMember::from(alarm)), Vec::new());
         fill_bucket(writer, bucket::ALARM, self.alarms.iter().map(alarm).collect())?;
         fill_bucket(writer, bucket::AUTH, auth.state)?;
         fill_bucket(writer, bucket::AUTH_ROLES, auth.roles)?;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use prost::Message;
 use serde_json::Value;
 
 use super::bucket;
@@ -13,8 +12,8 @@ use crate::bolt::Rows;
 use crate::model::{
     Alarms, CLUSTER_VERSION, ClusterVersion, LeaseId, MemberId, Record, RecordKey, Revision, SubRevision,
 };
-use crate::proto::StoredLease;
 use crate::proto::etcdserverpb::{AlarmMember, AlarmType};
+use crate::proto::{StoredLease, from_row};
 use crate::storage::LeaseRow;
 
 /// The revisions of a store.
@@ -93,7 +92,7 @@ impl SnapshotFile {
     pub fn alarms(&self) -> Result<BTreeMap<MemberId, Alarms>, Error> {
         let mut alarms = BTreeMap::<MemberId, Alarms>::new();
         self.each_row(bucket::ALARM, |key, _| {
-            let alarm = AlarmMember::decode(key).map_err(|_| RowDamage::Key)?;
+            let alarm: AlarmMember = from_row(key).ok_or(RowDamage::Key)?;
             if let Some(kind) = AlarmType::try_from(alarm.alarm).ok().and_then(AlarmType::kind) {
                 alarms.entry(MemberId(alarm.member_id)).or_default().set(kind, true);
             }
