@@ -39,6 +39,8 @@ fn read(bytes: &[u8]) -> Result<(), Error> {
     // Each may be refused though the others are fine.
     super::told(snapshot.revisions(true).err().as_ref());
     super::told(snapshot.leases().err().as_ref());
-    snapshot.small_rows()?;
+    super::told(snapshot.alarms().err().as_ref());
+    super::told(snapshot.downgrade().err().as_ref());
+    super::told(snapshot.auth().err().as_ref());
     snapshot.each_record::<Error>(&mut |_, _| Ok(()))
 }

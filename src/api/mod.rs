@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-pub use self::version::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};
+pub use self::version::{ETCD_VERSION, STORAGE_VERSION};
 use crate::net::{Listener, Security};
 use crate::node::Node;
 

@@ -1,3 +1,3 @@
 //! The versions that clients are told.
 
-pub use crate::model::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};
+pub use crate::model::{ETCD_VERSION, STORAGE_VERSION};

@@ -160,6 +160,7 @@ impl Needs for Command {
             Command::LeaseRevoke(revoke) => revoke.each_need(visit),
             Command::Compact(_)
             | Command::Alarm(_)
+            | Command::Downgrade(_)
             | Command::MemberAdd(_)
             | Command::MemberRemove(_)
             | Command::MemberUpdate(_)

@@ -117,6 +117,9 @@ impl From<NodeError> for Error {
             NodeError::NotEnoughStarted
             | NodeError::Unhealthy
             | NodeError::LearnerNotReady
+            | NodeError::BadDowngradeTarget
+            | NodeError::Downgrading
+            | NodeError::NoDowngrade
             | NodeError::BadTransferee => Error::Failed(error.to_string().into()),
         }
     }

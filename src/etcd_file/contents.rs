@@ -2,13 +2,19 @@
 
 use serde_json::json;
 
+use super::auth::AuthBuckets;
 use super::{bucket, meta_key};
 use crate::bolt::{WriteError, Writer};
 use crate::model::{
-    CLUSTER_VERSION, LogId, Member, MemberId, Record, RecordKey, Revision, STORAGE_VERSION, SubRevision,
+    Alarm, CLUSTER_VERSION, ClusterVersion, LogId, Member, MemberId, Record, RecordKey, Revision, STORAGE_VERSION,
+    SubRevision,
 };
-use crate::proto::StoredLease;
-use crate::storage::LeaseRow;
+use crate::proto::etcdserverpb::AlarmMember;
+use crate::proto::{StoredLease, to_row};
+use crate::storage::{AuthRow, LeaseRow};
+
+/// Bucket `cluster`: where a downgrade goes.
+pub(super) const DOWNGRADE: &str = "downgrade";
 
 /// Everything but the records: small enough to be in memory, all of one moment.
 #[derive(Debug, Clone, Default)]
@@ -23,25 +29,16 @@ pub struct Contents {
     pub members: Vec<Member>,
     /// The ids that were removed for ever.
     pub removed: Vec<MemberId>,
-    /// What etcd keeps as it is.
-    pub small: SmallRows,
+    /// The alarms that are raised.
+    pub alarms: Vec<Alarm>,
+    /// Where a downgrade goes that is under way.
+    pub downgrade: Option<ClusterVersion>,
+    /// Users, roles, and what holds for all of them.
+    pub auth: Vec<AuthRow>,
 }
 
 /// A row of a small bucket, in etcd's own bytes.
-pub type SmallRow = (Vec<u8>, Vec<u8>);
-
-/// The buckets of alarms, users and roles, row by row, in any order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SmallRows {
-    /// An alarm: `AlarmMember`, and nothing.
-    pub alarms: Vec<SmallRow>,
-    /// `authEnabled`: one byte; `authRevision`: 8 bytes, big-endian.
-    pub auth: Vec<SmallRow>,
-    /// The name of a role, and `Role`.
-    pub roles: Vec<SmallRow>,
-    /// The name of a user, and `User`.
-    pub users: Vec<SmallRow>,
-}
+pub(super) type SmallRow = (Vec<u8>, Vec<u8>);
 
 /// Gives every record in order, the same each time.
 pub type Records<'a, E> = &'a dyn Fn(&mut dyn FnMut(SubRevision, &Record) -> Result<(), E>) -> Result<(), E>;
@@ -52,11 +49,13 @@ impl Contents {
     /// # Errors
     /// What `records` says, or [`WriteError`].
     pub fn fill<E: From<WriteError>>(&self, records: Records<'_, E>, writer: &mut Writer<'_>) -> Result<(), E> {
-        fill_bucket(writer, bucket::ALARM, self.small.alarms.clone())?;
-        fill_bucket(writer, bucket::AUTH, self.small.auth.clone())?;
-        fill_bucket(writer, bucket::AUTH_ROLES, self.small.roles.clone())?;
-        fill_bucket(writer, bucket::AUTH_USERS, self.small.users.clone())?;
-        fill_bucket(writer, bucket::CLUSTER, cluster_rows())?;
+        let auth = AuthBuckets::of(&self.auth);
+        let alarm = |&alarm: &Alarm| (to_row(&AlarmMember::from(alarm)), Vec::new());
+        fill_bucket(writer, bucket::ALARM, self.alarms.iter().map(alarm).collect())?;
+        fill_bucket(writer, bucket::AUTH, auth.state)?;
+        fill_bucket(writer, bucket::AUTH_ROLES, auth.roles)?;
+        fill_bucket(writer, bucket::AUTH_USERS, auth.users)?;
+        fill_bucket(writer, bucket::CLUSTER, cluster_rows(self.downgrade))?;
         writer.bucket(bucket::KEY)?;
         records(&mut |at, record| Ok(put_record(writer, at, record)?))?;
         fill_bucket(writer, bucket::LEASE, self.leases.iter().map(lease_row).collect())?;
@@ -100,9 +99,12 @@ fn put_record(writer: &mut Writer<'_>, at: SubRevision, record: &Record) -> Resu
     }
 }
 
-fn cluster_rows() -> Vec<SmallRow> {
-    let downgrade = json!({ "target-version": "", "enabled": false });
-    vec![row("clusterVersion", CLUSTER_VERSION.as_bytes()), row("downgrade", downgrade.to_string().as_bytes())]
+fn cluster_rows(downgrade: Option<ClusterVersion>) -> Vec<SmallRow> {
+    let version = downgrade.unwrap_or(CLUSTER_VERSION).to_string();
+    let (enabled, target) = (downgrade.is_some(), downgrade.map(|target| target.to_string()).unwrap_or_default());
+    // In etcd's order.
+    let downgrade = format!(r#"{{"target-version":"{target}","enabled":{enabled}}}"#);
+    vec![row("clusterVersion", version.as_bytes()), row(DOWNGRADE, downgrade.as_bytes())]
 }
 
 fn lease_row(lease: &LeaseRow) -> SmallRow {

@@ -58,12 +58,6 @@ pub enum Error {
         /// Below it anything may be missing.
         compacted: Revision,
     },
-    /// Users and roles would be lost.
-    #[error(
-        "the snapshot has authentication enabled, which this version of Lodemark does not have yet: everybody could read \
-         everything. Save it anew after \"etcdctl auth disable\""
-    )]
-    AuthEnabled,
 }
 
 /// What is wrong with a row.
@@ -86,6 +80,9 @@ pub enum RowDamage {
         /// When it was created.
         created: Revision,
     },
+    /// A user or a role has a name that no client can say.
+    #[error("the name is not UTF-8 text")]
+    Name,
     /// The value cannot be read.
     #[error("its value has no meaning")]
     Value,

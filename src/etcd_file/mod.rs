@@ -8,7 +8,8 @@
 //! lease      id, 8 bytes, big-endian         id, time to live, what is left of it
 //! meta       names                           how far compaction is; version; where in the log it was
 //! members, members_removed, cluster          who belonged to it: a restore makes these anew
-//! alarm, auth, authUsers, authRoles          small rows, as they are
+//! alarm      `AlarmMember`                   nothing
+//! auth, authUsers, authRoles                 whether everybody has to say who they are; who there is; who may do what (`auth`)
 //! ```
 //!
 //! [`Contents`] with the records makes such a file, in two passes over the same rows, so that it can be a stream. A
@@ -17,6 +18,7 @@
 //!
 //! Source: etcd, `server/storage/schema`, `etcdutl/snapshot`.
 
+mod auth;
 mod contents;
 mod digest;
 mod error;
@@ -27,7 +29,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use self::contents::{Contents, Records, SmallRow, SmallRows};
+pub use self::contents::{Contents, Records};
 pub use self::digest::{DIGEST_BYTES, Digest, Summing};
 pub use self::error::{Error, RowDamage};
 pub use self::rows::Revisions;

@@ -1,16 +1,20 @@
 //! From the rows of a snapshot to those of our tables.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use super::bucket;
-use super::contents::SmallRows;
+use super::contents::DOWNGRADE;
 use super::error::{Error, RowDamage};
 use super::snapshot_file::SnapshotFile;
 use crate::bolt::Rows;
-use crate::model::{LeaseId, Record, RecordKey, Revision, SubRevision};
-use crate::proto::StoredLease;
+use crate::model::{
+    Alarms, CLUSTER_VERSION, ClusterVersion, LeaseId, MemberId, Record, RecordKey, Revision, SubRevision,
+};
+use crate::proto::etcdserverpb::{AlarmMember, AlarmType};
+use crate::proto::{StoredLease, from_row};
 use crate::storage::LeaseRow;
-
-/// `auth`: whether anybody has to say who he is.
-const AUTH_ENABLED: &[u8] = b"authEnabled";
 
 /// The revisions of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,53 +72,68 @@ impl SnapshotFile {
     /// # Errors
     /// Why a row cannot be read.
     pub fn leases(&self) -> Result<Vec<LeaseRow>, Error> {
-        let Some(mut rows) = self.find(bucket::LEASE)? else { return Ok(Vec::new()) };
         let mut leases = Vec::new();
-        while let Some((key, value)) = rows.next()? {
-            let damaged = |why| Error::Row { bucket: bucket::LEASE, row: key.escape_ascii().to_string(), why };
-            let id = key.try_into().map_err(|_| damaged(RowDamage::Key))?;
-            let stored = StoredLease::from_bytes(value).ok_or_else(|| damaged(RowDamage::Value))?;
-            let StoredLease { id: told, ttl, remaining } = stored;
+        self.each_row(bucket::LEASE, |key, value| {
+            let id = key.try_into().map_err(|_| RowDamage::Key)?;
+            let StoredLease { id: told, ttl, remaining } = StoredLease::from_bytes(value).ok_or(RowDamage::Value)?;
             if told != i64::from_be_bytes(id) || told == 0 || ttl <= 0 {
-                return Err(damaged(RowDamage::Value));
+                return Err(RowDamage::Value);
             }
             leases.push(LeaseRow { id: LeaseId(told), ttl, remaining: remaining.max(0), granted_at: 0 });
-        }
+            Ok(())
+        })?;
         Ok(leases)
     }
 
-    /// Alarms, users and roles.
+    /// The alarms, by member. One of a kind that is not known stops nothing, and is left out.
     ///
     /// # Errors
     /// Why a row cannot be read.
-    pub fn small_rows(&self) -> Result<SmallRows, Error> {
-        let all = |name| {
-            let (mut all, rows) = (Vec::new(), self.find(name)?);
-            if let Some(mut rows) = rows {
-                while let Some((key, value)) = rows.next()? {
-                    all.push((key.to_vec(), value.to_vec()));
-                }
+    pub fn alarms(&self) -> Result<BTreeMap<MemberId, Alarms>, Error> {
+        let mut alarms = BTreeMap::<MemberId, Alarms>::new();
+        self.each_row(bucket::ALARM, |key, _| {
+            let alarm: AlarmMember = from_row(key).ok_or(RowDamage::Key)?;
+            if let Some(kind) = AlarmType::try_from(alarm.alarm).ok().and_then(AlarmType::kind) {
+                alarms.entry(MemberId(alarm.member_id)).or_default().set(kind, true);
             }
-            Ok::<_, Error>(all)
-        };
-        Ok(SmallRows {
-            alarms: all(bucket::ALARM)?,
-            auth: all(bucket::AUTH)?,
-            roles: all(bucket::AUTH_ROLES)?,
-            users: all(bucket::AUTH_USERS)?,
-        })
+            Ok(())
+        })?;
+        Ok(alarms)
+    }
+
+    /// Where a downgrade goes that was under way. A cluster of this version has one way to go; another is none of it.
+    ///
+    /// # Errors
+    /// Why its row cannot be read.
+    pub fn downgrade(&self) -> Result<Option<ClusterVersion>, Error> {
+        let mut target = None;
+        self.each_row(bucket::CLUSTER, |key, value| {
+            if key == DOWNGRADE.as_bytes() {
+                let told: Value = serde_json::from_slice(value).map_err(|_| RowDamage::Value)?;
+                let is_enabled = told["enabled"].as_bool().unwrap_or(false);
+                let version = told["target-version"].as_str().and_then(ClusterVersion::parse);
+                target = version.filter(|_| is_enabled);
+            }
+            Ok(())
+        })?;
+        Ok(target.filter(|&target| CLUSTER_VERSION.before() == Some(target)))
+    }
+
+    /// Gives each row of a small bucket; one that is not there is empty.
+    pub(super) fn each_row(
+        &self,
+        bucket: &'static str,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), RowDamage>,
+    ) -> Result<(), Error> {
+        let Some(mut rows) = self.find(bucket)? else { return Ok(()) };
+        while let Some((key, value)) = rows.next()? {
+            each(key, value).map_err(|why| Error::Row { bucket, row: key.escape_ascii().to_string(), why })?;
+        }
+        Ok(())
     }
 
     fn find_rows(&self, name: &'static str) -> Result<Rows<'_>, Error> {
         Ok(self.find(name)?.ok_or(crate::bolt::Error::NoBucket { name })?)
-    }
-}
-
-impl SmallRows {
-    /// Whether somebody has to say who he is.
-    #[must_use]
-    pub fn is_auth_enabled(&self) -> bool {
-        self.auth.iter().any(|(key, value)| key == AUTH_ENABLED && value.as_slice() == [1])
     }
 }
 

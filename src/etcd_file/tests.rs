@@ -6,8 +6,11 @@ use std::sync::Arc;
 use super::*;
 use crate::bolt::{self, WriteError, Writer};
 use crate::env::{Disk, File, MemoryDisk};
-use crate::model::{KeyValue, LeaseId, LogId, Member, MemberId, Record, Revision, SubRevision};
-use crate::storage::LeaseRow;
+use crate::model::{
+    Alarm, AlarmKind, CLUSTER_VERSION, ClusterVersion, KeyValue, LeaseId, LogId, Member, MemberId, Permission,
+    PermissionKind, Record, Revision, Role, SubRevision, User,
+};
+use crate::storage::{AuthRow, LeaseRow};
 
 fn file_of(bytes: &[u8]) -> Arc<dyn File> {
     let file = MemoryDisk::new().create(Path::new("file")).unwrap();
@@ -40,7 +43,9 @@ fn contents() -> Contents {
         leases: vec![lease(-5), lease(7)],
         members: vec![member(1, false), member(2, true)],
         removed: vec![MemberId(9)],
-        small: SmallRows::default(),
+        alarms: Vec::new(),
+        downgrade: None,
+        auth: Vec::new(),
     }
 }
 
@@ -85,7 +90,7 @@ fn a_snapshot_reads_back() {
     let mut leases = snapshot.leases().unwrap();
     leases.sort_by_key(|lease| lease.id);
     assert_eq!(leases, contents.leases);
-    assert_eq!(snapshot.small_rows().unwrap(), SmallRows::default());
+    assert!(snapshot.alarms().unwrap().is_empty() && snapshot.auth().unwrap().is_empty());
     let status = snapshot.status(&mut |_| ()).unwrap();
     assert_eq!((status.revision, status.keys, status.version.as_str()), (6, 1, "3.7.0"));
     assert_eq!(status.bytes % 512, 0);
@@ -176,4 +181,91 @@ fn rows_without_meaning_are_refused() {
         });
         assert!(matches!(required(&bytes).unwrap().leases(), Err(Error::Row { .. })));
     }
+}
+
+fn auth() -> Vec<AuthRow> {
+    let user = |name: &str, password: &'static [u8], roles: &[&str]| {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        User { name: name.into(), password: password.into(), roles, no_password: password.is_empty() }
+    };
+    let permission = |kind, key: &'static [u8], range_end: &'static [u8]| Permission {
+        kind,
+        key: key.into(),
+        range_end: range_end.into(),
+    };
+    let permissions = vec![
+        permission(PermissionKind::Write, b"\0", b"\0"),
+        permission(PermissionKind::ReadWrite, b"a", b""),
+        permission(PermissionKind::Read, b"a", b"b"),
+        permission(PermissionKind::Unknown(9), b"\xff", b""),
+    ];
+    vec![
+        AuthRow::State { enabled: true, revision: 12 },
+        AuthRow::User(user("nobody", b"", &[])),
+        AuthRow::User(user("root", b"$2a$10$hash", &["r", "root"])),
+        AuthRow::Role(Role { name: "r".into(), permissions }),
+        AuthRow::Role(Role { name: "root".into(), permissions: Vec::new() }),
+    ]
+}
+
+#[test]
+fn users_roles_and_alarms_read_back() {
+    let alarm = |member, kind| Alarm { member: MemberId(member), kind };
+    let raised = [alarm(0, AlarmKind::Corrupt), alarm(7, AlarmKind::NoSpace), alarm(7, AlarmKind::Corrupt)];
+    let contents = Contents { alarms: raised.to_vec(), auth: auth(), ..contents() };
+    let snapshot = required(&snapshot(&contents, &[])).unwrap();
+    let (numbers, rows): (Vec<_>, Vec<_>) = snapshot.auth().unwrap().into_iter().unzip();
+    assert_eq!((numbers, rows), (vec![0, 1, 2, 3, 4], auth()));
+    let found = snapshot.alarms().unwrap().into_iter();
+    let found = found.flat_map(|(member, raised)| raised.iter().map(move |kind| Alarm { member, kind }));
+    let mut found: Vec<_> = found.collect();
+    found.sort_unstable();
+    let mut expected = raised.to_vec();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn users_and_roles_that_no_client_could_name_are_refused() {
+    let of = |name: &'static str, key: &'static [u8], value: &'static [u8]| {
+        let bytes = sealed(|writer| {
+            writer.bucket(name)?;
+            writer.row(key, value)?;
+            writer.bucket("meta")
+        });
+        required(&bytes).unwrap().auth()
+    };
+    // As etcd writes them: the name, a password, a role, options.
+    let read = of("authUsers", b"u", b"\x0a\x01u\x12\x01p\x1a\x01r\x22\x00").unwrap();
+    let user = User { name: "u".into(), password: "p".into(), roles: vec!["r".into()], no_password: false };
+    assert_eq!(read, [(1, AuthRow::User(user))]);
+    for (bucket, key, value, text) in [
+        ("authUsers", &b"\xff"[..], &b"\x0a\x01\xff"[..], "bucket authUsers, row \\xff: the name is not UTF-8 text"),
+        ("authRoles", b"r\xff", b"\x0a\x02r\xff", "bucket authRoles, row r\\xff: the name is not UTF-8 text"),
+        ("authUsers", b"u", b"\x0a\x01u\x1a\x01\xff", "its value has no meaning"),
+        ("authUsers", b"u", b"\x0a\x01v", "its value has no meaning"),
+        ("authRoles", b"r", b"\xff", "its value has no meaning"),
+        ("auth", b"authEnabled", b"\x02", "its value has no meaning"),
+        ("auth", b"authRevision", b"\x02", "its value has no meaning"),
+        ("auth", b"authRevision", &[0xff; 8], "there is no room for revisions above it"),
+    ] {
+        let error = of(bucket, key, value).unwrap_err();
+        assert!(matches!(error, Error::Row { .. }) && error.to_string().contains(text), "{error}");
+    }
+}
+
+#[test]
+fn a_downgrade_that_was_under_way_reads_back_if_it_is_one_of_this_version() {
+    let target = CLUSTER_VERSION.before();
+    let other = ClusterVersion { major: 3, minor: 4 };
+    for (written, read) in [(None, None), (target, target), (Some(other), None)] {
+        let bytes = snapshot(&Contents { downgrade: written, ..contents() }, &[]);
+        assert_eq!(required(&bytes).unwrap().downgrade().unwrap(), read);
+    }
+    let bytes = sealed(|writer| {
+        writer.bucket("cluster")?;
+        writer.row(b"downgrade", b"{")?;
+        writer.bucket("meta")
+    });
+    assert!(matches!(required(&bytes).unwrap().downgrade(), Err(Error::Row { .. })));
 }

@@ -60,6 +60,7 @@ impl Machine {
             | Command::LeaseExpire(_) => true,
             Command::LeaseCheckpoint(_)
             | Command::Alarm(_)
+            | Command::Downgrade(_)
             | Command::Auth(_)
             | Command::Authenticate(_)
             | Command::MemberSet(_)

@@ -29,16 +29,16 @@ pub enum AuthEffect {
 
 /// Under which numbers users and roles are stored: each under the auth revision that made it, which made nothing else.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct Numbers {
     users: BTreeMap<String, u64>,
     roles: BTreeMap<String, u64>,
 }
 
 impl Machine {
     /// Everybody's permissions as a checkpoint has them.
-    pub(super) fn load_auth(rows: Vec<(u64, AuthRow)>) -> (auth::Store, Rows) {
+    pub(super) fn load_auth(rows: Vec<(u64, AuthRow)>) -> (auth::Store, Numbers) {
         let (mut enabled, mut revision) = (false, auth::Store::new().revision());
-        let (mut users, mut roles, mut numbers) = (Vec::new(), Vec::new(), Rows::default());
+        let (mut users, mut roles, mut numbers) = (Vec::new(), Vec::new(), Numbers::default());
         for (number, row) in rows {
             match row {
                 AuthRow::State { enabled: is_enabled, revision: present } => {
@@ -88,18 +88,18 @@ impl Machine {
         let revision = self.auth.revision();
         let (row, content) = match change {
             Change::PutUser(user) => {
-                let row = *self.auth_rows.users.entry(user.name.clone()).or_insert(revision);
+                let row = *self.auth_numbers.users.entry(user.name.clone()).or_insert(revision);
                 (row, Some(AuthRow::User(user)))
             }
             Change::PutRole(role) => {
-                let row = *self.auth_rows.roles.entry(role.name.clone()).or_insert(revision);
+                let row = *self.auth_numbers.roles.entry(role.name.clone()).or_insert(revision);
                 (row, Some(AuthRow::Role(role)))
             }
-            Change::RemoveUser(name) => match self.auth_rows.users.remove(&name) {
+            Change::RemoveUser(name) => match self.auth_numbers.users.remove(&name) {
                 Some(row) => (row, None),
                 None => return,
             },
-            Change::RemoveRole(name) => match self.auth_rows.roles.remove(&name) {
+            Change::RemoveRole(name) => match self.auth_numbers.roles.remove(&name) {
                 Some(row) => (row, None),
                 None => return,
             },
@@ -122,16 +122,12 @@ impl Machine {
         Ok(Reply::Authenticate { revision: self.kv.revision(), index, auth_revision: self.auth.revision() })
     }
 
-    /// All that is stored of users and roles; nothing as long as nobody has made any.
-    pub(super) fn stored_auth(&self) -> impl Iterator<Item = TableWrite> {
+    /// All that is stored of users and roles, by number; nothing as long as nobody has made any.
+    pub(super) fn auth_rows(&self) -> impl Iterator<Item = (u64, AuthRow)> {
         let is_fresh = self.auth.revision() == auth::Store::new().revision() && !self.auth.is_enabled();
         let state = (!is_fresh).then(|| (AuthRow::STATE, self.auth_state()));
-        let users = self.auth.users().map(|user| (self.auth_rows.users[&user.name], AuthRow::User(user.clone())));
-        let roles = self.auth.roles().map(|role| (self.auth_rows.roles[&role.name], AuthRow::Role(role.clone())));
-        state
-            .into_iter()
-            .chain(users)
-            .chain(roles)
-            .map(|(row, content)| TableWrite::Auth { row, content: Some(content) })
+        let users = self.auth.users().map(|user| (self.auth_numbers.users[&user.name], AuthRow::User(user.clone())));
+        let roles = self.auth.roles().map(|role| (self.auth_numbers.roles[&role.name], AuthRow::Role(role.clone())));
+        state.into_iter().chain(users).chain(roles)
     }
 }

@@ -1,7 +1,7 @@
 //! What applied commands leave to be done outside.
 
 use super::AuthEffect;
-use crate::model::{AlarmKind, Event, LeaseId, MemberId, Revision};
+use crate::model::{AlarmKind, ClusterVersion, Event, LeaseId, MemberId, Revision};
 use crate::storage::TableWrite;
 
 /// What a run of commands leaves to be done; each apply adds to it.
@@ -86,6 +86,10 @@ pub(super) fn digest(digest: u32, write: &TableWrite) -> u32 {
         TableWrite::Alarms { member, raised } => {
             let flags = AlarmKind::ALL.map(|kind| i64::from(raised.has(kind)));
             flags.into_iter().fold(id(digest, *member), number)
+        }
+        TableWrite::Downgrade(target) => {
+            let numbers = target.map(|ClusterVersion { major, minor }| [major, minor]);
+            numbers.into_iter().flatten().fold(digest, |digest, part| number(digest, part.cast_signed()))
         }
         TableWrite::RemoveRecord { .. } => digest,
     }

@@ -7,12 +7,14 @@
 //! Two kinds of refusal are two types. A [`Rejection`] is part of the result: the same on every member, answered to the
 //! client, and it changes nothing. A [`Fault`] is this member's own: it must stop.
 //!
-//! One file per family of commands: `kv`, `txn` (with `compare`), `compact`, `lease`, `alarm`, `auth`, `members`.
+//! One file per family of commands: `kv`, `txn` (with `compare`), `compact`, `lease`, `alarm`, `auth`,
+//! `members`, `downgrade`.
 
 mod alarm;
 mod auth;
 mod compact;
 mod compare;
+mod downgrade;
 mod effects;
 mod error;
 mod kv;
@@ -38,7 +40,9 @@ pub use self::shared::Shared;
 pub use self::still::Still;
 pub use self::txn::read_txn;
 use crate::lease::{Lease, Lessor};
-use crate::model::{Alarms, Caller, ChainMark, Command, LeaseId, LogId, Member, MemberId, Record, Reply, SubRevision};
+use crate::model::{
+    Alarms, Caller, ChainMark, ClusterVersion, Command, LeaseId, LogId, Member, MemberId, Record, Reply, SubRevision,
+};
 use crate::mvcc::Store;
 use crate::storage::{self, LeaseRow, Meta, Storage, TableWrite};
 
@@ -55,9 +59,11 @@ pub struct Machine {
     removed: BTreeSet<MemberId>,
     /// What is raised, by member; never none of it.
     alarms: BTreeMap<MemberId, Alarms>,
+    /// Where a downgrade goes that is under way.
+    downgrade: Option<ClusterVersion>,
     /// Who may do what.
     pub auth: crate::auth::Store,
-    auth_rows: auth::Rows,
+    auth_numbers: auth::Numbers,
     applied: LogId,
     chain: u64,
     /// What the chain was at earlier entries.
@@ -109,9 +115,10 @@ impl Machine {
         let members = small.members.into_iter().map(|member| (member.id, member)).collect();
         let removed = small.removed.into_iter().collect();
         let alarms = small.alarms.into_iter().collect();
-        let (auth, auth_rows) = Machine::load_auth(small.auth);
+        let downgrade = small.downgrade;
+        let (auth, auth_numbers) = Machine::load_auth(small.auth);
         let (Meta { applied, chain, .. }, marks) = (meta, Marks::default());
-        Ok(Machine { kv, lessor, members, removed, alarms, auth, auth_rows, applied, chain, marks })
+        Ok(Machine { kv, lessor, members, removed, alarms, downgrade, auth, auth_numbers, applied, chain, marks })
     }
 
     /// The last applied entry.
@@ -149,8 +156,15 @@ impl Machine {
         let members = self.members.values().cloned().map(TableWrite::Member);
         let removed = self.removed.iter().copied().map(TableWrite::Removed);
         let alarms = self.alarms.iter().map(|(&member, &raised)| TableWrite::Alarms { member, raised });
-        let auth = self.stored_auth();
-        leases.chain(members).chain(removed).chain(alarms).chain(auth).fold(0, |hash, row| effects::digest(hash, &row))
+        let auth = self.auth_rows().map(|(row, content)| TableWrite::Auth { row, content: Some(content) });
+        let downgrade = self.downgrade.map(|target| TableWrite::Downgrade(Some(target)));
+        leases
+            .chain(members)
+            .chain(removed)
+            .chain(alarms)
+            .chain(auth)
+            .chain(downgrade)
+            .fold(0, |hash, row| effects::digest(hash, &row))
     }
 
     /// What a checkpoint of the present state says of itself.
@@ -216,6 +230,7 @@ impl Machine {
             Command::Auth(change) => Ok(self.change_auth(change, effects)),
             Command::Authenticate(given) => Ok(self.authenticate(given, effects)),
             &Command::Alarm(change) => Ok(Ok(self.alarm(change, effects))),
+            &Command::Downgrade(target) => Ok(Ok(self.set_downgrade(target, effects))),
             Command::MemberSet(member) => Ok(Ok(self.member_set(member, effects))),
             Command::MembersFound(members) => Ok(Ok(self.members_found(members, effects))),
             Command::MemberAdd(add) => Ok(self.member_add(add, effects)),
@@ -236,6 +251,7 @@ impl Machine {
             command,
             Command::Compact(_)
                 | Command::Alarm(_)
+                | Command::Downgrade(_)
                 | Command::MemberAdd(_)
                 | Command::MemberRemove(_)
                 | Command::MemberUpdate(_)

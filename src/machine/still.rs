@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::Shared;
 use crate::lease::Lease;
-use crate::model::{LeaseId, LogId, Member, MemberId, Record, Revision, SubRevision};
+use crate::model::{Alarm, ClusterVersion, LeaseId, LogId, Member, MemberId, Record, Revision, SubRevision};
 use crate::mvcc::{Copying, ReadError};
-use crate::storage::Storage;
+use crate::storage::{AuthRow, Storage};
 
 /// What the machine held at one moment. The key space is read when it is asked for; nothing of it is freed as long as this
 /// lives. The rest is small and was copied.
@@ -20,6 +20,12 @@ pub struct Still {
     pub members: Vec<Member>,
     /// The ids that were removed for ever, in order.
     pub removed: Vec<MemberId>,
+    /// The alarms that are raised, by member.
+    pub alarms: Vec<Alarm>,
+    /// Where a downgrade goes that is under way.
+    pub downgrade: Option<ClusterVersion>,
+    /// Users, roles, and what holds for all of them; nothing as long as nobody has made any.
+    pub auth: Vec<AuthRow>,
     kv: Copying,
     storage: Arc<Storage>,
 }
@@ -34,6 +40,9 @@ impl Shared {
             leases: machine.lessor.iter().collect(),
             members: machine.members.values().cloned().collect(),
             removed: machine.removed.iter().copied().collect(),
+            alarms: machine.alarms().collect(),
+            downgrade: machine.downgrade(),
+            auth: machine.auth_rows().map(|(_, row)| row).collect(),
             kv: machine.kv.begin_copy(),
             // Swapped only under the machine's lock.
             storage: self.storage.load_full(),

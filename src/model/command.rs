@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{AlarmChange, AuthChange, Authenticate, Caller, KeyRange, LeaseId, MemberId, Revision};
+use super::{AlarmChange, AuthChange, Authenticate, Caller, ClusterVersion, KeyRange, LeaseId, MemberId, Revision};
 
 /// A command, and who asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub enum Command {
     LeaseCheckpoint(LeaseCheckpoint),
     /// Raises or lowers an alarm.
     Alarm(AlarmChange),
+    /// Begins a downgrade to a version, or ends it.
+    Downgrade(Option<ClusterVersion>),
     /// Changes users or roles.
     Auth(AuthChange),
     /// Gives a token to a user.

@@ -32,4 +32,4 @@ pub use record::{KeyValue, Record, RecordError};
 pub use record_key::RecordKey;
 pub use reply::{DeleteReply, GrantReply, OpReply, PutReply, RangeReply, Reply, TxnReply};
 pub use revision::{Revision, SubRevision};
-pub use version::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};
+pub use version::{CLUSTER_VERSION, ClusterVersion, ETCD_VERSION, STORAGE_VERSION};

@@ -46,6 +46,15 @@ pub enum NodeError {
     /// The member that is to lead is unknown or has no vote.
     #[error("bad leader transferee")]
     BadTransferee,
+    /// A downgrade goes to the version before that of the cluster, and to no other.
+    #[error("invalid downgrade target version")]
+    BadDowngradeTarget,
+    /// A downgrade is under way.
+    #[error("a downgrade is under way")]
+    Downgrading,
+    /// No downgrade is under way.
+    #[error("no downgrade is under way")]
+    NoDowngrade,
     /// No leader is known.
     #[error("no leader")]
     NoLeader,

@@ -25,6 +25,7 @@ mod compactor;
 mod completion;
 mod contacts;
 mod defragment;
+mod downgrade;
 mod error;
 mod failure;
 mod flight;

@@ -23,7 +23,7 @@ use super::Node;
 use super::error::NodeError;
 use crate::bolt::{self, WriteError};
 use crate::env::spawn_background;
-use crate::etcd_file::{Contents, SmallRows, Summing};
+use crate::etcd_file::{Contents, Summing};
 use crate::lease::Lease;
 use crate::machine::{Shared, Still};
 use crate::model::{Record, SubRevision};
@@ -182,8 +182,9 @@ fn contents(still: &Still) -> Contents {
         leases: still.leases.iter().map(lease).collect(),
         members: still.members.clone(),
         removed: still.removed.clone(),
-        // There are no alarms, users and roles yet.
-        small: SmallRows::default(),
+        alarms: still.alarms.clone(),
+        downgrade: still.downgrade,
+        auth: still.auth.clone(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Node;
-use crate::model::{Alarm, ClusterId, MemberId, Revision};
+use crate::model::{Alarm, ClusterId, ClusterVersion, MemberId, Revision};
 
 /// Who answers: for response headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub struct Status {
     pub alarms: Vec<Alarm>,
     /// Who leads, as far as this member knows.
     pub leader: Option<MemberId>,
+    /// The version that the cluster has agreed on.
+    pub cluster_version: ClusterVersion,
+    /// Where a downgrade goes that is under way.
+    pub downgrade: Option<ClusterVersion>,
     /// The last committed log index.
     pub raft_index: u64,
     /// The present Raft term.
@@ -77,9 +81,9 @@ impl Node {
     #[must_use]
     pub fn status(&self) -> Status {
         let raft = self.consensus.status();
-        let (applied_index, alarms) = {
+        let (applied_index, alarms, cluster_version, downgrade) = {
             let machine = self.shared.machine.read();
-            (machine.applied().index, machine.alarms().collect())
+            (machine.applied().index, machine.alarms().collect(), machine.cluster_version(), machine.downgrade())
         };
         let occupancy = self.defragmenter.checkpoints.occupancy();
         Status {
@@ -88,6 +92,8 @@ impl Node {
             quota_bytes: self.quota.bytes(),
             alarms,
             leader: self.leadership.leader(),
+            cluster_version,
+            downgrade,
             raft_index: raft.committed.max(applied_index),
             raft_term: raft.term,
             applied_index,

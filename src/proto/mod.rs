@@ -14,11 +14,13 @@
 mod convert;
 mod descriptors;
 mod record;
+mod rows;
 mod stored_lease;
 mod watch_response;
 
 pub use descriptors::descriptors;
 pub use record::KeyValue;
+pub use rows::{from_row, to_row};
 pub use stored_lease::StoredLease;
 pub use watch_response::{Events, WatchResponse, event_len};
 

@@ -390,6 +390,7 @@ fn bytes_of(write: &TableWrite) -> usize {
             | TableWrite::RemoveMember(_)
             | TableWrite::Removed(_)
             | TableWrite::Alarms { .. }
+            | TableWrite::Downgrade(_)
             | TableWrite::Auth { .. } => 0,
         }
 }

@@ -11,9 +11,9 @@ use prost::encoding::{WireType, decode_key, decode_varint};
 
 use super::Proposal;
 use crate::model::{
-    Alarm, AlarmChange, AuthChange, Authenticate, Caller, Command, Compact, LeaseCheckpoint, LeaseExpire, LeaseGrant,
-    LeaseId, LeaseRevoke, Member, MemberAdd, MemberAttributes, MemberId, MemberUpdate, PasswordHash, Permission,
-    Request, Revision,
+    Alarm, AlarmChange, AuthChange, Authenticate, Caller, ClusterVersion, Command, Compact, LeaseCheckpoint,
+    LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke, Member, MemberAdd, MemberAttributes, MemberId, MemberUpdate,
+    PasswordHash, Permission, Request, Revision,
 };
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 use crate::proto::{authpb, etcdserverpb as pb, lodemarkpb};
@@ -39,6 +39,7 @@ const FIELD_ROLE_ADD: u32 = 1200;
 const FIELD_ROLE_DELETE: u32 = 1201;
 const FIELD_ROLE_GRANT_PERMISSION: u32 = 1203;
 const FIELD_ROLE_REVOKE_PERMISSION: u32 = 1204;
+const FIELD_DOWNGRADE: u32 = 1302;
 const FIELD_LEASE_EXPIRE: u32 = 2000;
 const FIELD_MEMBER_SET: u32 = 2001;
 const FIELD_MEMBERS_FOUND: u32 = 2002;
@@ -68,6 +69,9 @@ pub enum DecodeError {
     /// An alarm is changed in a way that is not known to this version.
     #[error("a change of alarms is not known to this version")]
     Alarm,
+    /// A downgrade goes to what is no version.
+    #[error("a downgrade goes to {0:?}, which is no version")]
+    Version(String),
     /// A newer version wrote it.
     #[error("a command of kind {0} is not known to this version")]
     Unknown(u32),
@@ -90,6 +94,13 @@ pub(super) fn encode(command: &Command) -> Proposal {
             Proposal::of_message(FIELD_LEASE_REVOKE, &pb::LeaseRevokeRequest { id: revoke.id.0 })
         }
         Command::Alarm(change) => Proposal::of_message(FIELD_ALARM, &encode_alarm(*change)),
+        Command::Downgrade(target) => Proposal::of_message(
+            FIELD_DOWNGRADE,
+            &lodemarkpb::DowngradeInfoSet {
+                enabled: target.is_some(),
+                ver: target.map(|target| target.to_string()).unwrap_or_default(),
+            },
+        ),
         Command::Auth(change) => encode_auth(change.clone()),
         Command::Authenticate(Authenticate { user, prefix }) => Proposal::of_message(
             FIELD_AUTHENTICATE,
@@ -161,6 +172,12 @@ pub(super) fn decode(request: Bytes) -> Result<Request, DecodeError> {
             Command::LeaseRevoke(LeaseRevoke { id: LeaseId(id) })
         }
         FIELD_ALARM => Command::Alarm(decode_alarm(&Message::decode(request)?)?),
+        FIELD_DOWNGRADE => {
+            let lodemarkpb::DowngradeInfoSet { enabled, ver } = Message::decode(request)?;
+            let target =
+                if enabled { Some(ClusterVersion::parse(&ver).ok_or(DecodeError::Version(ver))?) } else { None };
+            Command::Downgrade(target)
+        }
         FIELD_LEASE_EXPIRE => {
             let lodemarkpb::LeaseExpire { ids, term, as_of } = Message::decode(request)?;
             Command::LeaseExpire(LeaseExpire { ids: ids.into_iter().map(LeaseId).collect(), term, as_of })
@@ -425,7 +442,7 @@ fn decode_member(member: lodemarkpb::Member) -> Member {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::AlarmKind;
+    use crate::model::{AlarmKind, CLUSTER_VERSION};
     use crate::raft::{decode_commands, encode_commands};
 
     fn member() -> Member {
@@ -462,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_about_members_and_leases_read_back_and_keep_their_bytes() {
+    fn commands_about_members_leases_and_the_cluster_read_back_and_keep_their_bytes() {
         // Logs hold them: a change of these bytes is a change of the format. After kind and length come the tag of the
         // field, as a varint of (number << 3 | 2), the length of the message, and the message.
         const ROW: &[u8] = b"\x08\x07\x12\x01n\x1a\x01p\x1a\x01q\x22\x01c\x28\x01";
@@ -473,7 +490,9 @@ mod tests {
             |as_of| LeaseCheckpoint { remaining: vec![(LeaseId(4), 300), (LeaseId(5), 0)], term: 3, as_of };
         let expire = |as_of| LeaseExpire { ids: vec![LeaseId(4), LeaseId(5)], term: 3, as_of };
         let alarm = Alarm { member: MemberId(7), kind: AlarmKind::NoSpace };
-        let cases: [(Command, u32, Vec<u8>); 14] = [
+        let cases: [(Command, u32, Vec<u8>); 16] = [
+            (Command::Downgrade(CLUSTER_VERSION.before()), 1302, b"\x08\x01\x12\x053.6.0".into()),
+            (Command::Downgrade(None), 1302, Vec::new()),
             (Command::Alarm(AlarmChange::Raise(alarm)), 10, b"\x08\x01\x10\x07\x18\x01".into()),
             (Command::Alarm(AlarmChange::Lower(alarm)), 10, b"\x08\x02\x10\x07\x18\x01".into()),
             (Command::MemberSet(member()), 2001, ROW.into()),

@@ -12,10 +12,9 @@ use tokio::task::JoinSet;
 
 use super::inquiry::{self, Connector};
 use super::look_up::look_up;
-use crate::api::CLUSTER_VERSION;
 use crate::api::http::MemberList;
 use crate::config::{self, Addresses, ClusterState, Config, FoundingError, InitialCluster, JoiningError, Url};
-use crate::model::{Member, MemberId};
+use crate::model::{CLUSTER_VERSION, ClusterVersion, Member, MemberId};
 use crate::node::{Founding, Identity};
 
 /// How long a founder waits for the answer of another: most likely nobody is there yet. Source: etcd,
@@ -24,7 +23,7 @@ const FOUNDER_WAIT: Duration = Duration::from_secs(1);
 /// How long a member that joins waits for each answer. Source: etcd, `GetClusterFromRemotePeers`.
 const JOINER_WAIT: Duration = Duration::from_secs(10);
 /// The lowest version of a cluster that can be joined. Source: etcd, `version.MinClusterVersion`.
-const CLUSTER_VERSION_MIN: (u64, u64) = (3, 0);
+const CLUSTER_VERSION_MIN: ClusterVersion = ClusterVersion { major: 3, minor: 0 };
 
 /// Why a new data folder cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -198,11 +197,10 @@ async fn find_own(config: &Config, listed: &InitialCluster, running: &[Member]) 
 /// Tells whether this version can be a member: somebody else says that the cluster's version is one that it knows, and
 /// nobody says otherwise. Source: etcd, `isCompatibleWithCluster`.
 async fn is_compatible(members: &[Member], own: MemberId, connector: &Connector) -> bool {
-    let max = major_minor(CLUSTER_VERSION).expect("a version of ours has two numbers");
     let mut is_known = false;
     for member in members.iter().filter(|member| member.id != own) {
         let Some(version) = cluster_version(member, connector).await else { continue };
-        let Some(found) = major_minor(&version) else {
+        let Some(found) = ClusterVersion::parse(&version) else {
             tracing::warn!(
                 "remote-member-id" = %member.id,
                 "remote-member-cluster-version" = version,
@@ -210,11 +208,11 @@ async fn is_compatible(members: &[Member], own: MemberId, connector: &Connector)
             );
             continue;
         };
-        if found < CLUSTER_VERSION_MIN || found > max {
+        if found < CLUSTER_VERSION_MIN || found > CLUSTER_VERSION {
             tracing::warn!(
                 "remote-member-id" = %member.id,
                 "remote-member-cluster-version" = version,
-                "maximum-cluster-version-supported" = CLUSTER_VERSION,
+                "maximum-cluster-version-supported" = %CLUSTER_VERSION,
                 "cluster version of remote member is not compatible"
             );
             return false;
@@ -238,11 +236,6 @@ async fn cluster_version(member: &Member, connector: &Connector) -> Option<Strin
         }
     }
     None
-}
-
-fn major_minor(version: &str) -> Option<(u64, u64)> {
-    let mut numbers = version.split('.').map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 #[cfg(test)]

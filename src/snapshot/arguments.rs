@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::error::Error;
@@ -15,7 +16,9 @@ Usage:
 
   lodemark snapshot save FILE [--endpoints=http://127.0.0.1:2379] [--dial-timeout=SECONDS]
                               [--cacert=FILE] [--cert=FILE --key=FILE]
+                              [--user=NAME[:PASSWORD]] [--password=PASSWORD]
     Save a snapshot of one member, of Lodemark or of etcd, in a file.
+      --user              Who asks, if the cluster has users: it must be root.
 
   lodemark snapshot status FILE [-w|--write-out=simple|table|json|fields]
     Tell what is in a snapshot.
@@ -51,6 +54,22 @@ pub(super) struct Save {
     pub(super) cacert: Option<PathBuf>,
     /// Certificate and key.
     pub(super) cert: Option<(PathBuf, PathBuf)>,
+    /// Who asks.
+    pub(super) user: Option<Login>,
+}
+
+/// A user with its password.
+#[derive(PartialEq)]
+pub(super) struct Login {
+    pub(super) name: String,
+    pub(super) password: String,
+}
+
+/// Passwords stay out of logs.
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -76,7 +95,7 @@ pub(super) fn command(arguments: impl IntoIterator<Item = OsString>) -> Result<C
     let name = arguments.next().map(text).transpose()?;
     let mut read = |values: &[&'static str], switches: &[&'static str]| Given::read(&mut arguments, values, switches);
     match name.as_deref() {
-        Some("save") => save(read(&["endpoints", "dial-timeout", "cacert", "cert", "key"], &[])?),
+        Some("save") => save(read(&["endpoints", "dial-timeout", "cacert", "cert", "key", "user", "password"], &[])?),
         Some("status") => status(read(&["write-out"], &[])?),
         Some("restore") => restore(read(
             &[
@@ -118,7 +137,21 @@ fn save(mut given: Given) -> Result<Command, Error> {
         dial_timeout: std::time::Duration::from_secs(dial_timeout.into()),
         cacert: given.take("cacert").map(PathBuf::from),
         cert,
+        user: login(given.take("user"), given.take("password"))?,
     }))
+}
+
+/// The name may hold a colon only if the password comes by itself, as in etcdctl. Nobody is asked for it: this runs in scripts.
+fn login(user: Option<String>, password: Option<String>) -> Result<Option<Login>, Error> {
+    match (user.filter(|user| !user.is_empty()), password) {
+        (Some(name), Some(password)) => Ok(Some(Login { name, password })),
+        (Some(user), None) => match user.split_once(':') {
+            Some((name, password)) => Ok(Some(Login { name: name.to_owned(), password: password.to_owned() })),
+            None => Err(Error::Usage("--user needs a password: --user=NAME:PASSWORD, or --password".to_owned())),
+        },
+        (None, Some(_)) => Err(Error::Usage("--password needs --user".to_owned())),
+        (None, None) => Ok(None),
+    }
 }
 
 fn status(mut given: Given) -> Result<Command, Error> {
@@ -282,6 +315,13 @@ mod tests {
             let Ok(Command::Save(save)) = read(arguments) else { panic!("{arguments:?}") };
             assert_eq!((save.file, save.endpoint.as_str()), ("f.db".into(), "http://127.0.0.1:1"));
         }
+        for (arguments, name, password) in [
+            (&["save", "f.db", "--user=ann:a:b"][..], "ann", "a:b"),
+            (&["save", "f.db", "--user=ann:x", "--password=y"], "ann:x", "y"),
+        ] {
+            let Ok(Command::Save(save)) = read(arguments) else { panic!("{arguments:?}") };
+            assert_eq!(save.user, Some(Login { name: name.to_owned(), password: password.to_owned() }));
+        }
         let Ok(Command::Status(status)) = read(&["status", "-w", "json", "f.db"]) else { panic!() };
         assert_eq!(status, StatusOf { file: "f.db".into(), write_out: WriteOut::Json });
         let restore = restore_of(&["restore", "--skip-hash-check", "f.db", "--bump-revision=7", "--mark-compacted"]);
@@ -303,6 +343,8 @@ mod tests {
             (&["save", "a", "b"], "snapshot save expects one argument"),
             (&["save", "a", "--endpoints=x:1,y:1"], "snapshot must be requested to one selected node, not multiple"),
             (&["save", "a", "--cert=x"], "--cert and --key"),
+            (&["save", "a", "--user=x"], "--user needs a password"),
+            (&["save", "a", "--password=x"], "--password needs --user"),
             (&["save", "a", "--dial-timeout=0s"], "invalid value \"0s\""),
             (&["status"], "snapshot status requires exactly one argument"),
             (&["status", "a", "-x"], "unknown shorthand flag in -x"),

@@ -1,7 +1,7 @@
 //! `lodemark snapshot restore`: a data folder of a new cluster.
 //!
 //! All of the snapshot is checked before anything is made. Members and ids come from the flags, as those of a founded
-//! cluster do; keys, history and leases come from the snapshot.
+//! cluster do; keys, history, leases, alarms, users and roles come from the snapshot.
 
 use std::sync::Arc;
 
@@ -28,15 +28,9 @@ pub(super) fn run(restore: &Restore) -> Result<(), Error> {
     let snapshot = open(file, *check)?;
     let revisions = snapshot.revisions(bump.is_none()).map_err(refused)?;
     let leases = snapshot.leases().map_err(refused)?;
-    let small = snapshot.small_rows().map_err(refused)?;
-    if small.is_auth_enabled() {
-        return Err(refused(etcd_file::Error::AuthEnabled));
-    }
-    for (rows, what) in [(small.users.len() + small.roles.len(), "users and roles"), (small.alarms.len(), "alarms")] {
-        if rows > 0 {
-            eprintln!("Warning: {rows} {what} are left out: this version of Lodemark does not have any yet");
-        }
-    }
+    let alarms = snapshot.alarms().map_err(refused)?;
+    let auth = snapshot.auth().map_err(refused)?;
+    let downgrade = snapshot.downgrade().map_err(refused)?;
     let Revisions { newest, compacted } = raised(revisions, *bump)?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
@@ -52,7 +46,11 @@ pub(super) fn run(restore: &Restore) -> Result<(), Error> {
     };
     let folder = NewFolder::begin(&config.data_dir)?;
     let mut restoring = Restoring::begin(Arc::new(RealDisk::new(folder.unfinished())), restored)?;
-    leases.into_iter().try_for_each(|lease| restoring.put(TableWrite::Lease(lease)))?;
+    let leases = leases.into_iter().map(TableWrite::Lease);
+    let alarms = alarms.into_iter().map(|(member, raised)| TableWrite::Alarms { member, raised });
+    let auth = auth.into_iter().map(|(row, content)| TableWrite::Auth { row, content: Some(content) });
+    let downgrade = downgrade.map(|target| TableWrite::Downgrade(Some(target)));
+    leases.chain(alarms).chain(auth).chain(downgrade).try_for_each(|write| restoring.put(write))?;
     fill(&snapshot, &mut restoring).map_err(|error| match error {
         FillError::Snapshot(source) => refused(source),
         FillError::Storage(error) => error.into(),

@@ -18,7 +18,7 @@ use super::pace::Pace;
 use super::read::visit;
 use super::retired::Retired;
 use super::room::{Room, entry_bytes};
-use super::tables::{IdKey, RECORDS, RecordKey, Table};
+use super::tables::{IdKey, RECORDS, RecordKey, SETTING_DOWNGRADE, Table};
 use super::{Founding, Identity, Meta, TableSum, TableWrite, codec, meta, rewrite};
 use crate::env::{Disk, File, Mistake, SyncSite};
 use crate::model::{Record, SubRevision};
@@ -570,6 +570,9 @@ impl<'a> Changes<'a> {
                 TableWrite::Removed(id) => (Table::Removed, id.0, Some(Vec::new())),
                 TableWrite::Alarms { member, raised } => {
                     (Table::Alarms, member.0, (!raised.is_empty()).then(|| codec::encode_alarms(*raised)))
+                }
+                TableWrite::Downgrade(target) => {
+                    (Table::Settings, SETTING_DOWNGRADE, target.map(codec::encode_version))
                 }
                 TableWrite::Auth { row, content } => (Table::Auth, *row, content.as_ref().map(codec::encode_auth)),
             };

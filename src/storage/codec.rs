@@ -6,11 +6,11 @@
 use bytes::Bytes;
 
 use super::error::Damage;
-use super::tables::{IdKey, RecordKey, Table};
+use super::tables::{IdKey, RecordKey, SETTING_DOWNGRADE, Table};
 use super::{AuthRow, Founding, Identity, LeaseRow, Row, TableSum};
 use crate::model::{
-    AlarmKind, Alarms, ClusterId, LeaseId, LogId, Member, MemberId, Permission, PermissionKind, Revision, Role,
-    SubRevision, User,
+    AlarmKind, Alarms, ClusterId, ClusterVersion, LeaseId, LogId, Member, MemberId, Permission, PermissionKind,
+    Revision, Role, SubRevision, User,
 };
 
 const CRC_LEN: usize = 4;
@@ -177,6 +177,16 @@ pub(super) fn decode_auth(payload: &[u8]) -> Result<AuthRow, Damage> {
     })
 }
 
+/// A version of a cluster: its two numbers.
+pub(super) fn encode_version(version: ClusterVersion) -> Vec<u8> {
+    [version.major.to_le_bytes(), version.minor.to_le_bytes()].concat()
+}
+
+/// Reads what [`encode_version`] wrote.
+pub(super) fn decode_version(payload: &[u8]) -> Result<ClusterVersion, Damage> {
+    Cursor(payload).whole(|from| Ok(ClusterVersion { major: from.u64()?, minor: from.u64()? }))
+}
+
 /// A row of a small table.
 pub(super) fn decode_row(table: Table, key: IdKey, payload: &[u8]) -> Result<Row, Damage> {
     let id = u64::from_be_bytes(key);
@@ -186,6 +196,8 @@ pub(super) fn decode_row(table: Table, key: IdKey, payload: &[u8]) -> Result<Row
         Table::Members => decode_member(MemberId(id), payload).map(Row::Member),
         Table::Removed => decode_removed(payload).map(|()| Row::Removed(MemberId(id))),
         Table::Auth => decode_auth(payload).map(|row| Row::Auth(id, row)),
+        Table::Settings if id == SETTING_DOWNGRADE => decode_version(payload).map(Row::Downgrade),
+        Table::Settings => Err(Damage::Undecodable("a setting is unknown")),
         Table::Alarms => decode_alarms(payload).map(|raised| Row::Alarms(MemberId(id), raised)),
     }
 }

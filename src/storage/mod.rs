@@ -76,7 +76,9 @@ pub use tables::Table;
 
 use bytes::Bytes;
 
-use crate::model::{Alarms, ClusterId, LeaseId, LogId, Member, MemberId, Record, Revision, Role, SubRevision, User};
+use crate::model::{
+    Alarms, ClusterId, ClusterVersion, LeaseId, LogId, Member, MemberId, Record, Revision, Role, SubRevision, User,
+};
 
 /// The newest format of files and streams that this version reads and writes. First is 1; each is written in the lowest
 /// that can say what it holds.
@@ -167,6 +169,8 @@ pub enum TableWrite {
         /// All that it has raised.
         raised: Alarms,
     },
+    /// Replaces where a downgrade goes that is under way; `None` removes it.
+    Downgrade(Option<ClusterVersion>),
     /// Adds, replaces or removes a user or a role, or replaces what holds for all of them.
     Auth {
         /// Its number.
@@ -224,6 +228,7 @@ enum Row {
     Removed(MemberId),
     Alarms(MemberId, Alarms),
     Auth(u64, AuthRow),
+    Downgrade(ClusterVersion),
 }
 
 /// The tables that are small enough to be read at once.
@@ -239,6 +244,8 @@ pub struct SmallTables {
     pub alarms: Vec<(MemberId, Alarms)>,
     /// What is stored of users and roles, by number.
     pub auth: Vec<(u64, AuthRow)>,
+    /// Where a downgrade goes that is under way.
+    pub downgrade: Option<ClusterVersion>,
 }
 
 impl SmallTables {
@@ -249,6 +256,7 @@ impl SmallTables {
             Row::Removed(member) => self.removed.push(member),
             Row::Alarms(member, raised) => self.alarms.push((member, raised)),
             Row::Auth(row, content) => self.auth.push((row, content)),
+            Row::Downgrade(target) => self.downgrade = Some(target),
         }
     }
 }

@@ -8,13 +8,14 @@
 //! | `removed` | 4 | member id: 8 bytes, big-endian | nothing: the key says that it was removed |
 //! | `alarms` | 5 | member id: 8 bytes, big-endian | which alarms it has raised |
 //! | `auth` | 6 | number: 8 bytes, big-endian | 0: whether auth is enabled, and its revision; else what that revision made |
+//! | `settings` | 7 | number: 8 bytes, big-endian | 0: the version that a downgrade goes to |
 //!
 //! The number stands for the table in hashes and snapshot streams and is never used again for another. The `meta` table
 //! has text keys and no sum: each value is known by name, and a missing one is noticed.
 //!
 //! All but `records` are small: they are read at once and have keys of one form.
 //!
-//! `removed` came with format 2, `alarms` and `auth` with format 3. A file or stream in which they are empty has neither the tables
+//! `removed` came with format 2, `alarms`, `auth` and `settings` with format 3. A file or stream in which they are empty has neither the tables
 //! nor their sums and is of an earlier format, as if there were no such tables.
 
 use std::fmt;
@@ -28,6 +29,9 @@ pub(super) type IdKey = [u8; 8];
 
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 pub(super) const RECORDS: TableDefinition<'_, &RecordKey, &[u8]> = TableDefinition::new("records");
+
+/// The row of `settings` that tells where a downgrade goes.
+pub(super) const SETTING_DOWNGRADE: u64 = 0;
 
 /// A table of data, as opposed to `meta`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,12 +48,14 @@ pub enum Table {
     Alarms,
     /// Users and roles.
     Auth,
+    /// What holds for the cluster.
+    Settings,
 }
 
 impl Table {
     /// All tables, by number, which is also their order in a snapshot stream.
-    pub(super) const ALL: [Table; 6] =
-        [Table::Records, Table::Leases, Table::Members, Table::Removed, Table::Alarms, Table::Auth];
+    pub(super) const ALL: [Table; 7] =
+        [Table::Records, Table::Leases, Table::Members, Table::Removed, Table::Alarms, Table::Auth, Table::Settings];
 
     /// The small ones, in the same order.
     pub(super) fn small() -> impl Iterator<Item = Table> {
@@ -65,6 +71,7 @@ impl Table {
             Table::Removed => 4,
             Table::Alarms => 5,
             Table::Auth => 6,
+            Table::Settings => 7,
         }
     }
 
@@ -73,7 +80,7 @@ impl Table {
         match self {
             Table::Records | Table::Leases | Table::Members => 1,
             Table::Removed => 2,
-            Table::Alarms | Table::Auth => 3,
+            Table::Alarms | Table::Auth | Table::Settings => 3,
         }
     }
 
@@ -97,6 +104,7 @@ impl Table {
             Table::Removed => "removed",
             Table::Alarms => "alarms",
             Table::Auth => "auth",
+            Table::Settings => "settings",
         }
     }
 
@@ -115,6 +123,7 @@ impl Table {
             Table::Removed => "sum.removed",
             Table::Alarms => "sum.alarms",
             Table::Auth => "sum.auth",
+            Table::Settings => "sum.settings",
         }
     }
 
@@ -127,9 +136,11 @@ impl Table {
     pub(super) fn name_key(self, key: &[u8]) -> String {
         match (self, key.try_into(), key.try_into()) {
             (Table::Records, Ok(key), _) => codec::sub_revision(key).to_string(),
-            (Table::Leases | Table::Members | Table::Removed | Table::Alarms | Table::Auth, _, Ok(key)) => {
-                format!("{:x}", u64::from_be_bytes(key))
-            }
+            (
+                Table::Leases | Table::Members | Table::Removed | Table::Alarms | Table::Auth | Table::Settings,
+                _,
+                Ok(key),
+            ) => format!("{:x}", u64::from_be_bytes(key)),
             _ => key.escape_ascii().to_string(),
         }
     }

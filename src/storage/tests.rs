@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::testing::*;
 use super::*;
 use crate::env::{DAMAGE_REMEDY, Disk};
-use crate::model::Member;
+use crate::model::{CLUSTER_VERSION, Member};
 
 #[test]
 fn a_fresh_file_holds_the_state_before_any_entry() {
@@ -155,6 +155,17 @@ fn both_ways_to_begin_read_back_and_others_are_damage() {
     assert!(codec::decode_founding(&[3, 0, 0, 0, 0]).is_err());
     // A count that lies asks for no memory.
     assert!(codec::decode_founding(&[1, 255, 255, 255, 255]).is_err());
+}
+
+#[test]
+fn a_downgrade_that_is_under_way_is_there_until_it_ends() {
+    let disk = MemoryDisk::new();
+    for (n, target) in [(2, CLUSTER_VERSION.before()), (3, None)] {
+        let storage = open(&disk).unwrap();
+        storage.commit(&[TableWrite::Downgrade(target)], &meta(n)).unwrap();
+        drop(storage);
+        assert_eq!(open(&disk).unwrap().small_tables().unwrap().downgrade, target);
+    }
 }
 
 #[test]

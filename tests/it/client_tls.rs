@@ -121,6 +121,16 @@ fn clients_check_the_server() {
     assert!(site.etcdctl(&secure, &["get", "k"]).is_err(), "the authority is unknown");
     assert!(site.etcdctl(&format!("http://{address}"), &["get", "k"]).is_err(), "nothing is told without TLS");
     assert!(curl(&[&format!("http://{address}/health")]).is_err());
+    // Our own command shows no certificate either.
+    let (saved, authority) = (site.path("saved.db"), site.path("ca.pem"));
+    let save = |trust: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lodemark"));
+        run(command.args(["snapshot", "save", &saved, "--endpoints", &secure]).args(trust))
+    };
+    save(&["--cacert", &authority]).unwrap();
+    assert!(fs::metadata(&saved).unwrap().len() > long.len() as u64);
+    assert!(save(&[]).is_err(), "the authority is unknown");
+
     for version in ["--http1.1", "--http2"] {
         let health = curl(&[version, "--cacert", &site.path("ca.pem"), &format!("{secure}/health")]);
         assert_eq!(health.as_deref(), Ok(r#"{"health":"true","reason":""}"#), "{version}");

@@ -9,6 +9,7 @@ mod crash;
 mod damage;
 mod decoders;
 mod differential;
+mod downgrade;
 mod etcd_client;
 mod etcdctl;
 mod examples;

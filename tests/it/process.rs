@@ -51,7 +51,7 @@ fn refused(flags: &[String]) -> String {
 }
 
 /// One request over HTTP/1.1; gives everything that came back.
-fn http(address: &str, method: &str, path: &str) -> String {
+pub fn http(address: &str, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(ANSWER_TIME_MAX)).unwrap();
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();

@@ -250,6 +250,7 @@ fn command_json(command: &Command) -> Option<(&'static str, Value)> {
         | Command::MemberUpdate(_)
         | Command::MemberPromote(_)
         | Command::MembersReduce(_)
+        | Command::Downgrade(_)
         | Command::MemberAttributes(_) => return None,
     })
 }
@@ -384,6 +385,7 @@ fn reply_of(command: &Command, json: &Value) -> Reply {
         | Command::MemberUpdate(_)
         | Command::MemberPromote(_)
         | Command::MembersReduce(_)
+        | Command::Downgrade(_)
         | Command::MemberAttributes(_) => Reply::Done { revision },
     }
 }

@@ -54,7 +54,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("redb", &["storage"]),
     ("tonic", &["api", "peer", "proto"]),
     ("tokio", &["net", "peer", "raft", "node", "api", "server", "snapshot", "embed", "main.rs"]),
-    ("h2", &["api", "peer", "snapshot/save.rs"]),
+    ("h2", &["api", "peer", "snapshot/call.rs"]),
     ("hyper", &["api", "peer", "server"]),
     ("axum", &["api", "peer"]),
     ("sha2", &["etcd_file"]),
@@ -66,7 +66,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("bcrypt", &["auth"]),
     ("ring", &["auth"]),
     ("p521", &["auth"]),
-    ("prost", &["proto", "peer", "raft", "api/grpc", "api/http/gateway", "snapshot/save.rs"]),
+    ("prost", &["proto", "peer", "raft", "api/grpc", "api/http/gateway", "snapshot/call.rs"]),
     ("prost_reflect", &["proto", "api/http/gateway"]),
 ];
 

@@ -140,12 +140,13 @@ impl Model {
                 Reply::Done { revision: self.revision() }
             }
             Command::Auth(_) | Command::Authenticate(_) => unreachable!("users and roles have a model of their own"),
-            Command::MemberAdd(_)
+            Command::Downgrade(_)
+            | Command::MemberAdd(_)
             | Command::MemberRemove(_)
             | Command::MemberUpdate(_)
             | Command::MemberPromote(_)
             | Command::MembersReduce(_)
-            | Command::MemberAttributes(_) => unreachable!("members have tests of their own"),
+            | Command::MemberAttributes(_) => unreachable!("members and downgrades have tests of their own"),
         };
         self.revision = self.now().0;
         Ok(reply)

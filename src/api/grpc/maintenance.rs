@@ -7,10 +7,11 @@ use tonic::{Request, Response, Status};
 use super::access::Credentials;
 use super::{Api, encode, guard, snapshot, status};
 use crate::api::{ETCD_VERSION, STORAGE_VERSION};
-use crate::model::{Alarm, AlarmChange, MemberId, Revision};
+use crate::model::{Alarm, AlarmChange, ClusterVersion, MemberId, Revision};
 use crate::node::{Node, NodeError};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
+use crate::proto::etcdserverpb::downgrade_request::DowngradeAction;
 use crate::proto::etcdserverpb::maintenance_server::Maintenance;
 
 /// What a member says its quota is if it has none. Source: etcd, `server/storage/quota.go`: any number below zero.
@@ -67,7 +68,10 @@ impl Maintenance for MaintenanceService {
             is_learner: found.is_learner,
             storage_version: STORAGE_VERSION.into(),
             db_size_quota: quota(found.quota_bytes),
-            downgrade_info: Some(pb::DowngradeInfo::default()),
+            downgrade_info: Some(pb::DowngradeInfo {
+                enabled: found.downgrade.is_some(),
+                target_version: found.downgrade.map(|target| target.to_string()).unwrap_or_default(),
+            }),
         }))
     }
 
@@ -122,8 +126,28 @@ impl Maintenance for MaintenanceService {
         Ok(Response::new(pb::MoveLeaderResponse { header: None }))
     }
 
-    async fn downgrade(&self, _: Request<pb::DowngradeRequest>) -> Result<Response<pb::DowngradeResponse>, Status> {
-        Err(status::not_yet("Downgrade"))
+    /// Checks whether a downgrade may begin, begins it, or ends it. The end never fails, as in etcd, whatever is in its way.
+    async fn downgrade(
+        &self,
+        request: Request<pb::DowngradeRequest>,
+    ) -> Result<Response<pb::DowngradeResponse>, Status> {
+        let node = &self.0.node;
+        let pb::DowngradeRequest { action, version } = request.into_inner();
+        let target = || ClusterVersion::parse(&version).ok_or(status::DOWNGRADE_VERSION);
+        let version = match DowngradeAction::try_from(action).map_err(|_| status::UNKNOWN_ACTION)? {
+            DowngradeAction::Validate => node.downgrade_validate(target()?).await,
+            DowngradeAction::Enable => node.downgrade_enable(target()?).await,
+            DowngradeAction::Cancel => {
+                let version = node.cluster_version();
+                if let Err(error) = node.downgrade_cancel().await {
+                    tracing::warn!(%error, "failed to cancel downgrade");
+                }
+                Ok(version)
+            }
+        };
+        let version = version.map_err(|error| status::of(&error))?.major_minor();
+        let header = Some(encode::header(node.header(), node.revision()));
+        Ok(Response::new(pb::DowngradeResponse { header, version }))
     }
 }
 
@@ -273,6 +297,49 @@ mod tests {
         assert_eq!(alarm(get, 0, 0).await.unwrap(), []);
         let status = alarm(7, 0, 0).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::Unknown, "etcdserver: unknown method"));
+        maintenance.0.node.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_downgrade_goes_one_version_back_and_is_ended() {
+        let maintenance = MaintenanceService(started().await);
+        let downgrade = async |action, version: &str| {
+            let request = pb::DowngradeRequest { action, version: version.into() };
+            match maintenance.downgrade(Request::new(request)).await {
+                Ok(answer) => answer.into_inner().version,
+                Err(status) => format!("{:?} {}", status.code(), status.message()),
+            }
+        };
+        let info = async || {
+            let status = maintenance.status(Request::new(pb::StatusRequest {})).await.unwrap().into_inner();
+            let info = status.downgrade_info.unwrap();
+            (info.enabled, info.target_version)
+        };
+        let (validate, enable, cancel) = (0, 1, 2);
+        let format = "InvalidArgument etcdserver: wrong downgrade target version format";
+        let invalid = "InvalidArgument etcdserver: invalid downgrade target version";
+        for action in [validate, enable] {
+            for (version, answer) in
+                [("", format), ("v3.6", format), ("3.7", invalid), ("3.5", invalid), ("2.6", invalid)]
+            {
+                assert_eq!(downgrade(action, version).await, answer, "{version}");
+            }
+        }
+        assert_eq!(downgrade(validate, "3.6").await, "3.7");
+        assert_eq!(downgrade(cancel, "no version").await, "3.7");
+        assert_eq!(info().await, (false, String::new()));
+        assert_eq!(downgrade(enable, "3.6.4").await, "3.7");
+        assert_eq!(info().await, (true, "3.6.0".to_owned()));
+        assert_eq!(maintenance.0.node.cluster_version().to_string(), "3.6.0");
+        for action in [validate, enable] {
+            assert_eq!(downgrade(action, "3.6").await, invalid);
+            let under_way = "FailedPrecondition etcdserver: cluster has a downgrade job in progress";
+            assert_eq!(downgrade(action, "3.5").await, under_way);
+        }
+        assert_eq!(downgrade(cancel, "").await, "3.6");
+        assert_eq!(downgrade(cancel, "").await, "3.7");
+        assert_eq!(info().await, (false, String::new()));
+        assert_eq!(downgrade(9, "3.6").await, "Unknown etcdserver: unknown method");
         maintenance.0.node.stop().await;
     }
 }

@@ -84,6 +84,12 @@ const NOT_ENOUGH_STARTED: Row =
 const UNHEALTHY: Row = row(Code::Unavailable, "etcdserver: unhealthy cluster");
 const NOT_LEADER: Row = row(Code::FailedPrecondition, "etcdserver: not leader");
 const BAD_TRANSFEREE: Row = row(Code::FailedPrecondition, "etcdserver: bad leader transferee");
+/// A downgrade goes to what is no version.
+pub(crate) const DOWNGRADE_VERSION: Row =
+    row(Code::InvalidArgument, "etcdserver: wrong downgrade target version format");
+const BAD_DOWNGRADE_TARGET: Row = row(Code::InvalidArgument, "etcdserver: invalid downgrade target version");
+const DOWNGRADING: Row = row(Code::FailedPrecondition, "etcdserver: cluster has a downgrade job in progress");
+const NO_DOWNGRADE: Row = row(Code::FailedPrecondition, "etcdserver: no inflight downgrade job");
 const LEADER_CHANGED: Row = row(Code::Unavailable, "etcdserver: leader changed");
 pub(crate) const TIMEOUT: Row = row(Code::Unavailable, "etcdserver: request timed out");
 const TIMEOUT_LEADER_FAILED: Row =
@@ -111,6 +117,9 @@ pub(crate) fn of(error: &NodeError) -> Status {
         NodeError::LearnerNotReady => LEARNER_NOT_READY,
         NodeError::NotLeader => NOT_LEADER,
         NodeError::BadTransferee => BAD_TRANSFEREE,
+        NodeError::BadDowngradeTarget => BAD_DOWNGRADE_TARGET,
+        NodeError::Downgrading => DOWNGRADING,
+        NodeError::NoDowngrade => NO_DOWNGRADE,
         NodeError::NoLeader => NO_LEADER,
         NodeError::LeaderChanged => LEADER_CHANGED,
         NodeError::Timeout => TIMEOUT,
@@ -176,11 +185,6 @@ fn of_auth(error: auth::Error) -> Row {
 /// The node answered something else than it was asked for: a bug, and no reason to stop.
 pub(crate) fn mismatch(asked: &str) -> Status {
     Status::unknown(format!("{asked} was answered with something else"))
-}
-
-/// This version does not answer the call. It says so in words: a client must not take it for a server without the method.
-pub(crate) fn not_yet(what: &str) -> Status {
-    Status::unimplemented(format!("{what}: not supported by this version of lodemark"))
 }
 
 // What gRPC itself refuses, in the words of grpc-go.
@@ -301,6 +305,9 @@ mod tests {
             (NodeError::Unhealthy, Code::Unavailable, "etcdserver: unhealthy cluster"),
             (NodeError::NotLeader, Code::FailedPrecondition, "etcdserver: not leader"),
             (NodeError::BadTransferee, Code::FailedPrecondition, "etcdserver: bad leader transferee"),
+            (NodeError::BadDowngradeTarget, Code::InvalidArgument, "etcdserver: invalid downgrade target version"),
+            (NodeError::Downgrading, Code::FailedPrecondition, "etcdserver: cluster has a downgrade job in progress"),
+            (NodeError::NoDowngrade, Code::FailedPrecondition, "etcdserver: no inflight downgrade job"),
             (NodeError::NoLeader, Code::Unavailable, "etcdserver: no leader"),
             (NodeError::LeaderChanged, Code::Unavailable, "etcdserver: leader changed"),
             (NodeError::Timeout, Code::Unavailable, "etcdserver: request timed out"),
@@ -334,6 +341,7 @@ mod tests {
             (UNKNOWN_ACTION, Code::Unknown, "etcdserver: unknown method"),
             (MEMBER_BAD_URLS, Code::InvalidArgument, "etcdserver: given member URLs are invalid"),
             (TRANSFER_TIMEOUT, Code::Unknown, "etcdserver: request timed out, leader transfer took too long"),
+            (DOWNGRADE_VERSION, Code::InvalidArgument, "etcdserver: wrong downgrade target version format"),
             (UNKNOWN_SERVICE, Code::NotFound, "unknown service"),
         ];
         for (row, code, text) in table {

@@ -68,14 +68,19 @@ impl MemberList {
         let mut body = serde_json::to_string(&members).expect("texts and numbers have a JSON form");
         body.push('\n');
         let mut response = answer(StatusCode::OK, "application/json", body);
+        put_cluster_id(&mut response, self.cluster);
         let headers = response.headers_mut();
-        let cluster = HeaderValue::from_str(&self.cluster.to_string()).expect("hexadecimal digits are legal");
-        headers.insert(CLUSTER_ID, cluster);
         if let Some(version) = self.lodemark_version.as_deref().map(HeaderValue::from_str).and_then(Result::ok) {
             headers.insert(LODEMARK_VERSION, version);
         }
         response
     }
+}
+
+/// Says which cluster answers.
+pub(super) fn put_cluster_id(response: &mut Response, cluster: ClusterId) {
+    let cluster = HeaderValue::from_str(&cluster.to_string()).expect("hexadecimal digits are legal");
+    response.headers_mut().insert(CLUSTER_ID, cluster);
 }
 
 /// A member as etcd's peers write it. One that has not started yet has no name, unless it is a founder, and no client

@@ -41,7 +41,7 @@ pub use self::access::{Access, Listed};
 use self::gateway::Gateway;
 pub use self::member_list::{MemberList, MemberListError};
 pub use self::peer::peer_router;
-use super::{CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION};
+use super::{ETCD_VERSION, STORAGE_VERSION};
 use crate::model::{KeyRange, Range};
 use crate::net::SecurePeer;
 use crate::node::{Node, NodeError};
@@ -125,9 +125,9 @@ fn get_only<T: 'static>(handler: impl Handler<T, Node>) -> MethodRouter<Node> {
     get(handler).head(method_not_allowed).fallback(method_not_allowed)
 }
 
-async fn version() -> Response {
-    let body =
-        format!(r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{CLUSTER_VERSION}","storage":"{STORAGE_VERSION}"}}"#);
+async fn version(State(node): State<Node>) -> Response {
+    let cluster = node.cluster_version();
+    let body = format!(r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{cluster}","storage":"{STORAGE_VERSION}"}}"#);
     answer(StatusCode::OK, "application/json", body)
 }
 
@@ -187,6 +187,9 @@ fn reason(error: &NodeError) -> String {
         | NodeError::Unhealthy
         | NodeError::LearnerNotReady
         | NodeError::NotLeader
+        | NodeError::BadDowngradeTarget
+        | NodeError::Downgrading
+        | NodeError::NoDowngrade
         | NodeError::BadTransferee
         | NodeError::NotProposed
         | NodeError::RequestTooLarge

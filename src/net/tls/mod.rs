@@ -81,8 +81,8 @@ pub struct Tls(Arc<State>);
 #[derive(Debug)]
 struct State {
     options: TlsOptions,
-    /// The given one or the self-signed one.
-    certificate: CertificateFiles,
+    /// The given one or the self-signed one; who only connects may have none.
+    certificate: Option<CertificateFiles>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -138,7 +138,7 @@ impl Tls {
             (None, None) => return Err(TlsError::NoCertificate),
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let state = State { options, certificate, provider };
+        let state = State { options, certificate: Some(certificate), provider };
         state.server(&Arc::default())?;
         state.client(Protocol::Http2)?;
         if let Some(path) = &state.options.crl_file {
@@ -147,16 +147,27 @@ impl Tls {
         Ok(Tls(Arc::new(state)))
     }
 
+    /// For who only connects, and shows no certificate. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`TlsError`]: what would fail every handshake.
+    pub fn without_certificate(trusted_ca_file: Option<PathBuf>) -> Result<Tls, TlsError> {
+        let options = TlsOptions { trusted_ca_file, ..TlsOptions::default() };
+        let state = State { options, certificate: None, provider: Arc::new(rustls::crypto::ring::default_provider()) };
+        state.client(Protocol::Http2)?;
+        Ok(Tls(Arc::new(state)))
+    }
+
     /// The options in etcd's words, for the log.
     #[must_use]
     pub fn info(&self) -> String {
-        let (options, certificate) = (&self.0.options, &self.0.certificate);
+        let (options, certificate) = (&self.0.options, self.0.certificate.as_ref());
         let path = |path: Option<&PathBuf>| path.map(|path| path.display().to_string()).unwrap_or_default();
         let client = options.client_certificate.as_ref();
         format!(
             "cert = {}, key = {}, client-cert={}, client-key={}, trusted-ca = {}, client-cert-auth = {}, crl-file = {}",
-            certificate.cert.display(),
-            certificate.key.display(),
+            path(certificate.map(|files| &files.cert)),
+            path(certificate.map(|files| &files.key)),
             path(client.map(|files| &files.cert)),
             path(client.map(|files| &files.key)),
             path(options.trusted_ca_file.as_ref()),
@@ -263,7 +274,8 @@ impl Tls {
 impl State {
     /// What those who connect are met with.
     fn server(&self, witness: &Arc<Witness>) -> Result<ServerConfig, TlsError> {
-        let own = CertifiedKey::from_der(self.certificate.chain()?, self.certificate.private_key()?, &self.provider)?;
+        let files = self.certificate.as_ref().ok_or(TlsError::NoCertificate)?;
+        let own = self.own(files)?;
         let builder = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])?;
         let builder = if self.options.trusted_ca_file.is_some() || self.options.client_cert_auth {
@@ -286,8 +298,7 @@ impl State {
 
     /// What this server meets others with.
     fn client(&self, protocol: Protocol) -> Result<ClientConfig, TlsError> {
-        let files = self.options.client_certificate.as_ref().unwrap_or(&self.certificate);
-        let own = CertifiedKey::from_der(files.chain()?, files.private_key()?, &self.provider)?;
+        let files = self.options.client_certificate.as_ref().or(self.certificate.as_ref());
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
             .dangerous();
@@ -300,14 +311,21 @@ impl State {
             builder
                 .with_custom_certificate_verifier(Arc::new(CheckedServer { verifier, options: self.options.clone() }))
         };
-        let mut config = builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+        let mut config = match files {
+            Some(files) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(self.own(files)?))),
+            None => builder.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![alpn_id(protocol).to_vec()];
         config.resumption = Resumption::disabled();
         Ok(config)
     }
 
     fn is_self_signed(&self) -> bool {
-        self.options.certificate.is_none()
+        self.options.certificate.is_none() && self.options.self_signed.is_some()
+    }
+
+    fn own(&self, files: &CertificateFiles) -> Result<CertifiedKey, TlsError> {
+        Ok(CertifiedKey::from_der(files.chain()?, files.private_key()?, &self.provider)?)
     }
 
     fn authorities(&self) -> Result<Arc<rustls::RootCertStore>, TlsError> {

@@ -256,3 +256,21 @@ fn what_would_fail_every_handshake_fails_the_start() {
         assert!(error.contains(why), "{error}");
     }
 }
+
+#[tokio::test]
+async fn who_shows_no_certificate_meets_only_servers_that_ask_for_none() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let asks = options(&authority, dir.path(), "one", 1);
+    let asks_nobody = TlsOptions { trusted_ca_file: None, client_cert_auth: false, ..asks.clone() };
+    let client = Tls::without_certificate(Some(authority.write(dir.path()))).unwrap();
+    let (accepted, seen) = meet(&tls(&asks_nobody), &client, "localhost").await;
+    assert!(accepted.is_ok());
+    assert_eq!(seen, Ok("one".to_owned()));
+    let (accepted, seen) = meet(&tls(&asks), &client, "localhost").await;
+    assert!(accepted.is_err() && seen.is_err());
+    // A server of another authority is not believed.
+    let others = tempfile::tempdir().unwrap();
+    let client = Tls::without_certificate(Some(Authority::new("other").write(others.path()))).unwrap();
+    let (_, seen) = meet(&tls(&asks_nobody), &client, "localhost").await;
+    assert!(seen.unwrap_err().contains("invalid peer certificate"));
+}

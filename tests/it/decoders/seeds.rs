@@ -9,8 +9,9 @@ use lodemark::bolt::{self, WriteError};
 use lodemark::env::{Disk, Random, SeededRandom, SimDisk};
 use lodemark::etcd_file::Contents;
 use lodemark::model::{
-    Command, Compact, DeleteRange, KeyRange, KeyValue, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke,
-    LogId, Member, MemberAdd, MemberAttributes, MemberId, MemberUpdate, Put, Record, Revision, SubRevision,
+    Alarm, AlarmKind, CLUSTER_VERSION, Command, Compact, DeleteRange, KeyRange, KeyValue, LeaseCheckpoint, LeaseExpire,
+    LeaseGrant, LeaseId, LeaseRevoke, LogId, Member, MemberAdd, MemberAttributes, MemberId, MemberUpdate, Permission,
+    PermissionKind, Put, Record, Revision, Role, SubRevision, User,
 };
 use lodemark::proto::etcdserverpb as etcd;
 use lodemark::proto::etcdserverpb::watch_request::RequestUnion;
@@ -18,7 +19,7 @@ use lodemark::proto::lodemarkpb as pb;
 use lodemark::proto::lodemarkpb::append_entries_response::Outcome;
 use lodemark::proto::{healthpb, v3electionpb, v3lockpb};
 use lodemark::raft::{self, Proposal, encode_commands};
-use lodemark::storage::{self, LeaseRow, Meta, Storage, TableWrite};
+use lodemark::storage::{self, AuthRow, LeaseRow, Meta, Storage, TableWrite};
 use lodemark::wal::{LogEntry, Options, Wal};
 use prost::Message;
 
@@ -63,6 +64,8 @@ pub fn all_commands() -> Vec<Command> {
         Command::MemberRemove(MemberId(u64::MAX)),
         Command::MemberUpdate(MemberUpdate { id: MemberId(9), peer_urls: vec!["http://a:1".into(), "b".into()] }),
         Command::MemberPromote(MemberId(9)),
+        Command::Downgrade(CLUSTER_VERSION.before()),
+        Command::Downgrade(None),
         Command::MembersReduce(MemberId(9)),
         Command::MemberAttributes(MemberAttributes {
             id: MemberId(9),
@@ -159,7 +162,12 @@ fn etcd_database(keys: i64) -> Vec<u8> {
         })
     };
     let lease = LeaseRow { id: LeaseId(4), ttl: 60, remaining: 5, granted_at: 0 };
-    let contents = Contents { leases: vec![lease], members: vec![member()], ..Contents::default() };
+    let alarms = vec![Alarm { member: MemberId(7), kind: AlarmKind::NoSpace }];
+    let user = User { name: "u".into(), password: "hash".into(), roles: vec!["r".into()], no_password: false };
+    let permission = Permission { kind: PermissionKind::Read, key: "a".into(), range_end: "b".into() };
+    let role = Role { name: "r".into(), permissions: vec![permission] };
+    let auth = vec![AuthRow::State { enabled: true, revision: 3 }, AuthRow::User(user), AuthRow::Role(role)];
+    let contents = Contents { leases: vec![lease], members: vec![member()], alarms, auth, ..Contents::default() };
     let layout = bolt::plan(512, |writer| contents.fill(&records, writer)).expect("it can be written");
     let mut bytes = Vec::new();
     bolt::write(layout, &mut bytes, |writer| contents.fill(&records, writer)).expect("memory does not fail");

@@ -2,6 +2,7 @@
 //!
 //! `LODEMARK_SNAPSHOT_KEYS` makes the stores larger; the long runs are in `docs/testing.md`.
 
+mod auth;
 mod members;
 mod memory;
 mod refusals;
@@ -33,8 +34,15 @@ impl By {
 
     /// Saves what `endpoint` has, each with its own command.
     fn save(self, endpoint: &str, file: &Path) {
-        let endpoints = format!("--endpoints={endpoint}");
-        let arguments = ["snapshot".as_ref(), "save".as_ref(), file.as_os_str(), endpoints.as_ref()];
+        self.save_as(None, endpoint, file);
+    }
+
+    /// As a user, who is `name:password`.
+    fn save_as(self, user: Option<&str>, endpoint: &str, file: &Path) {
+        let flags: Vec<String> =
+            [format!("--endpoints={endpoint}")].into_iter().chain(user.map(|user| format!("--user={user}"))).collect();
+        let arguments = ["snapshot".as_ref(), "save".as_ref(), file.as_os_str()];
+        let arguments = arguments.into_iter().chain(flags.iter().map(String::as_ref));
         let (code, stdout, stderr) = match self {
             By::Lodemark => lodemark(arguments),
             By::Etcd => of_etcd("etcdctl", arguments),
