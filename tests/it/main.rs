@@ -4,6 +4,7 @@
 
 mod auth;
 mod client_tls;
+mod clients;
 mod cluster;
 mod crash;
 mod damage;

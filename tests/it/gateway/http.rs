@@ -120,7 +120,8 @@ impl Open {
         }
     }
 
-    fn chunk(&mut self) -> Option<Vec<u8>> {
+    /// Reads the next chunk; `None` at the end.
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
         let length = usize::from_str_radix(&read_line(&mut self.reader), 16).expect("the length of a chunk");
         let mut chunk = vec![0; length];
         self.reader.read_exact(&mut chunk).expect("the chunk comes whole");

@@ -5,7 +5,7 @@
 //! random for each build of it, and are taken out.
 
 mod access;
-mod http;
+pub(crate) mod http;
 mod limits;
 mod requests;
 mod streams;
@@ -21,8 +21,8 @@ use crate::harness::{Etcd, Options, Server, free_port, reference};
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const LOOKS: usize = 4000;
 
-/// What an RPC says that this version does not have.
-const NOT_YET: &str = "not supported by this version of lodemark";
+/// The call that we do not have yet, and what it says.
+const NOT_YET: (&str, &str) = ("/v3/maintenance/downgrade", "not supported by this version of lodemark");
 
 /// Both servers.
 struct Pair {
@@ -50,7 +50,7 @@ impl Pair {
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Answer> {
         let own = ask(self.own.client_address(), method, path, headers, body);
         let etcd = ask(self.etcd.client_address(), method, path, headers, body);
-        if own.body.contains(NOT_YET) {
+        if path == NOT_YET.0 && own.body.contains(NOT_YET.1) {
             assert!(own.status == 501 && own.body.contains("\"code\":12"), "{path}: {own:?}");
             println!("not compared yet: {path}");
             return None;

@@ -3,7 +3,12 @@
 use std::io::Write;
 
 use super::http::{Open, ask, connect, mask};
-use super::{Pair, until};
+use super::{Pair, told, until};
+
+/// What ends a stream whose time is over.
+const OVER: &str = "context deadline exceeded";
+/// What etcd says instead if its server was the first to notice.
+const CUT_OFF: &str = "stream terminated by RST_STREAM with error code: CANCEL";
 
 /// What is done to both, and what is heard then.
 struct Streams {
@@ -31,6 +36,7 @@ impl Streams {
     /// The next line of both.
     fn line(&mut self) -> Option<String> {
         let [own, etcd] = [&mut self.own, &mut self.etcd].map(|open| open.line().map(|line| mask(&line)));
+        let etcd = etcd.map(|line| line.replace(CUT_OFF, OVER));
         assert_eq!(own, etcd);
         own
     }
@@ -68,6 +74,24 @@ fn watches_tell_what_those_of_etcd_tell() {
     let mut refused =
         Streams::begin(&pair, "/v3/watch", &[], r#"{"create_request":{"key":"Zm9v","start_revision":-1}}"#);
     assert!(refused.line().expect("it is refused").contains(r#""canceled":true"#));
+}
+
+/// There are clients that take each chunk for a line.
+#[test]
+fn a_line_is_one_chunk() {
+    let Some(pair) = Pair::start(&[]) else { return };
+    let body = r#"{"create_request":{"key":"Zm9v","prev_kv":true}}"#;
+    let mut watch = Streams::begin(&pair, "/v3/watch", &[], body);
+    let value = "YmFy".repeat(100_000);
+    for _ in 0..2 {
+        for open in [&mut watch.own, &mut watch.etcd] {
+            let chunk = open.chunk().expect("the watch goes on");
+            // The newline of a long one comes from etcd by itself.
+            let line = chunk.trim_ascii_end();
+            assert!(line.starts_with(b"{\"result\":{\"header\"") && line.ends_with(b"}}"), "{}", told(&chunk));
+        }
+        pair.post("/v3/kv/put", &format!(r#"{{"key":"Zm9v","value":"{value}"}}"#));
+    }
 }
 
 #[test]

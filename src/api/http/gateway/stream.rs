@@ -1,5 +1,7 @@
 //! Calls that are answered by any number of messages: each becomes a line, and so does an error.
 //!
+//! A line is sent at once, unless it is long: there are clients that take each chunk of HTTP/1.1 for a line.
+//!
 //! A call that takes any number of messages too gets those of the body as they come, and hears of its end. A value that
 //! cannot be read ends the call.
 
@@ -15,6 +17,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::messages::{Messages, Part, Text, refusal};
+use super::unary::WHOLE_BYTES_MAX;
 use super::values::Values;
 use super::{Asked, Gateway, by, refusal as refused, request_message, response};
 
@@ -30,6 +33,8 @@ struct Lines {
     text: Text,
     deadline: Option<Instant>,
     unreadable: Unreadable,
+    /// A part of the line is sent already.
+    is_cut: bool,
     has_ended: bool,
 }
 
@@ -50,7 +55,9 @@ impl Gateway {
         match by(deadline, self.first(method, metadata, body)).await {
             Ok((head, messages, Some(next))) => {
                 let (output, text) = (method.output(), Text::default());
-                let lines = Lines { messages, next: Some(next), output, text, deadline, unreadable, has_ended: false };
+                let next = Some(next);
+                let lines =
+                    Lines { messages, next, output, text, deadline, unreadable, is_cut: false, has_ended: false };
                 response(&head, Body::from_stream(lines.pieces()))
             }
             // Nothing was said, and all went well.
@@ -83,31 +90,38 @@ impl Lines {
                 return None;
             }
             let mut out = Vec::new();
-            if let Err(status) = lines.go_on(&mut out).await {
+            if let Err(status) = lines.piece(&mut out).await {
                 lines.has_ended = true;
                 let status = lines.unreadable.get().unwrap_or(&status);
-                // A line that has begun cannot be told from a whole one but by its end.
+                if !lines.is_cut {
+                    out.clear();
+                }
                 out.extend_from_slice(&refused::line(status));
             }
             (!out.is_empty()).then(|| (Ok(Bytes::from(out)), lines))
         })
     }
 
-    /// Goes on with the line; nothing is written if the call has ended.
-    async fn go_on(&mut self, out: &mut Vec<u8>) -> Result<(), Status> {
-        let part = match self.next.take() {
-            Some(part) => part,
-            None => match by(self.deadline, self.messages.next()).await? {
+    /// Makes the line, or as much of it as is sent at once; nothing is written if the call has ended.
+    async fn piece(&mut self, out: &mut Vec<u8>) -> Result<(), Status> {
+        while out.len() < WHOLE_BYTES_MAX {
+            let part = match self.next.take() {
                 Some(part) => part,
-                None => return Ok(()),
-            },
-        };
-        if let Part::Message(_) = part {
-            out.extend_from_slice(b"{\"result\":");
+                None => match by(self.deadline, self.messages.next()).await? {
+                    Some(part) => part,
+                    None => return Ok(()),
+                },
+            };
+            if let Part::Message(_) = part {
+                out.extend_from_slice(b"{\"result\":");
+            }
+            if self.text.write(&part, &self.output, out)? {
+                out.extend_from_slice(b"}\n");
+                self.is_cut = false;
+                return Ok(());
+            }
         }
-        if self.text.write(&part, &self.output, out)? {
-            out.extend_from_slice(b"}\n");
-        }
+        self.is_cut = true;
         Ok(())
     }
 }

@@ -12,7 +12,8 @@ use super::messages::{Messages, Text, refusal};
 use super::{Asked, Gateway, by, refusal as refused, request_message, response};
 
 /// A longer text is sent as it is made, and cut off if the call fails in the end; of a shorter one it is known first.
-const WHOLE_BYTES_MAX: usize = 1024 * 1024;
+/// The same goes for a line of a stream.
+pub(super) const WHOLE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The answer to a call, as far as its text is there.
 struct Begun {
