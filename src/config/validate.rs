@@ -7,7 +7,6 @@ use super::error::Error;
 use super::flags::{self, Settings};
 use super::url::Url;
 use super::{Config, InitialCluster, auth, tls};
-use crate::node::QUOTA_BYTES_DEFAULT;
 
 /// Members of different names can be told apart; etcd warns of this one too.
 pub(super) const DEFAULT_NAME: &str = "default";
@@ -15,6 +14,8 @@ pub(super) const DEFAULT_NAME: &str = "default";
 pub(super) const DEFAULT_CLUSTER: &str = "default=http://localhost:2380";
 const DEFAULT_URLS_CLIENT: &str = "http://localhost:2379";
 const DEFAULT_URLS_PEER: &str = "http://localhost:2380";
+/// What 0 means. Source: etcd, `DefaultQuotaBytes`.
+const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// What 0 means.
 const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
 /// What 0 means.
@@ -92,7 +93,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         heartbeat: Duration::from_millis(settings.heartbeat_ms),
         election_timeout: Duration::from_millis(settings.election_ms),
         quota_bytes: match settings.quota_bytes {
-            0 => Some(QUOTA_BYTES_DEFAULT),
+            0 => Some(DEFAULT_QUOTA_BYTES),
             bytes => u64::try_from(bytes).ok(),
         },
         // More than fits into memory is no limit.

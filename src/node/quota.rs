@@ -19,7 +19,7 @@ use crate::model::{Alarm, AlarmChange, AlarmKind, Command, MemberId, Reply};
 use crate::raft::{Checkpoints, Proposal};
 
 /// What a member without a setting of its own has, in bytes. Source: etcd, `DefaultQuotaBytes`.
-pub const QUOTA_BYTES_DEFAULT: u64 = 2 * 1024 * 1024 * 1024;
+pub(super) const QUOTA_BYTES_DEFAULT: u64 = 2 * 1024 * 1024 * 1024;
 
 /// How large the data may become on this member.
 #[derive(Debug)]

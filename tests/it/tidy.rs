@@ -38,7 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "model",
         ],
     ),
-    ("api/grpc", &["api", "proto", "node", "model", "env"]),
+    ("api/grpc", &["api", "proto", "node", "net", "model", "env"]),
     ("api/http/gateway", &["api", "proto", "net"]),
     ("api", &["node", "net", "model", "env"]),
     ("config", &["auth", "env", "model"]),

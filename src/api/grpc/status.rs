@@ -7,8 +7,7 @@
 
 use tonic::{Code, Status};
 
-use crate::auth;
-use crate::node::{NodeError, Rejection};
+use crate::node::{AuthError, NodeError, Rejection};
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,8 +155,8 @@ fn of_rejection(rejection: &Rejection) -> Row {
     }
 }
 
-fn of_auth(error: auth::Error) -> Row {
-    use auth::Error::*;
+fn of_auth(error: AuthError) -> Row {
+    use AuthError::*;
     match error {
         RootUserNotExist => row(Code::FailedPrecondition, "etcdserver: root user does not exist"),
         RootRoleNotExist => row(Code::FailedPrecondition, "etcdserver: root user does not have root role"),
