@@ -6,7 +6,7 @@ use crate::harness::{Options, Server};
 const INVALID_TOKEN: &str = "etcdserver: invalid auth token";
 
 #[test]
-fn users_stay_and_simple_tokens_go() {
+fn users_stay_and_simple_tokens_go_with_the_member_that_is_stopped() {
     let mut server = Server::start(&Options { flags: vec![CHEAP.to_owned()], ..Options::default() });
     enable(server.client_address());
     let before = token(server.client_address(), "root");
@@ -20,7 +20,10 @@ fn users_stay_and_simple_tokens_go() {
         server = server.restart();
         let address = server.client_address();
         assert_eq!(outcome(address, GET.0, None, GET.1), refusal(3, "etcdserver: user name is empty"));
-        assert_eq!(outcome(address, GET.0, Some(&before), GET.1), refusal(16, INVALID_TOKEN));
+        // One that is killed finds in its log what no checkpoint has, tokens too; so does etcd.
+        if !is_killed {
+            assert_eq!(outcome(address, GET.0, Some(&before), GET.1), refusal(16, INVALID_TOKEN));
+        }
         let after = token(address, "root");
         assert_eq!(outcome(address, GET.0, Some(&after), GET.1), refusal(0, ""));
         let alice = token(address, "alice");
