@@ -223,7 +223,6 @@ impl Session {
     /// As there.
     pub async fn lease_keep_alive(&self, id: LeaseId) -> Result<(Revision, i64), NodeError> {
         self.authorize(&LeaseCall::KeepAlive(id))?;
-        self.check_unchanged()?;
         self.node.lease_keep_alive(id).await
     }
 
@@ -232,9 +231,14 @@ impl Session {
     /// # Errors
     /// As there.
     pub async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<Option<Remaining>, NodeError> {
+        // What counts is that nothing changes meanwhile, not as of when the caller is: it is asked for its keys alone.
+        let before = self.ask(|auth, _| Ok(auth.revision()))?;
         self.authorize(&LeaseCall::TimeToLive { id, keys })?;
         let remaining = self.node.lease_time_to_live(id, keys).await?;
-        self.check_unchanged()?;
+        self.ask(|auth, _| match keys && auth.is_enabled() && auth.revision() != before {
+            true => Err(auth::Error::OldRevision),
+            false => Ok(()),
+        })?;
         Ok(remaining)
     }
 

@@ -7,6 +7,8 @@ use crate::harness::{Cluster, Program};
 
 const INVALID_TOKEN: &str = "etcdserver: invalid auth token";
 const NOBODY: &str = "etcdserver: user name is empty";
+/// What one thread asks at most while auth is enabled.
+const REQUESTS_MAX: u32 = 20_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_of_one_member_is_good_at_all() {
@@ -20,8 +22,8 @@ async fn a_token_of_one_member_is_good_at_all() {
         for &address in &addresses {
             let is_over = &is_over;
             scope.spawn(move || {
-                let (mut allowed, mut refused) = (0, 0);
-                while !is_over.load(Ordering::Relaxed) || refused == 0 {
+                let (mut allowed, mut refused) = (0u32, 0u32);
+                while (!is_over.load(Ordering::Relaxed) || refused == 0) && allowed + refused < REQUESTS_MAX {
                     let (path, body) = if (allowed + refused) % 2 == 0 { PUT } else { GET };
                     match outcome(address, path, None, body) {
                         (0, _) => {
@@ -32,6 +34,7 @@ async fn a_token_of_one_member_is_good_at_all() {
                         other => panic!("{other:?}"),
                     }
                 }
+                assert!(refused > 0, "it has heard of the enabling");
             });
         }
         enable(addresses[0]);

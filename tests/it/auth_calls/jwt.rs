@@ -32,7 +32,7 @@ impl Signing {
 
 /// Makes tokens with a key that both have; everything that may happen to one of them happens.
 fn walk(signing: &Signing) {
-    signing.addresses().map(enable);
+    signing.addresses().into_iter().for_each(enable);
     let ok = refusal(0, "");
     let tokens = signing.addresses().map(|address| token(address, "root"));
     for token in &tokens {
@@ -115,7 +115,7 @@ fn tokens_that_are_signed_with_a_key_of_rsa() {
 
     // With the public key alone nobody gets a token, and those that others made are good.
     let Some(verifying) = Signing::start(&format!("jwt,pub-key={path}/public.pem,sign-method=RS256")) else { return };
-    verifying.addresses().map(enable);
+    verifying.addresses().into_iter().for_each(enable);
     let verify_only = refusal(2, "auth: token signing attempted with verify-only key");
     assert_eq!(verifying.both("/v3/auth/authenticate", None, r#"{"name":"root","password":"p"}"#), verify_only);
     let wrong = refusal(3, "etcdserver: authentication failed, invalid user ID or password");
