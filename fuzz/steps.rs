@@ -96,7 +96,7 @@ impl Source<'_> {
                 term: u64::from(self.byte() % 3),
                 as_of: 0,
             }),
-            31 if self.byte() % 2 == 0 => Command::Alarm(self.alarm()),
+            31 if self.byte().is_multiple_of(2) => Command::Alarm(self.alarm()),
             _ => Command::MemberSet(Member { id: MemberId(1), name: "m".into(), ..Member::default() }),
         }
     }
@@ -104,7 +104,7 @@ impl Source<'_> {
     fn alarm(&mut self) -> AlarmChange {
         let kind = self.of(&[AlarmKind::NoSpace, AlarmKind::Corrupt]);
         let alarm = Alarm { member: MemberId(u64::from(self.byte() % 2)), kind };
-        if self.byte() % 4 == 0 { AlarmChange::Raise(alarm) } else { AlarmChange::Lower(alarm) }
+        if self.byte().is_multiple_of(4) { AlarmChange::Raise(alarm) } else { AlarmChange::Lower(alarm) }
     }
 
     fn key(&mut self) -> Bytes {
