@@ -10,7 +10,7 @@ use super::Node;
 use super::applied::Applied;
 use super::error::NodeError;
 use super::proposer::REQUEST_TIMEOUT;
-use super::session::Session;
+use super::session::{Proof, Session};
 use crate::auth::password::{self, Cost, PasswordTooLong};
 use crate::auth::token::{Moment, Tokens};
 use crate::auth::{self, Error};
@@ -103,13 +103,18 @@ impl Node {
     /// # Errors
     /// [`Error::InvalidAuthToken`] for a token that is none, whatever the certificate says.
     pub async fn session(&self, token: Option<&str>, certified: Option<&str>) -> Result<Session, NodeError> {
+        let proof = match (token, certified) {
+            (Some(token), _) => Proof::Token(token.into()),
+            (None, Some(name)) => Proof::Certificate(name.into()),
+            (None, None) => Proof::Nothing,
+        };
         if !self.is_auth_enabled() {
-            return Ok(self.nobody());
+            return Ok(Session::new(self.clone(), None, proof));
         }
         let Some(token) = token else {
             let revision = || self.shared.machine.read().auth.revision();
             let caller = certified.map(|name| Caller { user: name.to_owned(), revision: revision() });
-            return Ok(Session::new(self.clone(), caller));
+            return Ok(Session::new(self.clone(), caller, proof));
         };
         let invalid = || NodeError::from(Rejection::Auth(Error::InvalidAuthToken));
         let tokens = &self.auth.options.tokens;
@@ -118,13 +123,13 @@ impl Node {
         }
         let revision = self.shared.machine.read().auth.revision();
         let caller = tokens.caller(token, revision, self.auth.now()).map_err(Rejection::Auth)?;
-        Ok(Session::new(self.clone(), Some(caller)))
+        Ok(Session::new(self.clone(), Some(caller), proof))
     }
 
     /// The node for a caller that has shown nothing.
     #[must_use]
     pub fn nobody(&self) -> Session {
-        Session::new(self.clone(), None)
+        Session::new(self.clone(), None, Proof::Nothing)
     }
 
     /// The node for this program itself, which may do everything.
@@ -132,7 +137,7 @@ impl Node {
     pub fn root(&self) -> Session {
         // Newer than any: what a program may do to its own store does not depend on when it began.
         let caller = Caller { user: auth::ROOT.to_owned(), revision: u64::MAX };
-        Session::new(self.clone(), self.is_auth_enabled().then_some(caller))
+        Session::new(self.clone(), self.is_auth_enabled().then_some(caller), Proof::Program)
     }
 
     /// Gives a token for a password, with the store's revision.

@@ -10,6 +10,9 @@
 //!
 //! Source: etcd, `server/etcdserver/v3_server.go`.
 
+use std::fmt;
+use std::sync::Arc;
+
 use super::Node;
 use super::error::{NodeError, Outcome};
 use super::reads::Consistency;
@@ -27,12 +30,49 @@ pub struct Session {
     node: Node,
     /// `None` is nobody.
     caller: Option<Caller>,
+    proof: Proof,
+}
+
+/// What a caller has shown, to be looked at again by calls that last.
+#[derive(Clone)]
+pub(super) enum Proof {
+    Nothing,
+    Token(Arc<str>),
+    Certificate(Arc<str>),
+    /// It is this program.
+    Program,
+}
+
+impl fmt::Debug for Proof {
+    /// Without the token, which is a secret.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Proof::Nothing => "Nothing",
+            Proof::Token(_) => "Token",
+            Proof::Certificate(_) => "Certificate",
+            Proof::Program => "Program",
+        })
+    }
 }
 
 impl Session {
     /// The node for whoever it is.
-    pub fn new(node: Node, caller: Option<Caller>) -> Session {
-        Session { node, caller }
+    pub(super) fn new(node: Node, caller: Option<Caller>, proof: Proof) -> Session {
+        Session { node, caller, proof }
+    }
+
+    /// The same caller as of now. A caller is refused once users or roles have changed since it was established; a call that
+    /// waits for others renews it for each of its steps, as if each were a call of its own.
+    ///
+    /// # Errors
+    /// As [`Node::session`].
+    pub async fn renewed(&self) -> Result<Session, NodeError> {
+        match &self.proof {
+            Proof::Nothing => Ok(self.node.nobody()),
+            Proof::Token(token) => self.node.session(Some(token), None).await,
+            Proof::Certificate(name) => self.node.session(None, Some(name)).await,
+            Proof::Program => Ok(self.node.root()),
+        }
     }
 
     /// The node itself, for what needs no permission.
@@ -183,7 +223,6 @@ impl Session {
     /// As there.
     pub async fn lease_keep_alive(&self, id: LeaseId) -> Result<(Revision, i64), NodeError> {
         self.authorize(&LeaseCall::KeepAlive(id))?;
-        self.check_unchanged()?;
         self.node.lease_keep_alive(id).await
     }
 
@@ -192,9 +231,14 @@ impl Session {
     /// # Errors
     /// As there.
     pub async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<Option<Remaining>, NodeError> {
+        // What counts is that nothing changes meanwhile, not as of when the caller is: it is asked for its keys alone.
+        let before = self.ask(|auth, _| Ok(auth.revision()))?;
         self.authorize(&LeaseCall::TimeToLive { id, keys })?;
         let remaining = self.node.lease_time_to_live(id, keys).await?;
-        self.check_unchanged()?;
+        self.ask(|auth, _| match keys && auth.is_enabled() && auth.revision() != before {
+            true => Err(auth::Error::OldRevision),
+            false => Ok(()),
+        })?;
         Ok(remaining)
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what helps a test may fail as the test itself may")]
 
 mod auth;
+mod auth_calls;
 mod client_tls;
 mod clients;
 mod cluster;

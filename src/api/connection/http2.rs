@@ -225,7 +225,7 @@ impl<T: Io> Streams<T> {
             let Some(Call { respond, read }) = self.waiting.remove(token) else { continue };
             let answer = match (completed, read) {
                 (Completed::Command(outcome), _) => Answer::Now(hot::finish(outcome, &self.shared.api)),
-                (Completed::Barrier(Ok(())), Some(query)) => hot::read(*query, &self.shared.api),
+                (Completed::Barrier(Ok(())), Some(query)) => hot::read_for_nobody(*query, &self.shared.api),
                 (Completed::Barrier(Err(error)), _) => Answer::Now(Err(status::of(&error))),
                 (Completed::Barrier(Ok(())), None) => {
                     Answer::Now(Err(Status::internal("a write was taken for a read")))

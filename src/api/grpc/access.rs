@@ -146,3 +146,89 @@ pub(super) async fn admit(node: &Node, rpc: Rpc, credentials: &Credentials) -> R
     };
     checked.map_err(|error| status::of(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_call_asks_for_what_etcd_asks_for() {
+        let at_the_door = [
+            ("/etcdserverpb.Auth/Authenticate", Access::Open),
+            ("/grpc.health.v1.Health/Check", Access::Open),
+            ("/grpc.health.v1.Health/List", Access::Open),
+            ("/grpc.health.v1.Health/Watch", Access::Open),
+            ("/etcdserverpb.Maintenance/Status", Access::Somebody),
+            ("/etcdserverpb.KV/Compact", Access::Root),
+            ("/etcdserverpb.Cluster/MemberRemove", Access::Root),
+            ("/etcdserverpb.Cluster/MemberUpdate", Access::Root),
+            ("/etcdserverpb.Cluster/MemberPromote", Access::Root),
+            ("/etcdserverpb.Maintenance/Defragment", Access::Root),
+            ("/etcdserverpb.Maintenance/Hash", Access::Root),
+            ("/etcdserverpb.Maintenance/HashKV", Access::Root),
+            ("/etcdserverpb.Maintenance/Snapshot", Access::Root),
+            ("/etcdserverpb.Maintenance/MoveLeader", Access::Root),
+            ("/etcdserverpb.Maintenance/Downgrade", Access::Root),
+        ];
+        for (path, access) in at_the_door {
+            assert_eq!(Rpc::of(path).map(of), Some(access), "{path}");
+        }
+        let by_request = [
+            ("etcdserverpb.KV", &["Range", "RangeStream", "Put", "DeleteRange", "Txn"][..]),
+            ("etcdserverpb.Watch", &["Watch"]),
+            ("etcdserverpb.Lease", &["LeaseGrant", "LeaseRevoke", "LeaseKeepAlive", "LeaseTimeToLive", "LeaseLeases"]),
+            ("v3lockpb.Lock", &["Lock", "Unlock"]),
+            ("v3electionpb.Election", &["Campaign", "Proclaim", "Leader", "Observe", "Resign"]),
+            ("etcdserverpb.Cluster", &["MemberAdd", "MemberList"]),
+            ("etcdserverpb.Maintenance", &["Alarm"]),
+            ("etcdserverpb.Auth", &["AuthEnable", "AuthDisable", "AuthStatus", "UserAdd", "UserGet", "UserList"]),
+            ("etcdserverpb.Auth", &["UserDelete", "UserChangePassword", "UserGrantRole", "UserRevokeRole", "RoleAdd"]),
+            ("etcdserverpb.Auth", &["RoleGet", "RoleList", "RoleDelete", "RoleGrantPermission"]),
+            ("etcdserverpb.Auth", &["RoleRevokePermission"]),
+        ];
+        for (service, methods) in by_request {
+            for method in methods {
+                let path = format!("/{service}/{method}");
+                assert_eq!(Rpc::of(&path).map(of), Some(Access::ByRequest), "{path}");
+            }
+        }
+        assert!(Rpc::of("/etcdserverpb.KV/Fly").is_none());
+    }
+
+    fn token(headers: &[(&'static str, &[u8])]) -> Option<String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, http::HeaderValue::from_bytes(value).unwrap());
+        }
+        Credentials::of(&map, &Extensions::new()).token.map(String::from)
+    }
+
+    #[test]
+    fn a_token_stands_in_one_of_two_places() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(token(&[]), None);
+        assert_eq!(token(&[("token", b"t")]), some("t"));
+        assert_eq!(token(&[("authorization", b"a")]), some("a"));
+        assert_eq!(token(&[("authorization", b"a"), ("token", b"t")]), some("t"));
+        assert_eq!(token(&[("token", b"first"), ("token", b"second")]), some("first"));
+        assert_eq!(token(&[("authorization", b"Bearer a")]), some("a"));
+        assert_eq!(token(&[("token", b"Bearer t")]), some("t"));
+        // Only as it is written, and once.
+        assert_eq!(token(&[("authorization", b"bearer a")]), some("bearer a"));
+        assert_eq!(token(&[("authorization", b"Bearer Bearer a")]), some("Bearer a"));
+        // None that is empty or no text is no caller, not nobody.
+        assert_eq!(token(&[("token", b"")]), some(""));
+        assert_eq!(token(&[("token", b""), ("authorization", b"a")]), some(""));
+        assert_eq!(token(&[("token", b"\xff")]), some("\u{fffd}"));
+    }
+
+    #[test]
+    fn a_certificate_counts_unless_the_gateway_calls() {
+        let mut extensions = Extensions::new();
+        extensions.insert(SecurePeer { common_name: Some("alice".into()) });
+        let mut headers = HeaderMap::new();
+        assert_eq!(Credentials::of(&headers, &extensions).certified.as_deref(), Some("alice"));
+        headers.insert(GATEWAY, http::HeaderValue::from_static("*/*"));
+        assert_eq!(Credentials::of(&headers, &extensions).certified, None);
+    }
+}

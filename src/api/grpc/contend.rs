@@ -127,7 +127,7 @@ impl Queue {
 
     /// Reads the head of the queue: one pair, or none.
     pub(super) async fn head(&self, node: &Session) -> Result<RangeReply, NodeError> {
-        node.range(&self.oldest()).await
+        read(node, &self.oldest()).await
     }
 
     fn oldest(&self) -> Range {
@@ -211,7 +211,7 @@ impl Place {
     /// Waits until nobody is before this contender.
     pub(super) async fn reach_head(&self) -> Result<(), ContendError> {
         loop {
-            let reply = self.node.range(&self.queue.newest_before(self.created)).await?;
+            let reply = read(&self.node, &self.queue.newest_before(self.created)).await?;
             let Some(before) = reply.kvs.first() else { return Ok(()) };
             self.outlive(before, reply.revision).await?;
         }
@@ -220,7 +220,7 @@ impl Place {
     /// Reads the contender's own pair: the revision of the read, if the key and its lease are alive. If not, there is
     /// nothing to withdraw any more.
     pub(super) async fn look(&mut self) -> Result<Option<Revision>, NodeError> {
-        let reply = self.node.range(&Range::of(KeyRange::single(self.key.clone()))).await?;
+        let reply = read(&self.node, &Range::of(KeyRange::single(self.key.clone()))).await?;
         if reply.kvs.first().is_some_and(|record| self.is(record)) {
             return Ok(Some(reply.revision));
         }
@@ -304,8 +304,14 @@ pub(super) async fn put_if_created_at(
     Ok(reply.succeeded.then_some(reply.revision))
 }
 
+/// Reads as whoever the caller is by now: a contender may have waited for long.
+async fn read(node: &Session, range: &Range) -> Result<RangeReply, NodeError> {
+    node.renewed().await?.range(range).await
+}
+
+/// As [`read`] for a txn.
 async fn propose_txn(node: &Session, txn: Txn) -> Result<TxnReply, NodeError> {
-    match node.propose(Proposal::from(&Command::Txn(txn))).await? {
+    match node.renewed().await?.propose(Proposal::from(&Command::Txn(txn))).await? {
         Reply::Txn(reply) => Ok(reply),
         reply => Err(NodeError::Fault(format!("a txn was answered with {reply:?}").into())),
     }
@@ -376,6 +382,7 @@ fn spec(keys: KeyRange, start: Revision) -> WatchSpec {
 mod tests {
     use super::*;
     use crate::api::grpc::testing::{api, soon};
+    use crate::model::AuthChange;
 
     async fn lease(node: &Node, id: i64) -> LeaseId {
         node.lease_grant(LeaseId(id), 600).await.unwrap().id
@@ -415,6 +422,28 @@ mod tests {
         assert!(arrival.is_first && arrival.present.is_some_and(|record| first.is(&record)));
         assert_eq!(again.created(), first.created());
         assert!(first.created() < second.created());
+        node.stop().await;
+    }
+
+    /// A waiting contender kept the caller that it came with. Once a user had been added it was refused as of an old revision,
+    /// and could not even leave the queue.
+    #[tokio::test]
+    async fn a_contender_waits_while_users_and_roles_change() {
+        let node = soon(api()).await.node;
+        let (name, nobody) = (|| "root".to_owned(), node.nobody());
+        nobody.change_auth(AuthChange::UserAdd { name: name(), password: None }).await.unwrap();
+        nobody.change_auth(AuthChange::UserGrantRole { user: name(), role: name() }).await.unwrap();
+        nobody.change_auth(AuthChange::Enable).await.unwrap();
+        let root = node.session(None, Some("root")).await.unwrap();
+        let (one, two) = (root.lease_grant(LeaseId(1), 600).await.unwrap().id, root.lease_grant(LeaseId(2), 600).await);
+        let queue = || Queue::new(b"n");
+        let (first, _) = Place::take(&root, queue(), one, Bytes::new()).await.unwrap();
+        let (mut second, arrival) = Place::take(&root, queue(), two.unwrap().id, Bytes::new()).await.unwrap();
+        assert!(!arrival.is_first);
+        root.change_auth(AuthChange::RoleAdd { name: "later".into() }).await.unwrap();
+        drop(first);
+        soon(second.reach_head()).await.unwrap();
+        assert!(second.look().await.unwrap().is_some());
         node.stop().await;
     }
 

@@ -37,8 +37,9 @@ impl Election for ElectionService {
     }
 
     async fn proclaim(&self, request: Request<ProclaimRequest>) -> Result<Response<ProclaimResponse>, Status> {
+        let leader = leader_key(request.get_ref().leader.clone())?;
         let session = session_of(&request, &self.0.node).await?;
-        Ok(Response::new(change_value(&session, request.into_inner()).await?))
+        Ok(Response::new(change_value(&session, leader, request.into_inner().value).await?))
     }
 
     async fn leader(&self, request: Request<LeaderRequest>) -> Result<Response<LeaderResponse>, Status> {
@@ -61,8 +62,9 @@ impl Election for ElectionService {
     }
 
     async fn resign(&self, request: Request<ResignRequest>) -> Result<Response<ResignResponse>, Status> {
+        let leader = leader_key(request.get_ref().leader.clone())?;
         let session = session_of(&request, &self.0.node).await?;
-        Ok(Response::new(step_down(&session, request.into_inner()).await?))
+        Ok(Response::new(step_down(&session, leader).await?))
     }
 }
 
@@ -90,10 +92,10 @@ async fn run_for_leader(node: &Session, request: CampaignRequest) -> Result<Camp
     Ok(CampaignResponse { header: Some(header(node.header(), arrival.revision)), leader: Some(leader) })
 }
 
-async fn change_value(node: &Session, request: ProclaimRequest) -> Result<ProclaimResponse, ContendError> {
-    let LeaderKey { key, rev, lease, .. } = leader_key(request.leader)?;
+async fn change_value(node: &Session, leader: LeaderKey, value: Bytes) -> Result<ProclaimResponse, ContendError> {
+    let LeaderKey { key, rev, lease, .. } = leader;
     let lease = lease_of(node, lease).await?;
-    let put = Put { key, value: request.value, lease, ..Put::default() };
+    let put = Put { key, value, lease, ..Put::default() };
     let revision = put_if_created_at(node, put, Revision(rev)).await?.ok_or(ContendError::NotLeader)?;
     Ok(ProclaimResponse { header: Some(header(node.header(), revision)) })
 }
@@ -105,12 +107,13 @@ async fn present_leader(node: &Session, request: &LeaderRequest) -> Result<Leade
 }
 
 /// Succeeds also for one who does not lead.
-async fn step_down(node: &Session, request: ResignRequest) -> Result<ResignResponse, ContendError> {
-    let LeaderKey { key, rev, .. } = leader_key(request.leader)?;
+async fn step_down(node: &Session, leader: LeaderKey) -> Result<ResignResponse, ContendError> {
+    let LeaderKey { key, rev, .. } = leader;
     let revision = delete_if_created_at(node, key, Revision(rev)).await?;
     Ok(ResignResponse { header: Some(header(node.header(), revision)) })
 }
 
+/// Before it matters who asks, as in etcd.
 fn leader_key(leader: Option<LeaderKey>) -> Result<LeaderKey, ContendError> {
     let leader = leader.ok_or(ContendError::NoLeaderKey)?;
     if leader.key.is_empty() { Err(ContendError::EmptyKey) } else { Ok(leader) }

@@ -54,7 +54,7 @@ pub(crate) enum Answer {
     Later(Pin<Box<dyn Future<Output = Result<Framed, Status>> + Send>>),
     /// This is to be proposed; [`finish`] makes the answer of its outcome.
     Propose(Proposal),
-    /// This must pass the barrier first; then [`read`] answers it.
+    /// This must pass the barrier first; then [`read_for_nobody`] answers it.
     Read(Box<Range>),
 }
 
@@ -155,8 +155,19 @@ fn range(message: Bytes, api: &Api) -> Result<Answer, Status> {
     Ok(if query.serializable { read_long(query, api) } else { Answer::Read(Box::new(query)) })
 }
 
+/// Answers a read that has passed the barrier, and for which nobody had to prove anything when it came. Only now does this
+/// member surely know of an enabling that was answered before: then it is refused, and the client asks again with a token.
+pub(crate) fn read_for_nobody(query: Range, api: &Api) -> Answer {
+    if api.node.is_auth_enabled()
+        && let Err(refused) = api.node.nobody().authorize(&query)
+    {
+        return Answer::Now(Err(status::of(&refused)));
+    }
+    read(query, api)
+}
+
 /// Answers a read that has passed the barrier.
-pub(crate) fn read(query: Range, api: &Api) -> Answer {
+fn read(query: Range, api: &Api) -> Answer {
     match api.node.range_now_behind_barrier(&query) {
         Some(reply) => Answer::Now(range_answer(reply, &api.node)),
         None => read_long(query, api),
@@ -188,7 +199,8 @@ fn txn(message: Bytes, api: &Api) -> Result<Answer, Status> {
         TxnCall::Write(proposal) => return Ok(Answer::Propose(proposal)),
         TxnCall::Read(txn, consistency) => (txn, consistency),
     };
-    let node = api.node.clone();
+    // Asked again behind the barrier, as in `read_for_nobody`.
+    let node = api.node.nobody();
     Ok(Answer::Later(Box::pin(async move {
         let reply = node.read_txn(&txn, consistency).await.map_err(|error| status::of(&error))?;
         short_or(encode::txn(reply, node.header()), Parts::txn)

@@ -27,6 +27,10 @@ impl Lock for LockService {
     }
 
     async fn unlock(&self, request: Request<UnlockRequest>) -> Result<Response<UnlockResponse>, Status> {
+        // Before it matters who asks, as in etcd.
+        if request.get_ref().key.is_empty() {
+            return Err(ContendError::EmptyKey.into());
+        }
         let session = session_of(&request, &self.0.node).await?;
         Ok(Response::new(release(&session, request.into_inner()).await?))
     }
@@ -53,9 +57,6 @@ async fn acquire(node: &Session, request: LockRequest) -> Result<LockResponse, C
 
 /// Deletes the key, whoever holds it.
 async fn release(node: &Session, request: UnlockRequest) -> Result<UnlockResponse, ContendError> {
-    if request.key.is_empty() {
-        return Err(ContendError::EmptyKey);
-    }
     let delete = DeleteRange { keys: KeyRange::single(request.key), prev_kv: false };
     let reply = node.propose(Proposal::from(&Command::DeleteRange(delete))).await?;
     Ok(UnlockResponse { header: Some(header(node.header(), reply.revision())) })

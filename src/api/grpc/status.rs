@@ -322,6 +322,35 @@ mod tests {
     }
 
     #[test]
+    fn every_refusal_of_auth_has_its_row() {
+        use auth::Error::*;
+        let table = [
+            (RootUserNotExist, Code::FailedPrecondition, "etcdserver: root user does not exist"),
+            (RootRoleNotExist, Code::FailedPrecondition, "etcdserver: root user does not have root role"),
+            (UserAlreadyExist, Code::FailedPrecondition, "etcdserver: user name already exists"),
+            (UserEmpty, Code::InvalidArgument, "etcdserver: user name is empty"),
+            (UserNotFound, Code::FailedPrecondition, "etcdserver: user name not found"),
+            (RoleAlreadyExist, Code::FailedPrecondition, "etcdserver: role name already exists"),
+            (RoleNotFound, Code::FailedPrecondition, "etcdserver: role name not found"),
+            (RoleEmpty, Code::InvalidArgument, "etcdserver: role name is empty"),
+            (AuthFailed, Code::InvalidArgument, "etcdserver: authentication failed, invalid user ID or password"),
+            (NoPasswordUser, Code::Unknown, "auth: authentication failed, password was given for no password user"),
+            (VerifyOnly, Code::Unknown, "auth: token signing attempted with verify-only key"),
+            (PermissionNotGiven, Code::InvalidArgument, "etcdserver: permission not given"),
+            (PermissionDenied, Code::PermissionDenied, "etcdserver: permission denied"),
+            (RoleNotGranted, Code::FailedPrecondition, "etcdserver: role is not granted to the user"),
+            (PermissionNotGranted, Code::FailedPrecondition, "etcdserver: permission is not granted to the role"),
+            (AuthNotEnabled, Code::FailedPrecondition, "etcdserver: authentication is not enabled"),
+            (InvalidAuthToken, Code::Unauthenticated, "etcdserver: invalid auth token"),
+            (InvalidAuthMgmt, Code::InvalidArgument, "etcdserver: invalid auth management"),
+            (OldRevision, Code::InvalidArgument, "etcdserver: revision of auth store is old"),
+        ];
+        for (error, code, text) in table {
+            assert_eq!(row_of(&of(&NodeError::Rejected(Rejection::Auth(error)))), (code, text), "{error:?}");
+        }
+    }
+
+    #[test]
     fn every_refusal_of_the_front_has_its_row() {
         let table = [
             (EMPTY_KEY, Code::InvalidArgument, "etcdserver: key is not provided"),

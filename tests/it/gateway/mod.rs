@@ -5,7 +5,7 @@
 //! random for each build of it, and are taken out.
 
 mod access;
-pub(crate) mod http;
+pub mod http;
 mod limits;
 mod requests;
 mod streams;
@@ -25,14 +25,14 @@ const LOOKS: usize = 4000;
 const NOT_YET: (&str, &str) = ("/v3/maintenance/downgrade", "not supported by this version of lodemark");
 
 /// Both servers.
-struct Pair {
-    own: Server,
-    etcd: Etcd,
+pub struct Pair {
+    pub own: Server,
+    pub etcd: Etcd,
 }
 
 impl Pair {
     /// Starts both with the same flags; `None` if there is no etcd to compare with.
-    fn start(flags: &[&str]) -> Option<Pair> {
+    pub fn start(flags: &[&str]) -> Option<Pair> {
         let reference = reference()?;
         let flags_of_own = flags.iter().copied().map(str::to_owned).collect();
         let own = Server::start(&Options { flags: flags_of_own, ..Options::default() });
