@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | put, txn that may put, lease grant | refused | refused |
 //! | delete, other txn, compaction, lease revoke, expiry | carried out | refused |
+//! | txn of ranges alone | carried out | carried out |
 //! | alarms, members, users and roles | carried out | carried out |
 //!
 //! The alarm of any member counts for the whole cluster. Source: etcd API reference, `AlarmRequest`; server/etcdserver/apply
@@ -51,9 +52,10 @@ impl Machine {
             return Ok(());
         }
         let changes_data = match command {
+            // Members answer it without the log, whatever alarm there is; so it is no different in the log.
+            Command::Txn(txn) => !is_read_only(txn),
             Command::Put(_)
             | Command::DeleteRange(_)
-            | Command::Txn(_)
             | Command::Compact(_)
             | Command::LeaseGrant(_)
             | Command::LeaseRevoke(_)
@@ -89,6 +91,11 @@ fn may_grow(command: &Command) -> bool {
         Command::Txn(txn) => may_put(txn),
         _ => false,
     }
+}
+
+/// Whether there are only ranges in it, on both branches; not even a txn of ranges within it. Source: etcd, `IsTxnReadonly`.
+fn is_read_only(txn: &Txn) -> bool {
+    txn.success.iter().chain(&txn.failure).all(|op| matches!(op, TxnOp::Range(_)))
 }
 
 fn may_put(txn: &Txn) -> bool {

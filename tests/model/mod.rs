@@ -205,7 +205,7 @@ impl Model {
         let is_raised = |kind| self.alarms.iter().any(|alarm| alarm.kind == kind);
         let (changes, adds) = match command {
             Command::Put(_) | Command::LeaseGrant(_) => (true, true),
-            Command::Txn(txn) => (true, txn::has_put(txn)),
+            Command::Txn(txn) => (!txn::is_of_ranges(txn), txn::has_put(txn)),
             Command::DeleteRange(_) | Command::Compact(_) | Command::LeaseRevoke(_) | Command::LeaseExpire(_) => {
                 (true, false)
             }

@@ -86,3 +86,8 @@ pub(super) fn has_put(txn: &Txn) -> bool {
         TxnOp::Range(_) | TxnOp::DeleteRange(_) => false,
     })
 }
+
+/// Whether there are only ranges in it, none of them in a txn within it: it changes nothing, and needs no log.
+pub(super) fn is_of_ranges(txn: &Txn) -> bool {
+    txn.success.iter().chain(&txn.failure).all(|op| matches!(op, TxnOp::Range(_)))
+}

@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn every_refusal_of_auth_has_its_row() {
-        use auth::Error::*;
+        use AuthError::*;
         let table = [
             (RootUserNotExist, Code::FailedPrecondition, "etcdserver: root user does not exist"),
             (RootRoleNotExist, Code::FailedPrecondition, "etcdserver: root user does not have root role"),
