@@ -228,6 +228,9 @@ mod tests {
         assert_eq!(node.change_alarm(AlarmChange::Lower(raised)).await.unwrap(), Some(raised));
         propose(&node, Command::Put(put(64))).await.unwrap();
         node.stop().await;
+        let node = start(&disk, Some(QUOTA_BYTES)).await;
+        assert_eq!(node.alarms_now(), []);
+        node.stop().await;
     }
 
     #[tokio::test]

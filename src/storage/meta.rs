@@ -149,7 +149,9 @@ pub(super) fn write(transaction: &WriteTransaction, meta: &Meta, sums: &Sums) ->
             (CHAIN, &meta.chain.to_le_bytes()),
         ],
     )?;
-    let format = format_for(sums);
+    // Never a lower one than before: the sum of a table that was emptied has to say so.
+    let present = format(&transaction.open_table(META)?)?.unwrap_or(FIRST_FORMAT);
+    let format = format_for(sums).max(present);
     for table in Table::of_format(format) {
         put(transaction, &[(table.sum_key(), &codec::encode_sum(sums[table.index()]))])?;
     }

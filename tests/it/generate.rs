@@ -142,7 +142,7 @@ fn txn_of(op: BoxedStrategy<TxnOp>, len: std::ops::Range<usize>) -> impl Strateg
 fn alarm() -> impl Strategy<Value = AlarmChange> {
     let kind = prop_oneof![Just(AlarmKind::NoSpace), Just(AlarmKind::Corrupt)];
     let alarm = (0..2u64, kind).prop_map(|(member, kind)| Alarm { member: MemberId(member), kind });
-    prop_oneof![1 => alarm.clone().prop_map(AlarmChange::Raise), 4 => alarm.prop_map(AlarmChange::Lower)]
+    prop_oneof![1 => alarm.clone().prop_map(AlarmChange::Raise), 12 => alarm.prop_map(AlarmChange::Lower)]
 }
 
 /// Any command.
