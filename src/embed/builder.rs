@@ -116,7 +116,7 @@ fn client_url(addr: &str) -> Result<Url, StartError> {
     let text = if addr.contains("://") { addr.to_owned() } else { format!("http://{addr}") };
     let url = Url::parse(&text).map_err(wrong)?;
     if url.is_secure() {
-        return Err(wrong("TLS for clients is not there yet".into()));
+        return Err(wrong("a server inside a program does not speak TLS".into()));
     }
     if !url.is_bindable() {
         return Err(wrong("the host is no IP address".into()));

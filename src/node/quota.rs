@@ -35,6 +35,8 @@ struct Limit {
     bytes: u64,
     /// The alarm that is raised.
     alarm: Alarm,
+    /// Of all who find that there is no room one raises it, and the others wait.
+    turn: tokio::sync::Mutex<()>,
     shared: Arc<Shared>,
     checkpoints: Arc<Checkpoints>,
 }
@@ -46,7 +48,7 @@ impl Quota {
         (shared, checkpoints): (Arc<Shared>, Arc<Checkpoints>),
     ) -> Arc<Quota> {
         let alarm = Alarm { member, kind: AlarmKind::NoSpace };
-        let limit = bytes.map(|bytes| Limit { bytes, alarm, shared, checkpoints });
+        let limit = bytes.map(|bytes| Limit { bytes, alarm, turn: tokio::sync::Mutex::default(), shared, checkpoints });
         Arc::new(Quota { limit, exceeded: Notify::new() })
     }
 
@@ -83,7 +85,11 @@ impl Quota {
 
     /// Raises the alarm, and waits until it is; whether it could be proposed or not, there is no room.
     pub(super) async fn raise(&self, proposer: &Proposer) {
-        let Some(limit) = self.limit.as_ref().filter(|limit| !limit.is_alarm_raised()) else { return };
+        let Some(limit) = &self.limit else { return };
+        let _turn = limit.turn.lock().await;
+        if limit.is_alarm_raised() {
+            return;
+        }
         tracing::warn!(
             "quota-size-bytes" = limit.bytes,
             "size-bytes" = limit.checkpoints.occupancy().size(),

@@ -89,7 +89,8 @@ fn gcd(a: u64, b: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_values_than_memory_are_served() {
     let data = Data::from_env();
-    let flags = vec![format!("--memory-budget-bytes={}", data.budget)];
+    // The long run has as much data as the quota would allow.
+    let flags = vec![format!("--memory-budget-bytes={}", data.budget), "--quota-backend-bytes=-1".to_owned()];
     let mut server = Server::start(&Options { flags, ..Options::default() });
     println!("{} keys with {} bytes each, budget {} MiB", data.keys, data.value_bytes, data.budget / MIB);
 
