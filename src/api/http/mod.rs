@@ -25,6 +25,7 @@ mod peer;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -52,6 +53,9 @@ type Parameters = Query<Vec<(String, String)>>;
 /// The former name of [`gateway::PREFIX`].
 const BETA_PREFIX: &str = "/v3beta/";
 
+/// How much of a refused request is read, and for how long.
+const DRAINED_BYTES_MAX: usize = 64 * 1024;
+const DRAINING_TIME_MAX: Duration = Duration::from_secs(1);
 /// Said to whoever shows a certificate with a name to the gateway, where it would not tell who asks. Source: etcd,
 /// `server/embed/serve.go`.
 const NAME_IS_IGNORED: &str =
@@ -79,6 +83,7 @@ async fn pass(State(door): State<Door>, mut request: Request, next: Next) -> Res
     if peer.is_none()
         && let Err(refused) = door.access.admit(&request)
     {
+        drain(request).await;
         return *refused;
     }
     let origin = request.headers().get(header::ORIGIN).cloned();
@@ -88,6 +93,7 @@ async fn pass(State(door): State<Door>, mut request: Request, next: Next) -> Res
         Some(gateway) if request.uri().path().starts_with(gateway::PREFIX) => {
             let has_name = peer.and_then(|peer| peer.common_name).is_some_and(|name| !name.is_empty());
             if has_name && door.node.is_auth_enabled() {
+                drain(request).await;
                 error(StatusCode::BAD_REQUEST, NAME_IS_IGNORED)
             } else {
                 gateway.answer(request).await
@@ -97,6 +103,13 @@ async fn pass(State(door): State<Door>, mut request: Request, next: Next) -> Res
     };
     door.access.allow_origin(origin.as_ref(), response.headers_mut());
     response
+}
+
+/// Reads what a refused request still sends, within bounds: some clients take an answer for a fault of the connection that
+/// comes before they have sent everything.
+async fn drain(request: Request) {
+    let read = axum::body::to_bytes(request.into_body(), DRAINED_BYTES_MAX);
+    let _ = tokio::time::timeout(DRAINING_TIME_MAX, read).await;
 }
 
 /// Makes a path of the gateway's former name one of today's.
