@@ -58,7 +58,7 @@ pub struct SnapshotStream {
 }
 
 impl Node {
-    /// Makes a snapshot of this moment. Local: it needs no leader and no vote. Waits while [`STREAMS_MAX`] others are made.
+    /// Makes a snapshot of this moment. Local: it needs no leader and no vote. Waits while four others are made.
     ///
     /// # Errors
     /// [`NodeError::Stopped`]; [`NodeError::Fault`] in words if there is no thread.

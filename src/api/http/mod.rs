@@ -8,7 +8,7 @@
 //! | `/v3/...` | every gRPC call as JSON: [`gateway`] |
 //!
 //! Everything but the last is a GET; anything else is 405 with `Allow`, an unknown path 404. Before that comes what holds
-//! for all paths, in this order: whether the server goes by that name, which origins may read the answer ([`access`]),
+//! for all paths, in this order: whether the server goes by that name, which origins may read the answer (`access`),
 //! OPTIONS.
 //!
 //! Other members have a small set of paths of their own: [`peer_router`].

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! It is a front of the gRPC server and knows none of its calls: names come from the descriptors of the contract, the call
-//! itself is made over a connection in memory ([`call`]), and what goes wrong is told in the server's words. Nothing is
+//! itself is made over a connection in memory (`call`), and what goes wrong is told in the server's words. Nothing is
 //! ever held whole that has no bound: a request's value has one, and an answer becomes text piece by piece ([`write`]).
 //!
 //! What it takes and says, to the blanks, is what `grpc-gateway` does with the options that etcd gives it; where it differs
