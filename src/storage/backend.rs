@@ -19,6 +19,13 @@ pub(super) struct Backend {
     pub(super) unsynced: Arc<Unsynced>,
 }
 
+impl Backend {
+    /// A file that is only read.
+    pub(super) fn new(file: Arc<dyn File>, site: SyncSite) -> Backend {
+        Backend { file, site, pace: Arc::default(), unsynced: Arc::default() }
+    }
+}
+
 /// What was written since the last sync, as ranges of bytes.
 ///
 /// A transaction that finds no space leaves what it has written behind, in pages that no commit knows: space that is lost to

@@ -111,8 +111,26 @@ impl Storage {
         if !disk.exists(path).map_err(|error| error::disk(path, error))? {
             return Ok(None);
         }
-        let file = Arc::from(disk.open(path).map_err(|error| error::disk(path, error))?);
-        let database = open_database(&file, path, 0, Check::Nothing, (&Arc::default(), &Arc::default()))?;
+        let file: Arc<dyn File> = Arc::from(disk.open(path).map_err(|error| error::disk(path, error))?);
+        refuse_empty(&file, path)?;
+        // Without a write: a file that nobody has verified must not be written to, and redb writes when it closes one that may
+        // be. With damage in its record of free pages that ends the process.
+        let found = guarded(path, || {
+            let backend = Backend::new(Arc::clone(&file), SyncSite::Checkpoint);
+            let database = match Builder::new().set_cache_size(0).open_read_only_with_backend(backend) {
+                Ok(database) => database,
+                Err(redb::DatabaseError::RepairAborted) => return Ok(None),
+                Err(error) => return Err(unopened(error)),
+            };
+            let transaction = database.begin_read()?;
+            meta::check_format(&transaction)?;
+            meta::identity(&transaction).map(Some)
+        })?;
+        if let Some(identity) = found {
+            return Ok(identity);
+        }
+        // It has to be put in order first.
+        let database = open_database(&file, path, 0, Check::EveryPage, (&Arc::default(), &Arc::default()))?;
         guarded(path, || {
             let identity = meta::identity(&database.begin_read()?)?;
             database.close()?;
@@ -469,10 +487,7 @@ fn open_database(
     check: Check,
     (pace, unsynced): (&Arc<Pace>, &Arc<Unsynced>),
 ) -> Result<Database, Error> {
-    // redb would make a new database of an empty file.
-    if file.is_empty().map_err(|error| error::disk(path, error))? {
-        return Err(Error::Foreign { file: path.to_path_buf(), why: "it is empty".to_owned() });
-    }
+    refuse_empty(file, path)?;
     guarded(path, || {
         let (pace, unsynced) = (Arc::clone(pace), Arc::clone(unsynced));
         let backend = Backend { file: Arc::clone(file), site: SyncSite::Checkpoint, pace, unsynced };
@@ -482,6 +497,14 @@ fn open_database(
         meta::check_format(&database.begin_read()?)?;
         Ok(database)
     })
+}
+
+/// redb would make a new database of an empty file.
+fn refuse_empty(file: &Arc<dyn File>, path: &Path) -> Result<(), Error> {
+    if file.is_empty().map_err(|error| error::disk(path, error))? {
+        return Err(Error::Foreign { file: path.to_path_buf(), why: "it is empty".to_owned() });
+    }
+    Ok(())
 }
 
 fn unopened(error: redb::DatabaseError) -> Fault {
