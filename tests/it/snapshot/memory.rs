@@ -25,7 +25,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_takes_little_memory() {
     let (mib, folder) = (number("LODEMARK_SNAPSHOT_MIB", 128), tempfile::tempdir().expect("a folder"));
-    let member = Member::start(&Program::lodemark(), Site::new(folder.path())).await;
+    // The long run has as much data as the quota would allow.
+    let site = Site::new(folder.path()).with_flags(["--quota-backend-bytes=-1".to_owned()]);
+    let member = Member::start(&Program::lodemark(), site).await;
     let mut client = member.client().await;
     for from in (0..mib * MIB / VALUE_BYTES).step_by(TXN_PUTS as usize) {
         let put = |n: u64| TxnOp::put(format!("k/{n:08}"), n.to_be_bytes().repeat(VALUE_BYTES as usize / 8), None);
