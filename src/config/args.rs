@@ -7,6 +7,7 @@ use std::ffi::OsString;
 
 use super::error::Error;
 use super::flags::{self, Kind, Settings};
+use super::gates;
 use super::value;
 
 /// What the arguments say.
@@ -53,6 +54,14 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
         let flag = match flags::find(name).or_else(former) {
             Some(flag) => flag,
             None if name == "h" => return Ok(Parsed::Help),
+            None if let Some(gate) = flags::present_name(name).and_then(gates::of_former_flag) => {
+                let value = inline.unwrap_or("true");
+                let bad = || Error::BadSwitch { name: "feature-gates", value: value.to_owned() };
+                let set = settings.gates.set(gate, value::switch(value).ok_or_else(bad)?);
+                set.expect("gates know their own names");
+                settings.gates_called_formerly.insert(gate, name.to_owned());
+                continue;
+            }
             None if flags::is_of_etcd(name) => return Err(Error::NotYet { name: name.to_owned() }),
             None => return Err(Error::UnknownFlag { name: name.to_owned() }),
         };
@@ -207,12 +216,26 @@ mod tests {
             settings.called_formerly.iter().copied().collect::<Vec<_>>(),
             ["max-learners", "snapshot-catchup-entries"]
         );
-        for name in ["--experimental-corrupt-check-time=1s", "--experimental-initial-corrupt-check"] {
-            assert!(matches!(read(&[name]), Err(Error::NotYet { .. })), "{name}");
-        }
+        let name = "--experimental-bootstrap-defrag-threshold-megabytes=1";
+        assert!(matches!(read(&[name]), Err(Error::NotYet { .. })), "{name}");
         for name in ["--experimental-nonsense", "--experimental-experimental-name=a", "--experimental-"] {
             assert!(matches!(read(&[name]), Err(Error::UnknownFlag { .. })), "{name}");
         }
+    }
+
+    #[test]
+    fn a_former_flag_that_is_a_gate_today_turns_it() {
+        let read_as = |arguments: &[&str]| {
+            let gates = settings(arguments).gates;
+            (gates.checks_initially(), gates.checks_compactions())
+        };
+        let both = ["--experimental-initial-corrupt-check", "--experimental-compact-hash-check-enabled=true"];
+        assert_eq!((read_as(&both), read_as(&both[..1])), ((true, true), (true, false)));
+        assert_eq!(read_as(&[both[0], "--feature-gates=InitialCorruptCheck=false"]), (false, false));
+        assert!(matches!(
+            read(&["--experimental-initial-corrupt-check=maybe"]),
+            Err(Error::BadSwitch { name: "feature-gates", .. })
+        ));
     }
 
     #[test]

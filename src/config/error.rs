@@ -167,6 +167,14 @@ pub enum Error {
         /// The flag.
         flag: &'static str,
     },
+    /// A time that must be some time.
+    #[error("--{flag} must be >0 (set to {given})")]
+    NoTime {
+        /// The flag.
+        flag: &'static str,
+        /// As Go writes it.
+        given: String,
+    },
     /// Clients would be sent to the default address.
     #[error("--advertise-client-urls is required when --listen-client-urls is set explicitly")]
     NoAdvertisedUrls,

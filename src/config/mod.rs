@@ -17,6 +17,7 @@ mod auth;
 mod error;
 mod flags;
 mod founding;
+mod gates;
 mod help;
 mod initial_cluster;
 mod joining;
@@ -96,6 +97,12 @@ pub struct Config {
     pub learners_max: usize,
     /// Compare states with other members, and stop if most have another one.
     pub agreement_check: bool,
+    /// Compare the records with those of other members before clients are served.
+    pub initial_corrupt_check: bool,
+    /// How often the leader compares the records of all members; `None` if never.
+    pub corrupt_check_interval: Option<Duration>,
+    /// How often the leader compares what compactions found; `None` if never.
+    pub compact_hash_check_interval: Option<Duration>,
     /// Free bytes in the checkpoint's file from which on it is written anew if they are most of it; `None` if never.
     pub reclaim_bytes_min: Option<u64>,
     /// Make this member the only one of its cluster. Means nothing for a data folder that is new.

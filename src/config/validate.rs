@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::error::Error;
 use super::flags::{self, Settings};
 use super::url::Url;
+use super::value::SignedDuration;
 use super::{Config, InitialCluster, auth, tls};
 
 /// Members of different names can be told apart; etcd warns of this one too.
@@ -79,6 +80,15 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         strict_reconfig: settings.strict_reconfig,
         learners_max: usize::try_from(settings.learners_max).unwrap_or(usize::MAX),
         agreement_check: settings.agreement_check,
+        initial_corrupt_check: settings.gates.checks_initially(),
+        // etcd takes a time in the past for none.
+        corrupt_check_interval: Some(settings.corrupt_check_time)
+            .filter(|time| !time.is_negative && !time.length.is_zero())
+            .map(|time| time.length),
+        compact_hash_check_interval: settings
+            .gates
+            .checks_compactions()
+            .then_some(settings.compact_hash_check_time.length),
         reclaim_bytes_min: match settings.auto_defrag_megabytes {
             0 => None,
             megabytes => Some(megabytes.saturating_mul(1 << 20)),
@@ -151,6 +161,11 @@ fn check_times(settings: &Settings) -> Result<(), Error> {
     if settings.watch_progress_interval.is_negative {
         return Err(Error::NegativeTime { flag: flags::WATCH_PROGRESS });
     }
+    if settings.compact_hash_check_time.is_negative || settings.compact_hash_check_time.length.is_zero() {
+        let SignedDuration { is_negative, length } = settings.compact_hash_check_time;
+        let given = if is_negative { format!("-{length:?}") } else { "0s".to_owned() };
+        return Err(Error::NoTime { flag: flags::COMPACT_HASH_CHECK_TIME, given });
+    }
     Ok(())
 }
 
@@ -166,6 +181,10 @@ fn advice(settings: &Settings) -> Vec<String> {
     for name in &settings.called_formerly {
         advice.push(format!("--experimental-{name} is a former name of --{name}, which means the same"));
     }
+    for (gate, name) in &settings.gates_called_formerly {
+        advice.push(format!("--{name} is a former name of --feature-gates={gate}=true, which means the same"));
+    }
+    advice.extend(settings.gates.advice());
     if settings.data_dir.is_empty() {
         advice.push(format!("--data-dir is not set; using {}.etcd in the working directory", settings.name));
     }

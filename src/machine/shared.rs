@@ -8,8 +8,8 @@ use parking_lot::RwLock;
 use super::Machine;
 use crate::model::{Range, RangeReply, Record, Revision};
 use crate::mvcc::{
-    self, KvHash, LongRange, PairBytes, PartLimits, RangeAnswer, RangePart, RangePlace, ReadError, Source, Store,
-    UnsortedRange,
+    self, HashStart, KvHash, LongRange, PairBytes, PartLimits, RangeAnswer, RangePart, RangePlace, ReadError, Source,
+    Store, UnsortedRange,
 };
 use crate::storage::Storage;
 
@@ -70,8 +70,11 @@ impl Shared {
     /// As [`Store::begin_hash`]; [`ReadError::Storage`].
     pub fn hash_kv(&self, at: Revision) -> Result<KvHash, ReadError> {
         self.read_whole(|storage| {
-            let hashing = self.machine.read().kv.begin_hash(at)?;
-            hashing.run(self, storage)
+            let start = self.machine.read().kv.begin_hash(at)?;
+            match start {
+                HashStart::Known(hash) => Ok(hash),
+                HashStart::Take(hashing) => hashing.run(self, storage),
+            }
         })
     }
 
@@ -83,11 +86,44 @@ impl Shared {
         self.read_whole(|storage| {
             let (rest, hashing) = {
                 let machine = self.machine.read();
-                (machine.hash_beside_kv(), machine.kv.begin_hash(Revision(0))?)
+                (machine.hash_beside_kv(), machine.kv.begin_fresh_hash(Revision(0))?)
             };
             let kv = hashing.run(self, storage)?;
             Ok((crc32c::crc32c_append(rest, &kv.hash.to_le_bytes()), kv.revision))
         })
+    }
+
+    /// Hashes what a compaction is about to free, if there is one whose hash is wanted. Between steps `goes_on` hears how many
+    /// bytes were read, and may end it; then there is no hash.
+    ///
+    /// # Errors
+    /// [`ReadError::Storage`].
+    pub fn hash_compaction(&self, goes_on: &mut dyn FnMut(usize) -> bool) -> Result<(), ReadError> {
+        let (hashing, storage) = {
+            let mut machine = self.machine.write();
+            (machine.kv.begin_compaction_hash(), self.storage.load_full())
+        };
+        let Some(mut hashing) = hashing else { return Ok(()) };
+        loop {
+            let step = hashing.step(self, &storage);
+            // What was found in two states means nothing.
+            if !Arc::ptr_eq(&storage, &self.storage.load()) {
+                return Ok(());
+            }
+            match step? {
+                Some(bytes) if goes_on(bytes) => {}
+                Some(_) => return Ok(()),
+                None => break,
+            }
+        }
+        self.machine.write().kv.finish_compaction_hash(hashing);
+        Ok(())
+    }
+
+    /// What the last compactions had found, newest first.
+    #[must_use]
+    pub fn compaction_hashes(&self) -> Vec<KvHash> {
+        self.machine.read().kv.compaction_hashes()
     }
 
     /// Reads what takes several looks from one state.

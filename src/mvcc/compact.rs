@@ -36,7 +36,7 @@ impl Store {
         if at > self.revision {
             return Err(ReadError::Future { requested: at, current: self.revision });
         }
-        self.compacted = at;
+        self.compaction_hashes.compacted(std::mem::replace(&mut self.compacted, at));
         Ok(())
     }
 
@@ -44,6 +44,11 @@ impl Store {
     #[must_use]
     pub fn is_compaction_done(&self) -> bool {
         self.sweep.done >= self.compacted
+    }
+
+    /// Whether everything below `floor` is freed, and nothing above it yet.
+    pub(super) fn has_swept(&self, floor: Revision) -> bool {
+        self.sweep.done == floor && self.sweep.walk.is_none()
     }
 
     /// Whether a walk over the keys has begun and not come to its end.
@@ -80,7 +85,10 @@ impl Store {
         }
         match stopped_at {
             Some(key) => self.sweep.walk = Some((floor, Some(key))),
-            None => self.sweep.done = floor,
+            None => {
+                self.sweep.done = floor;
+                self.compaction_hashes.swept(floor);
+            }
         }
         Some(removed)
     }

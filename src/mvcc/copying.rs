@@ -33,7 +33,7 @@ impl Store {
     }
 
     /// Whether a compaction of `floor` leaves the change at `place` of a key, which is not above it.
-    fn leaves(&self, key: &[u8], place: SubRevision, floor: Revision) -> bool {
+    pub(super) fn leaves(&self, key: &[u8], place: SubRevision, floor: Revision) -> bool {
         self.index.get(key).is_some_and(|history| history.leaves(place, floor))
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! It goes over the changes up to the revision in their order, and leaves out what a compaction of that revision would
 //! not keep, whether this member has freed it already or not: so it does not depend on how far physical compaction is,
-//! only on the revision and on the compacted one. The bytes are etcd's, so that the same history has the same hash there:
+//! only on the revision and on the compacted one. What each compaction had found is remembered for a while, and is the
+//! answer for its revision ([`super::compaction_hash`]). The bytes are etcd's, so that the same history has the same hash
+//! there:
 //!
 //! ```text
 //! CRC32C over "key", then for each change: its place, its record
@@ -12,6 +14,8 @@
 //!
 //! Source: etcd, `server/storage/mvcc/hash.go`.
 
+use std::ops::Bound;
+
 use super::changes::{Limits, history};
 use super::pins::Pin;
 use super::store::{ReadError, Source, Store};
@@ -20,6 +24,8 @@ use crate::storage::Storage;
 
 /// What one look takes at most: bounds memory, and how long apply waits for it.
 const CHUNK: Limits = Limits { revisions: 1000, bytes: 256 * 1024 };
+/// Keys that one look visits.
+const LOOKED_UP_MAX: usize = 1000;
 /// What the hash begins with: the name of etcd's table.
 const SEED: &[u8] = b"key";
 
@@ -36,60 +42,169 @@ pub struct KvHash {
     pub revision: Revision,
 }
 
-/// A hash that is about to be taken: nothing that it needs is freed meanwhile.
+/// A hash that is being taken: nothing that it needs is freed meanwhile.
 #[derive(Debug)]
 pub struct Hashing {
     at: Revision,
     compacted: Revision,
     revision: Revision,
-    _pin: Pin,
+    /// Which of the changes that are compacted count; as yet unknown perhaps.
+    old: Option<Old>,
+    /// What is next.
+    from: Revision,
+    hash: u32,
+    pub(super) pin: Pin,
+}
+
+/// Where to begin.
+#[derive(Debug)]
+pub enum HashStart {
+    /// It is known.
+    Known(KvHash),
+    /// It is to be taken.
+    Take(Hashing),
+}
+
+/// Which of the changes count that are compacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Old {
+    /// Those that a key has at the revision of the hash.
+    Live,
+    /// No key has one: what the compaction left. etcd means to leave out what goes, and has nothing to tell it by.
+    Left,
+    /// Those that a compaction of the hash's revision leaves, tombstones too.
+    Kept,
 }
 
 impl Store {
-    /// Begins to hash the key space as of `at`; zero is the newest revision, and below zero there is nothing.
+    /// Begins to hash the key space as of `at`; zero is the newest revision, and below zero there is nothing. Of the last
+    /// compactions the hash is known, also below the compacted revision.
     ///
     /// # Errors
     /// [`ReadError::Compacted`], [`ReadError::Future`].
-    pub fn begin_hash(&self, at: Revision) -> Result<Hashing, ReadError> {
-        let (revision, compacted) = (self.revision(), self.compacted());
-        let at = if at == Revision(0) { revision } else { at };
+    pub fn begin_hash(&self, at: Revision) -> Result<HashStart, ReadError> {
+        if let Some(known) = self.compaction_hashes.of(at) {
+            return Ok(HashStart::Known(KvHash { revision: self.revision(), ..known }));
+        }
+        self.begin_fresh_hash(at).map(HashStart::Take)
+    }
+
+    /// The same, whatever is known.
+    ///
+    /// # Errors
+    /// [`ReadError::Compacted`], [`ReadError::Future`].
+    pub fn begin_fresh_hash(&self, at: Revision) -> Result<Hashing, ReadError> {
+        let at = if at == Revision(0) { self.revision() } else { at };
         if at.0 > 0 {
             self.check_readable(at)?;
         }
-        // Held at the compacted revision, not at `at`: the changes in between count too.
-        Ok(Hashing { at, compacted, revision, _pin: self.pin(compacted) })
+        Ok(self.hashing((at, self.compacted()), None))
     }
 
-    /// Whether a compaction of `through` would keep the change at `place` of a key.
-    fn keeps(&self, key: &[u8], place: SubRevision, through: Revision) -> bool {
-        self.index.get(key).and_then(|history| history.live_at(through)).is_some_and(|change| change.at() == place)
+    pub(super) fn hashing(&self, (at, compacted): (Revision, Revision), old: Option<Old>) -> Hashing {
+        // Held at the compacted revision, not at `at`: the changes in between count too.
+        let pin = self.pin(compacted);
+        Hashing {
+            at,
+            compacted,
+            revision: self.revision(),
+            old,
+            from: Revision::FRESH,
+            hash: crc32c::crc32c(SEED),
+            pin,
+        }
+    }
+
+    /// Whether a key has the change at `place` at a revision.
+    fn has_live(&self, key: &[u8], place: SubRevision, at: Revision) -> bool {
+        self.index.get(key).and_then(|history| history.live_at(at)).is_some_and(|change| change.at() == place)
+    }
+
+    /// Looks for a key that lives at a revision, among so many behind `after`: whether there is one, and the last that was
+    /// looked at if there are more.
+    fn find_live(&self, at: Revision, after: Option<&[u8]>, keys_max: usize) -> (bool, Option<Box<[u8]>>) {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut looked_at = None::<&Box<[u8]>>;
+        for (n, (key, history)) in self.index.range::<[u8], _>((start, Bound::Unbounded)).enumerate() {
+            if n == keys_max {
+                return (false, looked_at.cloned());
+            }
+            if history.live_at(at).is_some() {
+                return (true, None);
+            }
+            looked_at = Some(key);
+        }
+        (false, None)
     }
 }
 
 impl Hashing {
-    /// Takes the hash, a chunk at a time.
+    /// Takes the hash.
+    ///
+    /// # Errors
+    /// As [`Hashing::step`].
+    pub fn run(mut self, source: &impl Source, storage: &Storage) -> Result<KvHash, ReadError> {
+        while self.step(source, storage)?.is_some() {}
+        Ok(self.hash())
+    }
+
+    /// Takes in what is next, and tells how many bytes that was; `None` if there was no more.
     ///
     /// # Errors
     /// [`ReadError::Storage`] if the history could not be read.
-    pub fn run(self, source: &impl Source, storage: &Storage) -> Result<KvHash, ReadError> {
-        let Hashing { at, compacted, revision, ref _pin } = self;
-        let mut hash = crc32c::crc32c(SEED);
-        let mut from = Revision::FRESH;
-        while from <= at {
-            let changes = history(source, storage, from, at, CHUNK, |_| Ok(()))?;
-            let Some((last, _)) = changes.last() else { break };
-            from = last.main.next();
-            let counts = source.with(|store| {
-                let counts = |(place, record): &(SubRevision, Record)| {
-                    place.main > compacted || store.keeps(record.key(), *place, at)
-                };
-                changes.iter().map(counts).collect::<Vec<_>>()
-            });
-            for ((place, record), _) in changes.iter().zip(counts).filter(|(_, counts)| *counts) {
-                hash = take_in(hash, *place, record);
+    pub fn step(&mut self, source: &impl Source, storage: &Storage) -> Result<Option<usize>, ReadError> {
+        let old = *self.old.get_or_insert_with(|| old(source, self.at));
+        if self.from > self.at {
+            return Ok(None);
+        }
+        let changes = history(source, storage, self.from, self.at, CHUNK, |_| Ok(()))?;
+        let Some((last, _)) = changes.last() else { return Ok(None) };
+        self.from = last.main.next();
+        let counts = source.with(|store| {
+            let counts = |(place, record): &(SubRevision, Record)| {
+                place.main > self.compacted || self.counts(store, old, *place, record)
+            };
+            changes.iter().map(counts).collect::<Vec<_>>()
+        });
+        let mut bytes = 0;
+        for ((place, record), counts) in changes.iter().zip(counts) {
+            bytes += record.as_bytes().len();
+            if counts {
+                self.hash = take_in(self.hash, *place, record);
             }
         }
-        Ok(KvHash { hash, at, compacted, revision })
+        Ok(Some(bytes))
+    }
+
+    /// What was taken in until now.
+    #[must_use]
+    pub fn hash(&self) -> KvHash {
+        KvHash { hash: self.hash, at: self.at, compacted: self.compacted, revision: self.revision }
+    }
+
+    /// Whether a change counts that is not above the compacted revision.
+    fn counts(&self, store: &Store, old: Old, place: SubRevision, record: &Record) -> bool {
+        // Some versions of etcd free it with the compaction, others leave it.
+        let is_left_out = place.main == self.compacted && record.is_tombstone();
+        !is_left_out
+            && match old {
+                Old::Live => store.has_live(record.key(), place, self.at),
+                Old::Left => store.leaves(record.key(), place, self.compacted),
+                Old::Kept => store.leaves(record.key(), place, self.at),
+            }
+    }
+}
+
+/// Which of the compacted changes count in a hash that is not that of a compaction.
+fn old(source: &impl Source, at: Revision) -> Old {
+    let mut after = None;
+    loop {
+        let (is_found, last) = source.with(|store| store.find_live(at, after.as_deref(), LOOKED_UP_MAX));
+        match last {
+            _ if is_found => return Old::Live,
+            None => return Old::Left,
+            last => after = last,
+        }
     }
 }
 
@@ -99,140 +214,5 @@ fn take_in(hash: u32, place: SubRevision, record: &Record) -> u32 {
     match is_tombstone {
         true => crc32c::crc32c_append(hash, record.bare().as_bytes()),
         false => crc32c::crc32c_append(hash, record.as_bytes()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{KeyRange, LeaseId};
-    use crate::mvcc::testing::empty_storage;
-    use crate::storage::{Meta, TableWrite};
-
-    struct Kv {
-        store: Store,
-        storage: Storage,
-        pending: Vec<TableWrite>,
-    }
-
-    impl Kv {
-        fn new() -> Kv {
-            Kv { store: Store::new(), storage: empty_storage(), pending: Vec::new() }
-        }
-
-        fn put(&mut self, key: &str, value: &str) {
-            let mut write = self.store.begin();
-            write.put(key.as_bytes(), value.as_bytes(), LeaseId::NONE);
-            write.finish(&mut Vec::new(), &mut self.pending);
-        }
-
-        fn delete(&mut self, key: &'static str) {
-            let mut write = self.store.begin();
-            write.delete_range(&KeyRange::single(key.into()));
-            write.finish(&mut Vec::new(), &mut self.pending);
-        }
-
-        /// Frees what is compacted, as far as `keys` keys.
-        fn sweep(&mut self, keys: usize) {
-            let removed = self.store.compact_step(keys).into_iter().flatten();
-            self.pending.extend(removed.map(|at| TableWrite::RemoveRecord { at }));
-        }
-
-        fn checkpoint(&mut self) {
-            let meta = Meta { revision: self.store.revision(), compacted: self.store.compacted(), ..Meta::default() };
-            self.storage.commit(&self.pending, &meta).unwrap();
-            self.pending.clear();
-            self.store.release_tail(self.store.revision());
-        }
-
-        fn hash(&self, at: i64) -> (u32, i64) {
-            let found = self.store.begin_hash(Revision(at)).unwrap().run(&self.store, &self.storage).unwrap();
-            assert_eq!(found.at.0, if at == 0 { self.store.revision().0 } else { at });
-            assert_eq!(found.revision, self.store.revision());
-            (found.hash, found.compacted.0)
-        }
-
-        fn refusal(&self, at: i64) -> String {
-            self.store.begin_hash(Revision(at)).unwrap_err().to_string()
-        }
-    }
-
-    /// What etcd 3.7.1 answers at each step, wherever the records are here and whatever of them is freed.
-    fn check_against_etcd(mut after_each: impl FnMut(&mut Kv)) {
-        let mut kv = Kv::new();
-        assert_eq!((kv.hash(0), kv.hash(-1)), ((1_084_519_789, -1), (1_084_519_789, -1)));
-        kv.put("a", "1");
-        kv.put("b", "2");
-        kv.put("a", "3");
-        kv.delete("b");
-        kv.put("c", "4");
-        after_each(&mut kv);
-        let hashes: Vec<u32> = (1..=6).map(|at| kv.hash(at).0).collect();
-        assert_eq!(hashes, [1_084_519_789, 2_587_454_935, 1_827_592_406, 2_069_675_932, 1_125_682_900, 2_750_537_463]);
-        assert!(kv.refusal(7).contains("future revision"));
-
-        kv.store.compact(Revision(5)).unwrap();
-        assert_eq!(kv.hash(0), (168_415_639, 5));
-        after_each(&mut kv);
-        assert_eq!(kv.hash(6), (168_415_639, 5));
-        assert!(kv.refusal(4).contains("compacted"));
-
-        kv.put("a", "9");
-        kv.delete("c");
-        kv.put("e", "1");
-        after_each(&mut kv);
-        let hashes = [7, 8, 9].map(|at| kv.hash(at));
-        assert_eq!(hashes, [(248_874_205, 5), (771_122_557, 5), (2_931_403_547, 5)]);
-
-        kv.store.compact(Revision(8)).unwrap();
-        after_each(&mut kv);
-        assert_eq!(kv.hash(9), (1_588_389_886, 8));
-    }
-
-    #[test]
-    fn hashes_are_those_of_etcd_wherever_the_records_are() {
-        check_against_etcd(|_| {});
-        check_against_etcd(|kv| kv.sweep(usize::MAX));
-        check_against_etcd(|kv| kv.sweep(1));
-        check_against_etcd(Kv::checkpoint);
-        check_against_etcd(|kv| {
-            kv.sweep(2);
-            kv.checkpoint();
-            kv.sweep(1);
-        });
-    }
-
-    #[test]
-    fn nothing_that_a_hash_needs_is_freed_while_it_is_taken() {
-        let mut kv = Kv::new();
-        for value in 0..5 {
-            kv.put("k", &value.to_string());
-        }
-        kv.store.compact(Revision(3)).unwrap();
-        let expected = kv.hash(6);
-        let hashing = kv.store.begin_hash(Revision(6)).unwrap();
-        kv.store.compact(Revision(6)).unwrap();
-        kv.sweep(usize::MAX);
-        kv.checkpoint();
-        assert!(!kv.store.is_compaction_done());
-        let found = hashing.run(&kv.store, &kv.storage).unwrap();
-        assert_eq!((found.hash, found.compacted.0), expected);
-        kv.sweep(usize::MAX);
-        assert!(kv.store.is_compaction_done());
-    }
-
-    #[test]
-    fn a_long_history_takes_several_chunks() {
-        let mut kv = Kv::new();
-        for n in 0..2500 {
-            kv.put(&format!("k{}", n % 7), &n.to_string());
-        }
-        let in_memory = kv.hash(0);
-        kv.checkpoint();
-        for n in 0..10 {
-            kv.put("more", &n.to_string());
-        }
-        assert_eq!(kv.hash(2501), in_memory);
-        assert_ne!(kv.hash(0), in_memory);
     }
 }

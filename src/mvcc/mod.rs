@@ -28,6 +28,7 @@
 
 mod changes;
 mod compact;
+mod compaction_hash;
 mod copying;
 mod evict;
 mod fetch;
@@ -51,7 +52,7 @@ mod tests;
 
 pub use changes::{changes, record_at};
 pub use copying::Copying;
-pub use hash::{Hashing, KvHash};
+pub use hash::{HashStart, Hashing, KvHash};
 pub use long_range::{LongRange, PairBytes, RangeAnswer, UnsortedRange, Window, bounded_range};
 pub use newest::{Head, Newest};
 pub use pins::Pin;

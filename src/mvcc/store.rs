@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::compact::Sweep;
+use super::compaction_hash::CompactionHashes;
 use super::evict::Eviction;
 use super::key_history::KeyHistory;
 use super::newest::Newest;
@@ -60,6 +61,7 @@ pub struct Store {
     pub(super) revision: Revision,
     pub(super) compacted: Revision,
     pub(super) sweep: Sweep,
+    pub(super) compaction_hashes: CompactionHashes,
     pub(super) pins: Arc<Pins>,
     /// Keys that live, and the bytes of their records.
     pub(super) live: Live,
@@ -101,6 +103,7 @@ impl Store {
             revision: Revision::FRESH,
             compacted: Revision::NEVER_COMPACTED,
             sweep: Sweep::default(),
+            compaction_hashes: CompactionHashes::default(),
             pins: Arc::default(),
             live: Live::default(),
             eviction: Eviction::new(values_max),

@@ -8,6 +8,7 @@ use super::*;
 use crate::model::{Event, EventKind, SubRevision};
 use crate::storage::{Meta, Storage, TableWrite};
 
+mod hashes;
 mod overtaken;
 
 #[test]

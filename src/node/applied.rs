@@ -17,9 +17,14 @@ impl Applied {
         self.index_tx.send_replace(index);
     }
 
+    /// Up to where everything is applied and visible here.
+    pub(super) fn index(&self) -> u64 {
+        *self.index_tx.borrow()
+    }
+
     /// Whether everything up to `index` is applied and visible here.
     pub(super) fn has_reached(&self, index: u64) -> bool {
-        *self.index_tx.borrow() >= index
+        self.index() >= index
     }
 
     /// Waits until everything up to `index` is applied and visible here.

@@ -1,4 +1,7 @@
 //! The compactor: frees what a compaction made unreadable, in small steps beside everything else.
+//!
+//! Before it frees anything it hashes what was there, so that members can be compared by it later
+//! (`mvcc::compaction_hash`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +9,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::applied::Applied;
+use super::courtesy::Courtesy;
+use super::failure::Failure;
+use super::threads::Threading;
 use crate::machine::Shared;
 use crate::raft::Checkpoints;
 
@@ -24,14 +31,22 @@ const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(super) struct Compactor {
     shared: Arc<Shared>,
     checkpoints: Arc<Checkpoints>,
+    applied: Arc<Applied>,
+    threading: Threading,
+    failure: Failure,
     wanted: Notify,
     rounds: watch::Sender<u64>,
 }
 
 impl Compactor {
-    pub(super) fn new(shared: Arc<Shared>, checkpoints: Arc<Checkpoints>) -> Arc<Compactor> {
+    pub(super) fn new(
+        (shared, checkpoints): (Arc<Shared>, Arc<Checkpoints>),
+        applied: Arc<Applied>,
+        threading: Threading,
+        failure: Failure,
+    ) -> Arc<Compactor> {
         let (rounds, _) = watch::channel(0);
-        Arc::new(Compactor { shared, checkpoints, wanted: Notify::new(), rounds })
+        Arc::new(Compactor { shared, checkpoints, applied, threading, failure, wanted: Notify::new(), rounds })
     }
 
     /// There was a compaction.
@@ -68,6 +83,9 @@ impl Compactor {
         self.wake();
         while stop.run_until_cancelled(self.wanted.notified()).await.is_some() {
             while !self.is_done() && !stop.is_cancelled() {
+                if !self.shared.machine.read().kv.is_sweeping() {
+                    self.hash(&stop).await;
+                }
                 let has_more = self.checkpoints.compact_step(STEP_KEYS);
                 if self.is_done() {
                     break;
@@ -76,6 +94,21 @@ impl Compactor {
                 tokio::time::sleep(if has_more && !is_behind { STEP_REST } else { PINNED_PAUSE }).await;
             }
             self.rounds.send_modify(|count| *count += 1);
+        }
+    }
+    /// Hashes what the next compaction goes over, if its hash is wanted; given up at `stop`.
+    async fn hash(&self, stop: &CancellationToken) {
+        let (shared, stop, mut courtesy) = (self.shared.clone(), stop.clone(), Courtesy::new(self.applied.clone()));
+        let goes_on = move |bytes| {
+            courtesy.spend(bytes);
+            !stop.is_cancelled()
+        };
+        let hash = move || shared.hash_compaction(&mut { goes_on });
+        match self.threading.background("compaction-hash", hash).await {
+            Ok(Ok(())) => {}
+            // What cannot be read cannot be served either.
+            Ok(Err(error)) => self.failure.set(error.to_string().into()),
+            Err(error) => tracing::warn!(%error, "a compaction leaves no hash behind: there is no thread for it"),
         }
     }
 }

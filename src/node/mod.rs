@@ -11,7 +11,7 @@
 //!
 //! One file per family of verbs (`writes`, `reads`, `answers`, `leases`, `members`, `transfer`, `quota`, `hash`, `snapshot`,
 //! `defragment`, `status`, `watch`) and one per task that runs beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`,
-//! `reclaim`, `roster`, `voice`, `space`). What other members ask comes in through `handler`. `open` opens the data folder
+//! `corruption`, `reclaim`, `roster`, `voice`, `space`). What other members ask comes in through `handler`. `open` opens the data folder
 //! of `options`; [`Node::start`] is the only place where threads begin.
 
 mod agreement;
@@ -24,6 +24,8 @@ mod cluster;
 mod compactor;
 mod completion;
 mod contacts;
+mod corruption;
+mod courtesy;
 mod defragment;
 mod downgrade;
 mod error;
@@ -72,6 +74,7 @@ use parking_lot::Mutex;
 pub use self::answers::{RangeAnswer, Windows};
 pub use self::auth::AuthOptions;
 pub use self::completion::{Completed, Completions};
+pub use self::corruption::{CorruptionChecks, InitialCheckError};
 pub use self::error::{NodeError, Outcome};
 pub use self::failure::REMOVED;
 pub use self::lease_keeper::Remaining;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::auth::AuthOptions;
+use super::corruption::CorruptionChecks;
 pub use super::memory::MemoryBudget;
 use super::quota::QUOTA_BYTES_DEFAULT;
 use super::threads::Threading;
@@ -64,6 +65,8 @@ pub struct NodeOptions {
     pub learners_max: usize,
     /// Compare states with other members all the time, and stop if most have another one.
     pub agreement_check: bool,
+    /// When to compare what members hold, record by record.
+    pub corruption_checks: CorruptionChecks,
     /// Write the checkpoint's file anew when most of it is free pages, if they are at least so many bytes; `None` leaves
     /// that to whoever asks.
     pub reclaim_bytes_min: Option<u64>,
@@ -109,6 +112,7 @@ impl NodeOptions {
             strict_reconfig: true,
             learners_max: 1,
             agreement_check: true,
+            corruption_checks: CorruptionChecks::default(),
             reclaim_bytes_min: Some(64 << 20),
             quota_bytes: Some(QUOTA_BYTES_DEFAULT),
             auth: AuthOptions::default(),

@@ -28,6 +28,7 @@ use super::barrier::Barrier;
 use super::compactor::Compactor;
 use super::completion::Wakes;
 use super::contacts::Contacts;
+use super::corruption;
 use super::defragment::Defragmenter;
 use super::error::NodeError;
 use super::failure::{Failure, REMOVED};
@@ -191,7 +192,8 @@ impl Node {
         let peers = Peers::new((options.cluster, options.member), options.transport.clone(), contacts.clone());
         let voice = Voice::new();
         let lease_keeper = LeaseKeeper::new(shared.clone(), options.lease_clock.clone(), options.election_timeout);
-        let compactor = Compactor::new(shared.clone(), checkpoints.clone());
+        let data = (shared.clone(), checkpoints.clone());
+        let compactor = Compactor::new(data, applied.clone(), threading.clone(), failure.clone());
         let hub_options = HubOptions::new(options.watch_progress_interval, options.random.clone(), threading.clone());
         let hub = WatchHub::new(shared.clone(), hub_options, failure.clone());
         let quota = Quota::new(options.member, options.quota_bytes, (shared.clone(), checkpoints.clone()));
@@ -311,7 +313,8 @@ impl Node {
             Doors { barrier: barrier.clone(), proposals_stop, hub: hub.clone() },
             (stop, stopped.clone(), failure.clone()),
         ));
-        Ok(Node(Arc::new(NodeState {
+        let checks_stop = running.stop.clone();
+        let node = Node(Arc::new(NodeState {
             cluster: options.cluster,
             member: options.member,
             shared,
@@ -341,7 +344,13 @@ impl Node {
             running: Mutex::new(Some(running)),
             stopped,
             failure,
-        })))
+        }));
+        // It needs the node itself, which must not live for its sake.
+        let checks = corruption::run(Arc::downgrade(&node.0), options.corruption_checks, checks_stop);
+        if let Some(running) = &mut *node.running.lock() {
+            running.tasks.spawn(checks);
+        }
+        Ok(node)
     }
 
     /// Waits until the member can serve (a leader is known and has begun), makes it known to the cluster by its name and

@@ -44,7 +44,9 @@ use crate::api::{self, ETCD_VERSION, Limits};
 use crate::config::{ClusterState, Config, Url};
 use crate::env::{SystemClock, SystemRandom};
 use crate::net::{Security, Tls, TlsError};
-use crate::node::{AuthOptions, Founding, MemoryBudget, Node, NodeError, NodeOptions, StartError};
+use crate::node::{
+    AuthOptions, CorruptionChecks, Founding, InitialCheckError, MemoryBudget, Node, NodeError, NodeOptions, StartError,
+};
 use crate::telemetry::json;
 
 /// Where a member keeps the certificate that it made for clients, below its data folder. Source: etcd, `ClientSelfCert`.
@@ -100,6 +102,9 @@ pub enum Error {
     /// What is in the data folder cannot be used.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The member holds something else than others.
+    #[error("{0}; remove it from the cluster, empty its data folder and add it as a new member")]
+    InitialCheck(#[from] InitialCheckError),
     /// The member cannot make itself known.
     #[error("failed to publish this member: {0}")]
     Publish(NodeError),
@@ -198,7 +203,8 @@ fn client_tls(config: &Config) -> Result<Option<Tls>, Error> {
 async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<NodeOptions, Error> {
     let disk = data.disk();
     let stored = Node::identity(disk.clone()).await?;
-    log_start(config, data.member_dir().unwrap_or(&config.data_dir), stored.is_some());
+    let is_initialized = stored.is_some();
+    log_start(config, data.member_dir().unwrap_or(&config.data_dir), is_initialized);
     let Beginning { identity, founding } = match stored {
         // The folder knows how it began.
         Some(identity) => Beginning { identity, founding: Founding::New(Vec::new()) },
@@ -228,6 +234,12 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
         strict_reconfig: config.strict_reconfig,
         learners_max: config.learners_max,
         agreement_check: config.agreement_check,
+        corruption_checks: CorruptionChecks {
+            // A new member has nothing to compare.
+            initial: config.initial_corrupt_check && is_initialized,
+            periodic: config.corrupt_check_interval,
+            compactions: config.compact_hash_check_interval,
+        },
         memory: memory_budget(config, data),
         reclaim_bytes_min: config.reclaim_bytes_min,
         quota_bytes: config.quota_bytes,
@@ -276,6 +288,9 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "strict-reconfig-check" = config.strict_reconfig,
         "max-learners" = config.learners_max,
         "agreement-check" = config.agreement_check,
+        "initial-corrupt-check" = config.initial_corrupt_check,
+        "corrupt-check-time-interval" = ?config.corrupt_check_interval.unwrap_or_default(),
+        "compact-check-time-interval" = ?config.compact_hash_check_interval.unwrap_or_default(),
         "auto-defrag-threshold-megabytes" = config.reclaim_bytes_min.unwrap_or(0) >> 20,
         "quota-backend-bytes" = config.quota_bytes,
         "cors.json" = json(&config.cors),
@@ -352,6 +367,9 @@ impl Serving<'_> {
 
     /// Waits until this member has a leader and is known to its cluster, for as long as that takes.
     async fn ready(&self, options: &NodeOptions) -> Result<(), Error> {
+        if options.corruption_checks.initial {
+            self.node.check_initially().await?;
+        }
         let mut told: Option<Instant> = None;
         loop {
             match self.node.ready(options).await {

@@ -3,11 +3,12 @@
 mod still_to_come;
 mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use self::still_to_come::{is_of_etcd, present_name};
 pub(super) use self::table::ALL;
 use super::auth::AuthSettings;
+use super::gates::Gates;
 use super::tls::TlsSettings;
 use super::url::Url;
 use super::value::SignedDuration;
@@ -92,6 +93,11 @@ pub(super) struct Settings {
     pub(super) strict_reconfig: bool,
     pub(super) learners_max: u64,
     pub(super) agreement_check: bool,
+    pub(super) gates: Gates,
+    /// Gates that were turned by a flag that etcd has given up, and that flag.
+    pub(super) gates_called_formerly: BTreeMap<&'static str, String>,
+    pub(super) corrupt_check_time: SignedDuration,
+    pub(super) compact_hash_check_time: SignedDuration,
     pub(super) auto_defrag_megabytes: u64,
     pub(super) force_new_cluster: bool,
     pub(super) peer_tls: TlsSettings,
@@ -126,6 +132,7 @@ pub(super) const ADVERTISE_PEER_URLS: &str = "initial-advertise-peer-urls";
 pub(super) const HEARTBEAT: &str = "heartbeat-interval";
 pub(super) const ELECTION: &str = "election-timeout";
 pub(super) const SELF_SIGNED_VALIDITY: &str = "self-signed-cert-validity";
+pub(super) const COMPACT_HASH_CHECK_TIME: &str = "compact-hash-check-time";
 pub(super) const WATCH_PROGRESS: &str = "watch-progress-notify-interval";
 
 #[cfg(test)]

@@ -10,13 +10,8 @@ pub(in crate::config) fn present_name(former: &str) -> Option<&str> {
 
 /// Tells whether etcd has a flag that this version does not, under its name of today or the former one.
 pub(in crate::config) fn is_of_etcd(name: &str) -> bool {
-    let today = present_name(name);
-    ALL.contains(&today.unwrap_or(name)) || today.is_some_and(|name| NOW_GATES.contains(&name))
+    ALL.contains(&present_name(name).unwrap_or(name))
 }
-
-/// Flags of etcd 3.5 which are feature gates today.
-const NOW_GATES: &[&str] =
-    &["compact-hash-check-enabled", "enable-lease-checkpoint", "initial-corrupt-check", "stop-grpc-service-on-defrag"];
 
 /// The flags of etcd 3.7 that are not in the table.
 pub(super) const ALL: &[&str] = &[
@@ -27,11 +22,9 @@ pub(super) const ALL: &[&str] = &[
     "backend-bbolt-freelist-type",
     "bootstrap-defrag-threshold-megabytes",
     "cipher-suites",
-    "compact-hash-check-time",
     "compaction-batch-limit",
     "compaction-sleep-interval",
     "config-file",
-    "corrupt-check-time",
     "discovery-cacert",
     "discovery-cert",
     "discovery-dial-timeout",
@@ -56,7 +49,6 @@ pub(super) const ALL: &[&str] = &[
     "enable-distributed-tracing",
     "enable-log-rotation",
     "enable-pprof",
-    "feature-gates",
     "grpc-keepalive-interval",
     "grpc-keepalive-min-time",
     "grpc-keepalive-timeout",

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    ADVERTISE_CLIENT_URLS, ADVERTISE_PEER_URLS, DATA_DIR, ELECTION, Flag, Group, HEARTBEAT, Kind, LISTEN_CLIENT_URLS,
-    LISTEN_PEER_URLS, NAME, SELF_SIGNED_VALIDITY, WATCH_PROGRESS,
+    ADVERTISE_CLIENT_URLS, ADVERTISE_PEER_URLS, COMPACT_HASH_CHECK_TIME, DATA_DIR, ELECTION, Flag, Group, HEARTBEAT,
+    Kind, LISTEN_CLIENT_URLS, LISTEN_PEER_URLS, NAME, SELF_SIGNED_VALIDITY, WATCH_PROGRESS,
 };
 use crate::config::url::Url;
 use crate::config::{ClusterState, LogLevel, value};
@@ -148,6 +148,36 @@ pub(in crate::config) const ALL: &[Flag] = &[
         about: "Compare the state of this member with that of the others all the time, and stop it for good when most\n\
                 of them have another one. Costs nothing to speak of.",
         kind: Kind::Switch(|settings, value| settings.agreement_check = value),
+    },
+    Flag {
+        name: "feature-gates",
+        group: Group::Membership,
+        default: "",
+        about: "Feature gates of etcd to turn on or off, as <name>=true, comma-separated. With an effect here:\n\
+                InitialCorruptCheck compares the records of this member with those of the others before it serves;\n\
+                CompactHashCheck lets the leader compare what compactions found.",
+        kind: Kind::Value(|settings, value| settings.gates.read(value)),
+    },
+    Flag {
+        name: "corrupt-check-time",
+        group: Group::Membership,
+        default: "0s",
+        about: "How often the leader compares the records of all members, such as 1h, and raises an alarm for one that\n\
+                differs. Reads everything each time. 0 is never.",
+        kind: Kind::Value(|settings, value| {
+            settings.corrupt_check_time = value::duration(value)?;
+            Ok(())
+        }),
+    },
+    Flag {
+        name: COMPACT_HASH_CHECK_TIME,
+        group: Group::Membership,
+        default: "1m",
+        about: "How often the leader compares what compactions found, if the gate CompactHashCheck is on.",
+        kind: Kind::Value(|settings, value| {
+            settings.compact_hash_check_time = value::duration(value)?;
+            Ok(())
+        }),
     },
     Flag {
         name: "force-new-cluster",
