@@ -158,16 +158,18 @@ impl Needs for Command {
             Command::Txn(txn) => txn.each_need(visit),
             Command::LeaseGrant(_) => visit(Need::Authenticated),
             Command::LeaseRevoke(revoke) => revoke.each_need(visit),
-            Command::Compact(_)
+            Command::Auth(_) => visit(Need::Root),
+            // Whoever has proved who it is may have a token.
+            Command::Authenticate(_)
+            // Members do these by themselves, too; who asks for one must be root, which is checked where it is asked for
+            // (`api/grpc/access`).
+            | Command::Compact(_)
             | Command::Alarm(_)
             | Command::Downgrade(_)
             | Command::MemberAdd(_)
             | Command::MemberRemove(_)
             | Command::MemberUpdate(_)
-            | Command::MemberPromote(_) => visit(Need::Root),
-            Command::Auth(_) => visit(Need::Root),
-            // Whoever has proved who it is may have a token.
-            Command::Authenticate(_)
+            | Command::MemberPromote(_)
             // Members make these of themselves.
             | Command::LeaseExpire(_)
             | Command::LeaseCheckpoint(_)

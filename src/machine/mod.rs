@@ -202,8 +202,8 @@ impl Machine {
         self.apply_by(None, command, storage, effects)
     }
 
-    /// Applies one command of the entry begun last, for `caller`, and adds what it leaves to do to `effects`. `storage` is asked for values
-    /// that memory does not have, if the answer or the outcome needs them.
+    /// Applies one command of the entry begun last, for `caller`, and adds what it leaves to do to `effects`. `storage` is
+    /// asked for values that memory does not have, if the answer or the outcome needs them.
     ///
     /// # Errors
     /// [`Fault`]: the member must stop. The inner error is a rejection, and then nothing was changed.
@@ -246,20 +246,6 @@ impl Machine {
 
     /// Refuses what the caller may not do.
     fn check_caller(&self, caller: Option<&Caller>, command: &Command) -> Result<(), Rejection> {
-        // What only root may ask for and members do by themselves too is checked at the door (`api/grpc/access`).
-        let by_members = matches!(
-            command,
-            Command::Compact(_)
-                | Command::Alarm(_)
-                | Command::Downgrade(_)
-                | Command::MemberAdd(_)
-                | Command::MemberRemove(_)
-                | Command::MemberUpdate(_)
-                | Command::MemberPromote(_)
-        );
-        if by_members {
-            return Ok(());
-        }
         self.auth.check(caller, command, |lease| self.lessor.keys(lease)).map_err(Rejection::Auth)
     }
 }

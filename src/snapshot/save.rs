@@ -19,8 +19,8 @@ use crate::proto::etcdserverpb::{SnapshotRequest, SnapshotResponse};
 
 const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 /// Bytes that are written at a time, and those that may not be synced yet.
-const BUFFER_BYTES: usize = 256 << 10;
-const UNSYNCED_BYTES_MAX: usize = 4 << 20;
+const BUFFER_BYTES: usize = 128 << 10;
+const UNSYNCED_BYTES_MAX: usize = 256 << 10;
 /// Values may be secrets.
 const FILE_MODE: u32 = 0o600;
 
