@@ -10,7 +10,7 @@ use super::quota::QUOTA_BYTES_DEFAULT;
 use super::threads::Threading;
 use super::voice::Voice;
 use crate::env::{Clock, Disk, Random};
-use crate::model::{ClusterId, MemberId};
+use crate::model::{ClusterId, MemberId, Retention};
 use crate::peer::{self, Transport};
 use crate::raft::{ConsensusOptions, Network};
 pub use crate::storage::Founding;
@@ -64,6 +64,12 @@ pub struct NodeOptions {
     pub learners_max: usize,
     /// Compare states with other members all the time, and stop if most have another one.
     pub agreement_check: bool,
+    /// Compact by itself, and keep this; `None` leaves compaction to whoever asks.
+    pub retention: Option<Retention>,
+    /// Keys that one step of a compaction visits, if not as many as disturb nobody.
+    pub compaction_step_keys: Option<usize>,
+    /// How long a compaction rests after each step, if not as long as disturbs nobody.
+    pub compaction_rest: Option<Duration>,
     /// Write the checkpoint's file anew when most of it is free pages, if they are at least so many bytes; `None` leaves
     /// that to whoever asks.
     pub reclaim_bytes_min: Option<u64>,
@@ -109,6 +115,9 @@ impl NodeOptions {
             strict_reconfig: true,
             learners_max: 1,
             agreement_check: true,
+            retention: None,
+            compaction_step_keys: None,
+            compaction_rest: None,
             reclaim_bytes_min: Some(64 << 20),
             quota_bytes: Some(QUOTA_BYTES_DEFAULT),
             auth: AuthOptions::default(),
