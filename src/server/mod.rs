@@ -40,7 +40,7 @@ use self::listen::{Socket, Speaks};
 use self::peers::Peers;
 pub use self::tokens::TokensError;
 use crate::api::http::Access;
-use crate::api::{self, ETCD_VERSION, Limits};
+use crate::api::{self, ETCD_VERSION, KeepaliveOptions, Limits};
 use crate::config::{ClusterState, Config, Url};
 use crate::env::{SystemClock, SystemRandom};
 use crate::net::{Security, Tls, TlsError};
@@ -390,6 +390,7 @@ impl Serving<'_> {
             request_bytes_max: self.config.request_bytes_max,
             txn_ops_max: self.config.txn_ops_max,
             streams_max: self.config.streams_max,
+            keepalive: KeepaliveOptions::DEFAULT,
         };
         let access = Arc::new(Access {
             gateway: self.config.grpc_gateway,
