@@ -43,6 +43,7 @@ use crate::api::http::Access;
 use crate::api::{self, ETCD_VERSION, KeepaliveOptions, Limits};
 use crate::config::{ClusterState, Config, Url};
 use crate::env::{SystemClock, SystemRandom};
+use crate::model::Retention;
 use crate::net::{Security, Tls, TlsError};
 use crate::node::{AuthOptions, Founding, MemoryBudget, Node, NodeError, NodeOptions, StartError};
 use crate::telemetry::json;
@@ -229,6 +230,9 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
         learners_max: config.learners_max,
         agreement_check: config.agreement_check,
         memory: memory_budget(config, data),
+        retention: config.compaction.retention,
+        compaction_step_keys: config.compaction.step_keys,
+        compaction_rest: config.compaction.rest,
         reclaim_bytes_min: config.reclaim_bytes_min,
         quota_bytes: config.quota_bytes,
         request_bytes_max: config.request_bytes_max,
@@ -278,6 +282,11 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "agreement-check" = config.agreement_check,
         "auto-defrag-threshold-megabytes" = config.reclaim_bytes_min.unwrap_or(0) >> 20,
         "quota-backend-bytes" = config.quota_bytes,
+        "auto-compaction-mode" = match config.compaction.retention {
+            Some(Retention::Revisions(_)) => "revision",
+            Some(Retention::Time(_)) | None => "periodic",
+        },
+        "auto-compaction-retention" = config.compaction.retention.map(|kept| kept.to_string()),
         "cors.json" = json(&config.cors),
         "host-whitelist.json" = json(&config.host_whitelist),
         "max-request-bytes" = config.request_bytes_max,
@@ -390,7 +399,11 @@ impl Serving<'_> {
             request_bytes_max: self.config.request_bytes_max,
             txn_ops_max: self.config.txn_ops_max,
             streams_max: self.config.streams_max,
-            keepalive: KeepaliveOptions::DEFAULT,
+            keepalive: KeepaliveOptions {
+                ping_gap_min: self.config.keepalive.min_time,
+                ping_after: self.config.keepalive.interval,
+                pong_timeout: self.config.keepalive.timeout,
+            },
         };
         let access = Arc::new(Access {
             gateway: self.config.grpc_gateway,
