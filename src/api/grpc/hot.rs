@@ -72,10 +72,31 @@ pub(crate) fn start_by(hot: Hot, message: Bytes, credentials: impl FnOnce() -> C
         return start(hot, message, api);
     }
     let (credentials, api) = (credentials(), api.clone());
+    if let Some(answer) = write_by(hot, &message, &credentials, &api) {
+        return answer;
+    }
     Answer::Later(Box::pin(async move { answer_by(hot, message, &credentials, &api).await }))
 }
 
-/// The same for a caller that has to prove who it is: a token may have to be waited for.
+/// Begins a write of a caller that is known at once; `None` for everything else. Apply asks whether the caller may.
+fn write_by(hot: Hot, message: &Bytes, credentials: &Credentials, api: &Api) -> Option<Answer> {
+    let answer = match hot {
+        Hot::Range => return None,
+        Hot::Put | Hot::DeleteRange => start(hot, message.clone(), api),
+        Hot::Txn => match decode::txn(message.clone(), api.limits.txn_ops_max) {
+            Ok(TxnCall::Write(proposal)) => Answer::Propose(proposal),
+            Ok(TxnCall::Read(..)) | Err(_) => return None,
+        },
+    };
+    // One that is refused as it is, is so whoever asks.
+    let Answer::Propose(proposal) = answer else { return Some(answer) };
+    Some(match credentials.session_now(&api.node)? {
+        Ok(session) => Answer::Propose(session.signed(proposal)),
+        Err(refused) => Answer::Now(Err(refused)),
+    })
+}
+
+/// The same for a caller that has to prove who it is, in ways that take a while: a token may have to be waited for.
 async fn answer_by(hot: Hot, message: Bytes, credentials: &Credentials, api: &Api) -> Result<Framed, Status> {
     let answer = match hot {
         Hot::Range => {
