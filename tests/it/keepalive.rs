@@ -1,7 +1,9 @@
 //! Pings, on connections to a real etcd and to this server.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::harness::frames::{DATA, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING};
 use crate::harness::{Etcd, Options, Process, Server, reference};

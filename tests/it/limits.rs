@@ -1,11 +1,12 @@
 //! What a client may ask for at most: limits that flags set, beside a real etcd, and those that bound what nobody asks for.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etcd_client::{Client, GetOptions, WatchOptions};
 use lodemark::proto::etcdserverpb as pb;
 use prost::Message;
+use tokio::time::Instant;
 
 use crate::harness::frames::{Frame, Frames, GOAWAY, SETTINGS};
 use crate::harness::{Etcd, Options, Server, reference};
