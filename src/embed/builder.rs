@@ -55,8 +55,8 @@ impl Builder {
         self
     }
 
-    /// Lets the store compact by itself, and keep so much of its history. It keeps all of it if this is not called. Time is that
-    /// of the machine.
+    /// Lets the store compact by itself, and keep so much of its history; all of it if this is not called. Time is that of
+    /// the machine.
     pub fn retention(mut self, retention: Retention) -> Builder {
         self.retention = Some(retention);
         self

@@ -112,8 +112,8 @@ impl Node {
         self.session_of(token, certified)
     }
 
-    /// As [`Node::session`], if that is done at once: `None` for a token that may have to be waited for, or that is signed, which
-    /// takes a while to check.
+    /// As [`Node::session`], if that is done at once: `None` for a token that may have to be waited for, or that is signed,
+    /// which takes a while to check.
     #[must_use]
     pub fn session_now(&self, token: Option<&str>, certified: Option<&str>) -> Option<Result<Session, NodeError>> {
         if let Some(token) = token {

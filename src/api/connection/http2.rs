@@ -35,8 +35,8 @@ const STREAMS_MAX: u32 = 64 * 1024;
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// The same for the whole connection of a client.
 const CLIENT_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
-/// Calls that were begun and taken back before they were looked at: as many as one packet or two may hold. Beyond it `h2` ends
-/// the connection, and with it all other calls of a client that may have had a slow moment.
+/// Calls that were begun and taken back before they were looked at. Beyond it `h2` ends the connection, and with it all
+/// other calls of a client that may have met a slow moment of the server.
 const TAKEN_BACK_UNSEEN_MAX: usize = 1024;
 /// The headers of one request.
 const HEADERS_BYTES_MAX: u32 = 64 * 1024;

@@ -46,7 +46,7 @@ impl Keepalive {
                 Some(_) => self.pinged_at = None,
                 None if now < heard_at + self.ping_after => {}
                 None => {
-                    // An error says that one is on its way already, or that the connection has ended, which its owner sees.
+                    // An error: one is on its way already, or the connection has ended, which its owner sees.
                     let _ = self.pings.send_ping(Ping::opaque());
                     self.pinged_at = Some(now);
                     self.timer.as_mut().reset(now + self.pong_timeout);

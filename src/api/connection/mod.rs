@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Everything that a client can make grow has a bound: streams, header lists, messages, frames on their way out, the time
-//! until the first bytes come, pings (`ping_strikes`), calls that are taken back (`reset_budget`). A client that is silent is pinged itself (`keepalive`).
+//! until the first bytes come, pings (`ping_strikes`), calls that are taken back (`reset_budget`). A client that says nothing
+//! is pinged itself (`keepalive`).
 
 mod body;
 mod call;

@@ -1,9 +1,9 @@
 //! Clients that ping too often.
 //!
 //! Pings keep a path open that forgets idle connections. Each wakes the server, so they have a pace: one in
-//! [`KeepaliveOptions::ping_gap_min`] while a call is open, and next to none without one. Each ping that comes sooner is a strike;
-//! anything that is sent of an answer forgives all of them, and the ping after it. After the third the connection ends with
-//! `too_many_pings`, by which client libraries know to ping less often.
+//! [`KeepaliveOptions::ping_gap_min`] while a call is open, and next to none without one. One that comes sooner is a
+//! strike; anything that is sent of an answer forgives all of them, and the ping after it. With the third strike the
+//! connection ends, and `too_many_pings` is its last word, by which client libraries know to ping less often.
 //!
 //! Source: grpc-go, `internal/transport/http2_server.go`, `handlePing`.
 //!

@@ -1,7 +1,7 @@
 //! Clients that take back one call after another.
 //!
-//! A call that is begun and taken back costs its client next to nothing, and does not count for the streams that it may have
-//! open. So it has a budget: all that it can have open at a time may be taken back at once, and some calls each second.
+//! A call that is begun and taken back costs its client next to nothing, and does not count for the streams that it may
+//! have open. So it has a budget: all that it can have open may be taken back at once, and some calls each second.
 //!
 //! Source: the attack is known as rapid reset, CVE-2023-44487.
 

@@ -27,6 +27,10 @@ async fn whoever_asks_for_a_leader_hears_that_there_is_none(program: &Program) {
     patient.put("key", "before", None).await.unwrap();
     let mut told = asking.watch("key", None).await.unwrap();
     let mut waiting = patient.watch("key", None).await.unwrap();
+    for watch in [&mut told, &mut waiting] {
+        let created = timeout(PATIENCE, watch.message()).await.expect("it is made").unwrap();
+        assert!(created.is_some_and(|message| message.created()));
+    }
 
     cluster.kill(1);
     cluster.kill(2);
