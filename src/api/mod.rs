@@ -9,6 +9,7 @@ pub mod http;
 mod version;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,28 @@ pub struct Limits {
     pub txn_ops_max: usize,
     /// Streams of one connection at a time.
     pub streams_max: u32,
+    /// Pings in both directions.
+    pub keepalive: KeepaliveOptions,
+}
+
+/// Pings on connections of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepaliveOptions {
+    /// What must lie between two pings of a client while a call is open.
+    pub ping_gap_min: Duration,
+    /// How long nothing must come from a client before it is pinged.
+    pub ping_after: Duration,
+    /// How long nothing may come after that until the connection is let go of.
+    pub pong_timeout: Duration,
+}
+
+impl KeepaliveOptions {
+    /// etcd's.
+    pub const DEFAULT: KeepaliveOptions = KeepaliveOptions {
+        ping_gap_min: Duration::from_secs(5),
+        ping_after: Duration::from_secs(2 * 60 * 60),
+        pong_timeout: Duration::from_secs(20),
+    };
 }
 
 /// What a message may be larger than the largest command. Source: etcd, `grpcOverheadBytes`.

@@ -58,12 +58,41 @@ pub fn hash(password: &str, cost: Cost, salt: [u8; 16]) -> Result<Bytes, Passwor
 pub fn fits(hash: Option<&[u8]>, password: &str, cost: Cost) -> bool {
     let hash = hash.and_then(|hash| std::str::from_utf8(hash).ok());
     match hash.map(|hash| bcrypt::verify(password, hash)) {
-        Some(Ok(fits)) => fits,
-        // What is no hash fits nothing.
+        Some(Ok(fits)) => {
+            has_run(password);
+            fits
+        }
+        // What is no hash fits nothing, and no work was done for it yet.
         Some(Err(_)) | None => {
             let _ = bcrypt::hash_with_salt(password, cost.0, [0; 16]);
+            has_run(password);
             false
         }
+    }
+}
+
+/// bcrypt has run for a password: what takes its time, and what tests count.
+fn has_run(_password: &str) {
+    #[cfg(test)]
+    counting::count(_password);
+}
+
+/// How often bcrypt was run, by password: tests that run beside each other have their own.
+#[cfg(test)]
+pub(crate) mod counting {
+    use std::collections::HashMap;
+
+    use parking_lot::Mutex;
+
+    static RUNS: Mutex<Option<HashMap<String, u32>>> = Mutex::new(None);
+
+    pub(super) fn count(password: &str) {
+        *RUNS.lock().get_or_insert_default().entry(password.to_owned()).or_default() += 1;
+    }
+
+    /// The runs for `password` so far.
+    pub(crate) fn runs(password: &str) -> u32 {
+        RUNS.lock().as_ref().and_then(|runs| runs.get(password).copied()).unwrap_or(0)
     }
 }
 
@@ -81,6 +110,19 @@ mod tests {
         for (hash, password) in [(Some(&hash[..]), "Secret"), (Some(&hash[..]), ""), (None, ""), (Some(&b"x"[..]), "x")]
         {
             assert!(!fits(hash, password, CHEAP), "{password}");
+        }
+    }
+
+    #[test]
+    fn every_answer_is_the_same_work() {
+        let hash = hash("other", CHEAP, [7; 16]).unwrap();
+        let cut = &hash[..50];
+        for (nth, hash) in
+            [Some(&hash[..]), Some(cut), Some(b"x"), Some(b""), Some(b"\xff"), None].into_iter().enumerate()
+        {
+            let password = format!("a password of this test, {nth}");
+            assert!(!fits(hash, &password, CHEAP));
+            assert_eq!(counting::runs(&password), 1, "{hash:?}");
         }
     }
 

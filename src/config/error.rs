@@ -161,6 +161,21 @@ pub enum Error {
         /// The limit.
         max_ms: u64,
     },
+    /// Nothing says what is counted.
+    #[error("undefined auto-compaction-mode")]
+    NoCompactionMode,
+    /// Neither time nor revisions are to be counted.
+    #[error("unknown auto-compaction-mode {mode:?}")]
+    UnknownCompactionMode {
+        /// As given.
+        mode: String,
+    },
+    /// Neither a number nor a time.
+    #[error("error parsing CompactionRetention: time: invalid duration {given:?}")]
+    CompactionRetention {
+        /// As given.
+        given: String,
+    },
     /// A time that lies in the past.
     #[error("--{flag} must not be negative")]
     NegativeTime {

@@ -14,6 +14,7 @@
 
 mod args;
 mod auth;
+mod compaction;
 mod error;
 mod flags;
 mod founding;
@@ -21,6 +22,7 @@ mod gates;
 mod help;
 mod initial_cluster;
 mod joining;
+mod keepalive;
 mod tls;
 mod url;
 mod validate;
@@ -30,11 +32,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::auth::{AuthConfig, JwtFiles, TokenConfig};
+pub use self::compaction::CompactionConfig;
 pub use self::error::Error;
 pub use self::founding::{Founding, FoundingError};
 pub use self::help::{USAGE, help};
 pub use self::initial_cluster::{Addresses, InitialCluster, host_names};
 pub use self::joining::{JoiningError, find_own, urls_of};
+pub use self::keepalive::KeepaliveConfig;
 pub use self::tls::{Certificate, KeyPair, TlsConfig};
 pub use self::url::{Scheme, Url};
 
@@ -103,6 +107,8 @@ pub struct Config {
     pub corrupt_check_interval: Option<Duration>,
     /// How often the leader compares what compactions found; `None` if never.
     pub compact_hash_check_interval: Option<Duration>,
+    /// How history is compacted.
+    pub compaction: CompactionConfig,
     /// Free bytes in the checkpoint's file from which on it is written anew if they are most of it; `None` if never.
     pub reclaim_bytes_min: Option<u64>,
     /// Make this member the only one of its cluster. Means nothing for a data folder that is new.
@@ -133,6 +139,8 @@ pub struct Config {
     pub txn_ops_max: usize,
     /// Streams of one client connection at a time.
     pub streams_max: u32,
+    /// Pings between clients and this member.
+    pub keepalive: KeepaliveConfig,
     /// How often idle watchers that ask for it hear of progress.
     pub watch_progress_interval: Duration,
     /// Which log lines are written.

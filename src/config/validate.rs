@@ -7,7 +7,7 @@ use super::error::Error;
 use super::flags::{self, Settings};
 use super::url::Url;
 use super::value::SignedDuration;
-use super::{Config, InitialCluster, auth, tls};
+use super::{Config, InitialCluster, auth, compaction, keepalive, tls};
 
 /// Members of different names can be told apart; etcd warns of this one too.
 pub(super) const DEFAULT_NAME: &str = "default";
@@ -51,6 +51,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         return Err(Error::NoAdvertisedUrls);
     }
 
+    let compaction = compaction::validate(&settings.compaction)?;
     if (1..MEMORY_BUDGET_BYTES_MIN).contains(&settings.memory_budget_bytes) {
         return Err(Error::MemoryBudgetTooSmall { given: settings.memory_budget_bytes, min: MEMORY_BUDGET_BYTES_MIN });
     }
@@ -89,6 +90,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
             .gates
             .checks_compactions()
             .then_some(settings.compact_hash_check_time.length),
+        compaction,
         reclaim_bytes_min: match settings.auto_defrag_megabytes {
             0 => None,
             megabytes => Some(megabytes.saturating_mul(1 << 20)),
@@ -114,6 +116,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         },
         txn_ops_max: usize::try_from(settings.txn_ops_max).unwrap_or(usize::MAX),
         streams_max: settings.streams_max,
+        keepalive: keepalive::validate(settings.keepalive),
         watch_progress_interval: if progress.is_zero() { DEFAULT_WATCH_PROGRESS_INTERVAL } else { progress },
         log_level: settings.log_level,
         advice,
@@ -187,6 +190,13 @@ fn advice(settings: &Settings) -> Vec<String> {
     advice.extend(settings.gates.advice());
     if settings.data_dir.is_empty() {
         advice.push(format!("--data-dir is not set; using {}.etcd in the working directory", settings.name));
+    }
+    if settings.given.contains(flags::DOWNGRADE_CHECK) {
+        advice.push(format!(
+            "--{} has no effect: a downgrade ends when all members run the earlier version, and no member of Lodemark \
+             does; etcdctl downgrade cancel ends it",
+            flags::DOWNGRADE_CHECK
+        ));
     }
     if settings.request_bytes_max > REQUEST_BYTES_RECOMMENDED_MAX {
         advice.push(format!(

@@ -12,6 +12,7 @@ use super::error::StartError;
 use super::server::{Server, ended};
 use crate::config::{Config, Url};
 use crate::env::{Clock, MemoryDisk};
+use crate::model::Retention;
 use crate::server::{self, Embedding};
 
 /// Entries from one snapshot to the next, in memory: the log of a member that is alone need not be long.
@@ -27,6 +28,7 @@ pub struct Builder {
     name: Option<String>,
     client_addrs: Vec<String>,
     clock: Option<ManualClock>,
+    retention: Option<Retention>,
 }
 
 #[derive(Debug, Clone)]
@@ -37,7 +39,7 @@ pub(super) enum Place {
 
 impl Builder {
     pub(super) fn new(place: Place) -> Builder {
-        Builder { place, name: None, client_addrs: Vec::new(), clock: None }
+        Builder { place, name: None, client_addrs: Vec::new(), clock: None, retention: None }
     }
 
     /// Serves clients of the network there, too: `127.0.0.1:2379`, `127.0.0.1:0` for a free port, or `unix:///a/path`.
@@ -50,6 +52,13 @@ impl Builder {
     /// Lets leases run by a clock that stands still until it is moved.
     pub fn clock(mut self, clock: &ManualClock) -> Builder {
         self.clock = Some(clock.clone());
+        self
+    }
+
+    /// Lets the store compact by itself, and keep so much of its history; all of it if this is not called. Time is that of
+    /// the machine.
+    pub fn retention(mut self, retention: Retention) -> Builder {
+        self.retention = Some(retention);
         self
     }
 
@@ -90,6 +99,7 @@ impl Builder {
             listen_peer_urls: Vec::new(),
             ..Config::default()
         };
+        config.compaction.retention = self.retention;
         if let Some(name) = self.name {
             config.initial_cluster = config.initial_cluster.replacen(&config.name, &name, 1);
             config.name = name;

@@ -63,6 +63,6 @@ pub use self::txn::Txn;
 pub use self::watch::{Watch, WatchCall};
 pub use crate::model::{
     Compare, DeleteReply, Event, EventKind, KeyRange, KeyValue, LeaseId, OpReply, PutReply, RangeReply, Record,
-    Revision, SortOrder, SortTarget, TxnReply,
+    Retention, Revision, SortOrder, SortTarget, TxnReply,
 };
 pub use crate::server::Error as ServerError;

@@ -55,6 +55,22 @@ async fn what_is_put_is_read_and_deleted() {
 }
 
 #[tokio::test]
+async fn history_goes_by_itself_if_it_is_to() {
+    let server = Server::in_memory().retention(Retention::Time(Duration::from_millis(100))).start().await.unwrap();
+    let store = server.store();
+    let first = store.put("a", "1").await.unwrap().revision;
+    let last = store.put("a", "2").await.unwrap().revision;
+    let gone = async {
+        while store.range(all()).at(first).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("it is compacted");
+    assert_eq!(values(&store.range(all()).at(last).await.unwrap()), [b"2"]);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_txn_is_one_change_or_the_other() {
     let (server, store) = started().await;
     let campaign = |who: &str| {

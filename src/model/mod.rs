@@ -14,6 +14,7 @@ mod key_range;
 mod record;
 mod record_key;
 mod reply;
+mod retention;
 mod revision;
 mod version;
 
@@ -31,5 +32,6 @@ pub use key_range::{KeyRange, RangeEnd};
 pub use record::{KeyValue, Record, RecordError};
 pub use record_key::RecordKey;
 pub use reply::{DeleteReply, GrantReply, OpReply, PutReply, RangeReply, Reply, TxnReply};
+pub use retention::Retention;
 pub use revision::{Revision, SubRevision};
 pub use version::{CLUSTER_VERSION, ClusterVersion, ETCD_VERSION, STORAGE_VERSION};

@@ -103,6 +103,30 @@ impl Node {
     /// # Errors
     /// [`Error::InvalidAuthToken`] for a token that is none, whatever the certificate says.
     pub async fn session(&self, token: Option<&str>, certified: Option<&str>) -> Result<Session, NodeError> {
+        if let Some(index) =
+            token.filter(|_| self.is_auth_enabled()).and_then(|token| self.auth.options.tokens.index_of(token))
+        {
+            let reached = timeout(REQUEST_TIMEOUT, self.auth.applied.reach(index)).await;
+            reached.map_err(|_| Rejection::Auth(Error::InvalidAuthToken))?;
+        }
+        self.session_of(token, certified)
+    }
+
+    /// As [`Node::session`], if that is done at once: `None` for a token that may have to be waited for, or that is signed,
+    /// which takes a while to check.
+    #[must_use]
+    pub fn session_now(&self, token: Option<&str>, certified: Option<&str>) -> Option<Result<Session, NodeError>> {
+        if let Some(token) = token {
+            let tokens = &self.auth.options.tokens;
+            let is_known = tokens.index_of(token).is_none_or(|index| self.auth.applied.has_reached(index));
+            if matches!(**tokens, Tokens::Jwt(_)) || !is_known {
+                return None;
+            }
+        }
+        Some(self.session_of(token, certified))
+    }
+
+    fn session_of(&self, token: Option<&str>, certified: Option<&str>) -> Result<Session, NodeError> {
         let proof = match (token, certified) {
             (Some(token), _) => Proof::Token(token.into()),
             (None, Some(name)) => Proof::Certificate(name.into()),
@@ -111,19 +135,15 @@ impl Node {
         if !self.is_auth_enabled() {
             return Ok(Session::new(self.clone(), None, proof));
         }
-        let Some(token) = token else {
-            let revision = || self.shared.machine.read().auth.revision();
-            let caller = certified.map(|name| Caller { user: name.to_owned(), revision: revision() });
-            return Ok(Session::new(self.clone(), caller, proof));
-        };
-        let invalid = || NodeError::from(Rejection::Auth(Error::InvalidAuthToken));
-        let tokens = &self.auth.options.tokens;
-        if let Some(index) = tokens.index_of(token) {
-            timeout(REQUEST_TIMEOUT, self.auth.applied.reach(index)).await.map_err(|_| invalid())?;
-        }
         let revision = self.shared.machine.read().auth.revision();
-        let caller = tokens.caller(token, revision, self.auth.now()).map_err(Rejection::Auth)?;
-        Ok(Session::new(self.clone(), Some(caller), proof))
+        let caller = match token {
+            Some(token) => {
+                let caller = self.auth.options.tokens.caller(token, revision, self.auth.now());
+                Some(caller.map_err(Rejection::Auth)?)
+            }
+            None => certified.map(|name| Caller { user: name.to_owned(), revision }),
+        };
+        Ok(Session::new(self.clone(), caller, proof))
     }
 
     /// The node for a caller that has shown nothing.
@@ -265,5 +285,57 @@ impl Session {
     /// [`NodeError::Rejected`].
     pub fn check_authenticated(&self) -> Result<(), NodeError> {
         self.ask(|auth, caller| auth.check_authenticated(caller))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::{ManualClock, SeededRandom, SimDisk};
+    use crate::model::{ClusterId, MemberId};
+    use crate::node::NodeOptions;
+    use crate::storage::Identity;
+
+    const CHEAPEST: u64 = 4;
+
+    /// What can be measured from outside says nothing of who is a user: each answer takes one run of bcrypt.
+    #[tokio::test]
+    async fn a_wrong_name_takes_as_much_work_as_a_wrong_password_and_a_right_one() {
+        let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
+        let (clock, random) = (Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(1)));
+        let auth = AuthOptions { cost: Cost::new(CHEAPEST).unwrap(), ..AuthOptions::default() };
+        let options = NodeOptions {
+            auth,
+            segment_bytes: 1 << 20,
+            ..NodeOptions::new(Arc::new(SimDisk::new()), clock, random, identity)
+        };
+        let node = Node::start(options.clone()).await.unwrap();
+        node.ready(&options).await.unwrap();
+
+        let right = "the right password of this test";
+        let password = node.hash_password(right.to_owned()).await.unwrap().unwrap();
+        let root = || auth::ROOT.to_owned();
+        for change in [
+            AuthChange::UserAdd { name: root(), password: Some(password) },
+            AuthChange::UserGrantRole { user: root(), role: root() },
+            AuthChange::Enable,
+        ] {
+            node.root().change_auth(change).await.unwrap();
+        }
+        for (user, given, is_let_in) in [
+            (auth::ROOT, right, true),
+            (auth::ROOT, "a wrong password of this test", false),
+            ("nobody of this name", "the password of nobody of this test", false),
+        ] {
+            let before = password::counting::runs(given);
+            let answer = node.authenticate(user, given).await;
+            assert_eq!(password::counting::runs(given) - before, 1, "{user}: {answer:?}");
+            match answer {
+                Ok(_) => assert!(is_let_in, "{user}"),
+                Err(NodeError::Rejected(Rejection::Auth(Error::AuthFailed))) => assert!(!is_let_in, "{user}"),
+                Err(error) => panic!("{user}: {error}"),
+            }
+        }
+        node.stop().await;
     }
 }

@@ -12,25 +12,43 @@ use tokio_util::sync::CancellationToken;
 use super::applied::Applied;
 use super::courtesy::Courtesy;
 use super::failure::Failure;
+use super::options::NodeOptions;
 use super::threads::Threading;
 use crate::machine::Shared;
 use crate::raft::Checkpoints;
 
-/// Keys that one step visits: bounds how long it holds the machine, some 0.2 ms.
+/// Keys that one step visits, unless the operator says otherwise: bounds how long it holds the machine, some 0.2 ms.
 const STEP_KEYS: usize = 250;
-/// How long the compactor rests after each, so that whoever waits for the machine or for its core comes first. A million
-/// keys take some seconds then.
+/// How long the compactor rests after each, unless the operator says otherwise, so that whoever waits for the machine or
+/// for its core comes first. A million keys take some seconds then.
 const STEP_REST: Duration = Duration::from_millis(1);
 /// How long a step waits when a reader holds the compaction back.
 const PINNED_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes waiting for a checkpoint above which steps wait: writes come first.
 const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// How long steps are, and the rests between them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Steps {
+    keys: usize,
+    rest: Duration,
+}
+
+impl Steps {
+    pub(super) fn of(options: &NodeOptions) -> Steps {
+        Steps {
+            keys: options.compaction_step_keys.unwrap_or(STEP_KEYS).max(1),
+            rest: options.compaction_rest.unwrap_or(STEP_REST),
+        }
+    }
+}
+
 /// Wakes the compactor and tells when it has caught up.
 #[derive(Debug)]
 pub(super) struct Compactor {
     shared: Arc<Shared>,
     checkpoints: Arc<Checkpoints>,
+    steps: Steps,
     applied: Arc<Applied>,
     threading: Threading,
     failure: Failure,
@@ -41,12 +59,13 @@ pub(super) struct Compactor {
 impl Compactor {
     pub(super) fn new(
         (shared, checkpoints): (Arc<Shared>, Arc<Checkpoints>),
+        steps: Steps,
         applied: Arc<Applied>,
-        threading: Threading,
-        failure: Failure,
+        (threading, failure): (Threading, Failure),
     ) -> Arc<Compactor> {
         let (rounds, _) = watch::channel(0);
-        Arc::new(Compactor { shared, checkpoints, applied, threading, failure, wanted: Notify::new(), rounds })
+        let wanted = Notify::new();
+        Arc::new(Compactor { shared, checkpoints, steps, applied, threading, failure, wanted, rounds })
     }
 
     /// There was a compaction.
@@ -86,12 +105,18 @@ impl Compactor {
                 if !self.shared.machine.read().kv.is_sweeping() {
                     self.hash(&stop).await;
                 }
-                let has_more = self.checkpoints.compact_step(STEP_KEYS);
+                let has_more = self.checkpoints.compact_step(self.steps.keys);
                 if self.is_done() {
                     break;
                 }
                 let is_behind = self.checkpoints.pending_bytes() > PENDING_BYTES_MAX;
-                tokio::time::sleep(if has_more && !is_behind { STEP_REST } else { PINNED_PAUSE }).await;
+                let rest = match (has_more, is_behind) {
+                    (true, false) => self.steps.rest,
+                    (true, true) => self.steps.rest.max(PINNED_PAUSE),
+                    (false, _) => PINNED_PAUSE,
+                };
+                // An operator may have asked for a rest of hours.
+                stop.run_until_cancelled(tokio::time::sleep(rest)).await;
             }
             self.rounds.send_modify(|count| *count += 1);
         }

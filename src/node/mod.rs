@@ -11,13 +11,14 @@
 //!
 //! One file per family of verbs (`writes`, `reads`, `answers`, `leases`, `members`, `transfer`, `quota`, `hash`, `snapshot`,
 //! `defragment`, `status`, `watch`) and one per task that runs beside them (`proposer`, `barrier`, `lease_keeper`, `compactor`,
-//! `corruption`, `reclaim`, `roster`, `voice`, `space`). What other members ask comes in through `handler`. `open` opens the data folder
-//! of `options`; [`Node::start`] is the only place where threads begin.
+//! `auto_compact`, `corruption`, `reclaim`, `roster`, `voice`, `space`). What other members ask comes in through `handler`.
+//! `open` opens the data folder of `options`; [`Node::start`] is the only place where threads begin.
 
 mod agreement;
 mod answers;
 mod applied;
 mod auth;
+mod auto_compact;
 mod barrier;
 #[cfg(test)]
 mod cluster;

@@ -11,7 +11,7 @@ use super::quota::QUOTA_BYTES_DEFAULT;
 use super::threads::Threading;
 use super::voice::Voice;
 use crate::env::{Clock, Disk, Random};
-use crate::model::{ClusterId, MemberId};
+use crate::model::{ClusterId, MemberId, Retention};
 use crate::peer::{self, Transport};
 use crate::raft::{ConsensusOptions, Network};
 pub use crate::storage::Founding;
@@ -67,6 +67,12 @@ pub struct NodeOptions {
     pub agreement_check: bool,
     /// When to compare what members hold, record by record.
     pub corruption_checks: CorruptionChecks,
+    /// Compact by itself, and keep this; `None` leaves compaction to whoever asks.
+    pub retention: Option<Retention>,
+    /// Keys that one step of a compaction visits, if not as many as disturb nobody.
+    pub compaction_step_keys: Option<usize>,
+    /// How long a compaction rests after each step, if not as long as disturbs nobody.
+    pub compaction_rest: Option<Duration>,
     /// Write the checkpoint's file anew when most of it is free pages, if they are at least so many bytes; `None` leaves
     /// that to whoever asks.
     pub reclaim_bytes_min: Option<u64>,
@@ -113,6 +119,9 @@ impl NodeOptions {
             learners_max: 1,
             agreement_check: true,
             corruption_checks: CorruptionChecks::default(),
+            retention: None,
+            compaction_step_keys: None,
+            compaction_rest: None,
             reclaim_bytes_min: Some(64 << 20),
             quota_bytes: Some(QUOTA_BYTES_DEFAULT),
             auth: AuthOptions::default(),

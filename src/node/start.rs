@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `wal` | [`crate::wal::Writer`]: group commit |
 //! | `checkpoint` | [`crate::raft::Checkpointer`] |
-//! | `raft` (runtime of its own) | openraft, apply, proposer: client traffic must not delay them |
+//! | `raft` (runtime of its own) | openraft, apply, proposer, auto-compactor: client traffic must not delay them |
 //! | the caller's runtime | barrier, lease keeper, compactor, reclaimer, watch hub |
 
 use std::path::Path;
@@ -24,8 +24,9 @@ use tokio_util::sync::CancellationToken;
 use super::agreement::Agreement;
 use super::applied::Applied;
 use super::auth::Authenticator;
+use super::auto_compact::{self, AutoCompactor};
 use super::barrier::Barrier;
-use super::compactor::Compactor;
+use super::compactor::{Compactor, Steps};
 use super::completion::Wakes;
 use super::contacts::Contacts;
 use super::corruption;
@@ -193,7 +194,8 @@ impl Node {
         let voice = Voice::new();
         let lease_keeper = LeaseKeeper::new(shared.clone(), options.lease_clock.clone(), options.election_timeout);
         let data = (shared.clone(), checkpoints.clone());
-        let compactor = Compactor::new(data, applied.clone(), threading.clone(), failure.clone());
+        let compactor =
+            Compactor::new(data, Steps::of(&options), applied.clone(), (threading.clone(), failure.clone()));
         let hub_options = HubOptions::new(options.watch_progress_interval, options.random.clone(), threading.clone());
         let hub = WatchHub::new(shared.clone(), hub_options, failure.clone());
         let quota = Quota::new(options.member, options.quota_bytes, (shared.clone(), checkpoints.clone()));
@@ -298,6 +300,12 @@ impl Node {
         let space_watch = SpaceWatch { space: consensus.space().clone(), consensus: consensus.clone() };
         tasks.spawn_on(space_watch.run(stop.clone()), raft);
         tasks.spawn_on(quota.clone().run(proposer.clone(), stop.clone()), raft);
+        if let Some(retention) = options.retention {
+            let (clock, shared) = (options.clock.clone(), shared.clone());
+            let (leadership, proposer) = (leadership.clone(), proposer.clone());
+            let parts = auto_compact::Parts { clock, shared, leadership, proposer };
+            tasks.spawn_on(AutoCompactor::new(retention, parts).run(stop.clone()), raft);
+        }
         tasks.spawn_on(lease_keeper.clone().run(leadership.clone(), proposer.clone(), stop.clone()), raft);
         let defragmenter = Defragmenter::new((shared.clone(), checkpoints.clone()), &options);
         // Before the compactor begins: its first round counts.

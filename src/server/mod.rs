@@ -40,9 +40,10 @@ use self::listen::{Socket, Speaks};
 use self::peers::Peers;
 pub use self::tokens::TokensError;
 use crate::api::http::Access;
-use crate::api::{self, ETCD_VERSION, Limits};
+use crate::api::{self, ETCD_VERSION, KeepaliveOptions, Limits};
 use crate::config::{ClusterState, Config, Url};
 use crate::env::{SystemClock, SystemRandom};
+use crate::model::Retention;
 use crate::net::{Security, Tls, TlsError};
 use crate::node::{
     AuthOptions, CorruptionChecks, Founding, InitialCheckError, MemoryBudget, Node, NodeError, NodeOptions, StartError,
@@ -241,6 +242,9 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
             compactions: config.compact_hash_check_interval,
         },
         memory: memory_budget(config, data),
+        retention: config.compaction.retention,
+        compaction_step_keys: config.compaction.step_keys,
+        compaction_rest: config.compaction.rest,
         reclaim_bytes_min: config.reclaim_bytes_min,
         quota_bytes: config.quota_bytes,
         request_bytes_max: config.request_bytes_max,
@@ -293,6 +297,11 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "compact-check-time-interval" = ?config.compact_hash_check_interval.unwrap_or_default(),
         "auto-defrag-threshold-megabytes" = config.reclaim_bytes_min.unwrap_or(0) >> 20,
         "quota-backend-bytes" = config.quota_bytes,
+        "auto-compaction-mode" = match config.compaction.retention {
+            Some(Retention::Revisions(_)) => "revision",
+            Some(Retention::Time(_)) | None => "periodic",
+        },
+        "auto-compaction-retention" = config.compaction.retention.map(|kept| kept.to_string()),
         "cors.json" = json(&config.cors),
         "host-whitelist.json" = json(&config.host_whitelist),
         "max-request-bytes" = config.request_bytes_max,
@@ -408,6 +417,11 @@ impl Serving<'_> {
             request_bytes_max: self.config.request_bytes_max,
             txn_ops_max: self.config.txn_ops_max,
             streams_max: self.config.streams_max,
+            keepalive: KeepaliveOptions {
+                ping_gap_min: self.config.keepalive.min_time,
+                ping_after: self.config.keepalive.interval,
+                pong_timeout: self.config.keepalive.timeout,
+            },
         };
         let access = Arc::new(Access {
             gateway: self.config.grpc_gateway,

@@ -38,6 +38,9 @@ pub enum WatchRefusal {
     /// The client's id is in use on this stream.
     #[error("duplicate watch ID provided on the WatchStream")]
     DuplicateId,
+    /// The stream has as many watchers as it may have.
+    #[error("too many watchers on one stream")]
+    TooMany,
 }
 
 impl WatchSpec {

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::testing::{Change, World};
-use super::{QUEUE_UPDATES_MAX, WatchSpec, WatchUpdate};
+use super::watchers::WATCHERS_MAX;
+use super::{QUEUE_UPDATES_MAX, WatchRefusal, WatchSpec, WatchUpdate};
 use crate::model::{Event, EventKind, KeyRange, RangeEnd, Record, Revision, WatchId};
 use crate::mvcc::Store;
 
@@ -25,6 +26,33 @@ fn scripts() {
         println!("{}", path.display());
         goldenscript::run(&mut Script(World::new(QUEUE_UPDATES_MAX)), &path).unwrap();
     }
+}
+
+#[test]
+fn a_stream_has_a_bound_on_its_watchers() {
+    let mut world = World::new(QUEUE_UPDATES_MAX);
+    let spec = WatchSpec {
+        keys: KeyRange::single("key".into()),
+        start_revision: 0,
+        id: None,
+        prev_kv: false,
+        progress_notify: false,
+        no_put: false,
+        no_delete: false,
+        is_denied: false,
+    };
+    let answer = |world: &mut World, stream| {
+        assert!(world.create(stream, &spec));
+        world.take(stream).expect("an answer")
+    };
+    for _ in 0..WATCHERS_MAX {
+        assert!(matches!(answer(&mut world, 0), WatchUpdate::Created { .. }));
+    }
+    assert!(matches!(answer(&mut world, 0), WatchUpdate::Refused { refusal: WatchRefusal::TooMany, .. }));
+    assert!(matches!(answer(&mut world, 1), WatchUpdate::Created { .. }), "another stream has its own");
+    world.cancel(0, WatchId(7));
+    assert!(matches!(world.take(0), Some(WatchUpdate::Canceled { .. })));
+    assert!(matches!(answer(&mut world, 0), WatchUpdate::Created { .. }), "one has made room");
 }
 
 /// A pair that has left memory is told all the same: its watcher reads it, and everything after it in order.

@@ -9,6 +9,9 @@ use super::queue::UpdateClass;
 use super::{WatchRefusal, WatchSpec, WatchUpdate};
 use crate::model::{Event, KeyRange, Revision, WatchId};
 
+/// Watchers of one stream at a time: some 300 MiB of memory. Client libraries put all their watchers on one stream.
+pub(super) const WATCHERS_MAX: usize = 1 << 20;
+
 /// Where a stream's updates go: a [`Queue`](super::Queue), and whatever stands around it.
 pub trait Outlet: Clone {
     /// As [`Queue::offer`](super::Queue::offer).
@@ -411,6 +414,9 @@ impl<O: Outlet> Watchers<O> {
 
 impl<O: Outlet> Stream<O> {
     fn pick_id(&self, wish: Option<WatchId>) -> Result<WatchId, WatchRefusal> {
+        if self.ids.len() >= WATCHERS_MAX {
+            return Err(WatchRefusal::TooMany);
+        }
         match wish {
             Some(id) if self.ids.contains_key(&id) => Err(WatchRefusal::DuplicateId),
             Some(id) => Ok(id),

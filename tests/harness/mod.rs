@@ -11,6 +11,7 @@
 mod authority;
 mod cluster;
 mod ext4;
+pub mod frames;
 mod member;
 mod needs;
 mod ports;

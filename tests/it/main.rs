@@ -4,6 +4,7 @@
 
 mod auth;
 mod auth_calls;
+mod auto_compaction;
 mod client_tls;
 mod clients;
 mod cluster;
@@ -20,8 +21,10 @@ mod gateway;
 mod generate;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod keepalive;
 mod kill;
 mod ledger;
+mod limits;
 mod machine;
 mod memory;
 mod memory_budget;

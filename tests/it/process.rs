@@ -99,6 +99,8 @@ fn arguments_that_do_not_fit_end_with_status_1_and_a_log_line() {
         ),
         (&["--listen-peer-urls=https://127.0.0.1:0"], "KeyFile and CertFile are not presented"),
         (&["--peer-cert-file=cert.pem"], "KeyFile and CertFile must both be present[key: , cert: cert.pem]"),
+        (&["--auto-compaction-mode=x"], r#"unknown auto-compaction-mode \"x\""#),
+        (&["--auto-compaction-retention=x"], r#"error parsing CompactionRetention: time: invalid duration \"x\""#),
         (&["--election-timeout=400"], "should be at least as 5 times as --heartbeat-interval[100ms]"),
     ] {
         let arguments: Vec<String> = arguments.iter().copied().map(String::from).collect();
@@ -247,6 +249,14 @@ fn help_explains_every_flag() {
         "memory-budget-bytes",
         "agreement-check",
         "auto-defrag-threshold-megabytes",
+        "auto-compaction-mode",
+        "auto-compaction-retention",
+        "compaction-batch-limit",
+        "compaction-sleep-interval",
+        "downgrade-check-time",
+        "grpc-keepalive-min-time",
+        "grpc-keepalive-interval",
+        "grpc-keepalive-timeout",
         "force-new-cluster",
         "peer-cert-file",
         "peer-key-file",

@@ -15,22 +15,22 @@ use crate::harness::{Options, Server};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One HTTP/2 connection.
-struct Wire {
+pub struct Wire {
     requests: SendRequest<Bytes>,
     authority: String,
 }
 
 /// What came back on a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Answer {
-    http: u16,
-    code: Option<String>,
-    text: Option<String>,
+pub struct Answer {
+    pub http: u16,
+    pub code: Option<String>,
+    pub text: Option<String>,
     body: Bytes,
 }
 
 impl Wire {
-    async fn connect(endpoint: &str) -> Wire {
+    pub async fn connect(endpoint: &str) -> Wire {
         let authority = endpoint.trim_start_matches("http://").to_owned();
         let socket = TcpStream::connect(&authority).await.expect("the server accepts");
         let (requests, connection) = h2::client::handshake(socket).await.expect("it speaks HTTP/2");
@@ -38,7 +38,7 @@ impl Wire {
         Wire { requests, authority }
     }
 
-    async fn call(&self, path: &str, headers: &[(&str, &[u8])], body: Bytes) -> Answer {
+    pub async fn call(&self, path: &str, headers: &[(&str, &[u8])], body: Bytes) -> Answer {
         let mut request = Request::builder().method(Method::POST).uri(format!("http://{}{path}", self.authority));
         let has_type = headers.iter().any(|(name, _)| *name == "content-type");
         if !has_type {
@@ -73,11 +73,11 @@ impl Wire {
         tokio::time::timeout(ANSWER_TIMEOUT, answer).await.expect("an answer in time")
     }
 
-    async fn message(&self, path: &str, message: &impl Message) -> Answer {
+    pub async fn message(&self, path: &str, message: &impl Message) -> Answer {
         self.call(path, &[], framed(&message.encode_to_vec())).await
     }
 
-    async fn is_serving(&self) -> bool {
+    pub async fn is_serving(&self) -> bool {
         let answer = self.message("/etcdserverpb.KV/Range", &range(b"x")).await;
         answer.code.as_deref() == Some("0")
     }
@@ -86,7 +86,7 @@ impl Wire {
 /// Lets the ordinary service answer: one of them may mean that messages are compressed, and it looks at the other one.
 const ORDINARY: [(&str, &[u8]); 2] = [("grpc-encoding", b"identity"), ("grpc-encoding", b"perhaps")];
 
-fn framed(message: &[u8]) -> Bytes {
+pub fn framed(message: &[u8]) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u8(0);
     out.put_u32(u32::try_from(message.len()).expect("a short message"));
@@ -94,11 +94,11 @@ fn framed(message: &[u8]) -> Bytes {
     out.freeze()
 }
 
-fn put(key: &[u8], value: Vec<u8>) -> pb::PutRequest {
+pub fn put(key: &[u8], value: Vec<u8>) -> pb::PutRequest {
     pb::PutRequest { key: Bytes::copy_from_slice(key), value: value.into(), prev_kv: true, ..Default::default() }
 }
 
-fn range(key: &[u8]) -> pb::RangeRequest {
+pub fn range(key: &[u8]) -> pb::RangeRequest {
     pb::RangeRequest { key: Bytes::copy_from_slice(key), range_end: Bytes::from_static(b"z"), ..Default::default() }
 }
 

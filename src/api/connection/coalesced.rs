@@ -7,15 +7,21 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, timeout};
+
+use super::traffic::{Pings, Traffic};
 
 /// Bytes that wait at most; then the writer waits for the socket.
 const WAITING_BYTES_MAX: usize = 256 * 1024;
 /// Memory that an idle connection keeps.
 const IDLE_BYTES_KEPT: usize = 16 * 1024;
+/// How long the other side may take to read why the connection ends, and to close it. Source: grpc-go waits as long.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 /// The socket; both clones are used by the one task that owns the connection, so the lock is never contended.
 #[derive(Debug)]
@@ -25,6 +31,7 @@ pub(super) struct Coalesced<T>(Arc<Mutex<Waiting<T>>>);
 struct Waiting<T> {
     io: T,
     out: BytesMut,
+    traffic: Traffic,
 }
 
 impl<T> Clone for Coalesced<T> {
@@ -35,7 +42,7 @@ impl<T> Clone for Coalesced<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Coalesced<T> {
     pub(super) fn new(io: T) -> Coalesced<T> {
-        Coalesced(Arc::new(Mutex::new(Waiting { io, out: BytesMut::new() })))
+        Coalesced(Arc::new(Mutex::new(Waiting { io, out: BytesMut::new(), traffic: Traffic::new() })))
     }
 
     /// Writes what waits. If the socket does not take all of it, the task is woken when it takes more.
@@ -44,6 +51,43 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Coalesced<T> {
     /// Whatever the socket says.
     pub(super) fn poll_write_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().poll_write_out(cx)
+    }
+
+    /// When something last came.
+    pub(super) fn heard_at(&self) -> Instant {
+        self.0.lock().traffic.heard_at()
+    }
+
+    /// The pings that have come since this was last asked.
+    pub(super) fn take_pings(&self) -> Option<Pings> {
+        self.0.lock().traffic.take_pings()
+    }
+
+    /// How many calls were taken back since this was last asked.
+    pub(super) fn take_resets(&self) -> u32 {
+        self.0.lock().traffic.take_resets()
+    }
+
+    /// Says why the connection ends, and waits a little until that is read: a socket that is closed while something is
+    /// still coming in may take its last words with it. Nobody else may use the connection any more.
+    pub(super) async fn farewell(mut self, reason: h2::Reason, debug: &str) {
+        {
+            let mut waiting = self.0.lock();
+            let goaway = waiting.traffic.goaway(reason, debug);
+            // Who has not read what came before will not read this.
+            waiting.out.extend_from_slice(&goaway.unwrap_or_default());
+        }
+        let read = async {
+            if std::future::poll_fn(|cx| self.poll_write_out(cx)).await.is_err() {
+                return;
+            }
+            let mut ignored = BytesMut::with_capacity(IDLE_BYTES_KEPT);
+            while self.read_buf(&mut ignored).await.is_ok_and(|len| len > 0) {
+                ignored.clear();
+            }
+        };
+        // Who does not close it has had its time.
+        let _ = timeout(FAREWELL_TIME, read).await;
     }
 }
 
@@ -60,6 +104,11 @@ impl<T: AsyncWrite + Unpin> Waiting<T> {
             self.out = BytesMut::new();
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn put(&mut self, data: &[u8]) {
+        self.traffic.say(data);
+        self.out.extend_from_slice(data);
     }
 
     /// Room for more, if there is any.
@@ -79,7 +128,11 @@ impl<T: AsyncWrite + Unpin> Waiting<T> {
 
 impl<T: AsyncRead + Unpin> AsyncRead for Coalesced<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.lock().io).poll_read(cx, out)
+        let waiting = &mut *self.0.lock();
+        let before = out.filled().len();
+        ready!(Pin::new(&mut waiting.io).poll_read(cx, out))?;
+        waiting.traffic.hear(&out.filled()[before..]);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -88,7 +141,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Coalesced<T> {
         let mut waiting = self.0.lock();
         let room = ready!(waiting.poll_room(cx))?;
         let len = room.min(data.len());
-        waiting.out.extend_from_slice(&data[..len]);
+        waiting.put(&data[..len]);
         Poll::Ready(Ok(len))
     }
 
@@ -102,7 +155,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Coalesced<T> {
         let mut len = 0;
         for slice in data {
             let part = (room - len).min(slice.len());
-            waiting.out.extend_from_slice(&slice[..part]);
+            waiting.put(&slice[..part]);
             len += part;
         }
         Poll::Ready(Ok(len))

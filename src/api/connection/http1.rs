@@ -9,7 +9,7 @@ use super::{Ended, Shared};
 use crate::net::Io;
 
 /// How long a request's head may take to come.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves one connection to its end, or until the server stops and the request at hand is answered.
 pub(super) async fn serve(io: impl Io, shared: Shared) -> Ended {

@@ -18,6 +18,8 @@ use tonic::Status;
 use super::body::ok_trailers;
 use super::coalesced::Coalesced;
 use super::keepalive::Keepalive;
+use super::ping_strikes::{Calls, PingStrikes, TOO_MANY_PINGS};
+use super::reset_budget::{ResetBudget, TOO_MANY_RESETS};
 use super::{Ended, Shared, call};
 use crate::api::MESSAGE_BYTES_SPARE;
 use crate::api::grpc::access::Credentials;
@@ -32,13 +34,14 @@ const STREAMS_MAX: u32 = 64 * 1024;
 /// What a client may send on one stream before we have read it.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// The same for the whole connection of a client.
-pub(super) const CLIENT_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
-/// The same for a connection whose streams are of many clients: only its own window may hold up a stream.
-pub(super) const ALL_BYTES: u32 = i32::MAX as u32;
+const CLIENT_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Calls that were begun and taken back before they were looked at. Beyond it `h2` ends the connection, and with it all
+/// other calls of a client that may have met a slow moment of the server.
+const TAKEN_BACK_UNSEEN_MAX: usize = 1024;
 /// The headers of one request.
 const HEADERS_BYTES_MAX: u32 = 64 * 1024;
 /// How long the rest of the preface may take.
-const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer of this size is sent by a task of its own, no faster than the client takes it.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Says that messages may be compressed: then the ordinary service answers, and refuses those that are.
@@ -46,34 +49,104 @@ const GRPC_ENCODING: &str = "grpc-encoding";
 /// Says that they are not.
 const NOT_COMPRESSED: &[u8] = b"identity";
 
-/// Serves one connection to its end, or until the server stops and the calls at hand are answered. All that was sent on it
-/// and not read takes `window_bytes` at most.
-pub(super) async fn serve(io: impl Io, shared: Shared, window_bytes: u32) -> Ended {
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum OtherEnd {
+    /// A client.
+    Client {
+        /// What must lie between two of its pings; `None` if it may ping as it likes.
+        ping_gap_min: Option<Duration>,
+    },
+    /// The gateway, for clients of its own: only the window of a stream may hold up one of them, and what some do ends the
+    /// calls of no other.
+    Gateway,
+}
+
+impl OtherEnd {
+    /// What may have been sent on all streams together and not been read.
+    fn window_bytes(self) -> u32 {
+        match self {
+            OtherEnd::Client { .. } => CLIENT_WINDOW_BYTES,
+            OtherEnd::Gateway => i32::MAX.unsigned_abs(),
+        }
+    }
+
+    fn taken_back_unseen_max(self) -> usize {
+        match self {
+            OtherEnd::Client { .. } => TAKEN_BACK_UNSEEN_MAX,
+            OtherEnd::Gateway => usize::MAX,
+        }
+    }
+
+    fn ping_strikes(self) -> Option<PingStrikes> {
+        match self {
+            OtherEnd::Client { ping_gap_min } => ping_gap_min.map(PingStrikes::new),
+            OtherEnd::Gateway => None,
+        }
+    }
+
+    fn reset_budget(self, streams_max: u32) -> Option<ResetBudget> {
+        match self {
+            OtherEnd::Client { .. } => Some(ResetBudget::new(streams_max)),
+            OtherEnd::Gateway => None,
+        }
+    }
+}
+
+/// How a conversation came to its end.
+enum End {
+    Over(Ended),
+    /// The client asks too much, of what this says.
+    TooMuch(&'static str),
+}
+
+/// Serves one connection to its end, or until the server stops and the calls at hand are answered.
+pub(super) async fn serve(io: impl Io, shared: Shared, other_end: OtherEnd) -> Ended {
     let out = Coalesced::new(io);
+    let streams_max = shared.api.limits.streams_max.min(STREAMS_MAX);
     let handshake = h2::server::Builder::new()
-        .max_concurrent_streams(shared.api.limits.streams_max.min(STREAMS_MAX))
+        .max_concurrent_streams(streams_max)
+        .max_pending_accept_reset_streams(other_end.taken_back_unseen_max())
         .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(window_bytes)
+        .initial_connection_window_size(other_end.window_bytes())
         .max_header_list_size(HEADERS_BYTES_MAX)
         .handshake(out.clone());
     let mut h2 = tokio::time::timeout(PREFACE_TIMEOUT, handshake).await??;
-    let keepalive = h2.ping_pong().map(Keepalive::new);
+    let keepalive = h2.ping_pong().map(|pings| Keepalive::new(pings, &shared.api.limits.keepalive));
     let leave = shared.leave.clone();
     let mut streams = Streams {
         h2,
         out,
         keepalive,
+        strikes: other_end.ping_strikes(),
+        resets: other_end.reset_budget(streams_max),
         shared,
         reading: VecDeque::new(),
         waiting: Waiting::default(),
         completions: Completions::new(),
         completed: Vec::new(),
     };
-    tokio::select! {
-        ended = std::future::poll_fn(|cx| streams.poll(cx)) => return ended,
-        () = leave.cancelled() => streams.h2.graceful_shutdown(),
+    let end = tokio::select! {
+        end = std::future::poll_fn(|cx| streams.poll(cx)) => Some(end),
+        () = leave.cancelled() => None,
+    };
+    let end = match end {
+        Some(end) => end,
+        None => {
+            streams.h2.graceful_shutdown();
+            std::future::poll_fn(|cx| streams.poll(cx)).await
+        }
+    };
+    match end {
+        End::Over(ended) => ended,
+        End::TooMuch(what) => {
+            let out = streams.out.clone();
+            // The calls at hand end here.
+            drop(streams);
+            out.farewell(h2::Reason::ENHANCE_YOUR_CALM, what).await;
+            Ok(())
+        }
     }
-    std::future::poll_fn(|cx| streams.poll(cx)).await
 }
 
 /// A connection and its hot calls.
@@ -81,6 +154,8 @@ struct Streams<T> {
     h2: Connection<Coalesced<T>, Bytes>,
     out: Coalesced<T>,
     keepalive: Option<Keepalive>,
+    strikes: Option<PingStrikes>,
+    resets: Option<ResetBudget>,
     shared: Shared,
     /// Hot calls whose message has not come whole.
     reading: VecDeque<Reading>,
@@ -108,13 +183,7 @@ enum Read {
 }
 
 impl<T: Io> Streams<T> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        if let Some(keepalive) = &mut self.keepalive
-            && keepalive.poll_dead(cx).is_ready()
-        {
-            self.h2.abrupt_shutdown(h2::Reason::NO_ERROR);
-            return Poll::Ready(Ok(()));
-        }
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             let has_answered = self.take_outcomes(cx);
             let has_read = self.read_bodies(cx);
@@ -127,18 +196,40 @@ impl<T: Io> Streams<T> {
                 Poll::Pending => {}
             }
         }
+        if let Err(too_much) = self.count_nuisances() {
+            return Poll::Ready(End::TooMuch(too_much));
+        }
+        if let Some(keepalive) = &mut self.keepalive
+            && keepalive.poll_dead(cx, self.out.heard_at()).is_ready()
+        {
+            return Poll::Ready(End::Over(Ok(())));
+        }
         // If the socket is full the task is woken when it is not.
         match self.out.poll_write_out(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            Poll::Ready(Err(error)) => Poll::Ready(End::Over(Err(error.into()))),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     }
 
+    /// Counts pings and resets of this turn; tells of what there were too many.
+    fn count_nuisances(&mut self) -> Result<(), &'static str> {
+        if let Some(resets) = &mut self.resets {
+            resets.spend(self.out.take_resets()).map_err(|_| TOO_MANY_RESETS)?;
+        }
+        if let Some(strikes) = &mut self.strikes
+            && let Some(pings) = self.out.take_pings()
+        {
+            let calls = if self.h2.has_streams() { Calls::Open } else { Calls::None };
+            strikes.count(pings, calls).map_err(|_| TOO_MANY_PINGS)?;
+        }
+        Ok(())
+    }
+
     /// What was to be said last (why the connection ends) goes out if the socket takes it now.
-    fn end(&self, cx: &mut Context<'_>, ended: Ended) -> Poll<Ended> {
+    fn end(&self, cx: &mut Context<'_>, ended: Ended) -> Poll<End> {
         // The reason for the end counts, not this.
         let _ = self.out.poll_write_out(cx);
-        Poll::Ready(ended)
+        Poll::Ready(End::Over(ended))
     }
 
     fn begin(&mut self, mut request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Everything that a client can make grow has a bound: streams, header lists, messages, frames on their way out, the time
-//! until the first bytes come.
+//! until the first bytes come, pings (`ping_strikes`), calls that are taken back (`reset_budget`). A client that says nothing
+//! is pinged itself (`keepalive`).
 
 mod body;
 mod call;
@@ -20,6 +21,11 @@ mod coalesced;
 mod http1;
 mod http2;
 mod keepalive;
+mod ping_strikes;
+mod reset_budget;
+#[cfg(test)]
+mod tests;
+mod traffic;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +34,7 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::http2::OtherEnd;
 use super::MESSAGE_BYTES_SPARE;
 use super::grpc::{self, Api};
 use super::http::gateway::Gateway;
@@ -110,7 +117,7 @@ async fn share(api: Api, access: Arc<Access>, connections: &mut JoinSet<()>) -> 
     let shared = share(Some(gateway));
     let served = shared.clone();
     connections.spawn(calls);
-    connections.spawn(async { tell(http2::serve(far, served, http2::ALL_BYTES).await) });
+    connections.spawn(async { tell(http2::serve(far, served, OtherEnd::Gateway).await) });
     shared
 }
 
@@ -147,7 +154,11 @@ async fn converse(socket: impl Io, shared: Shared) {
     };
     let Ok(first) = first else { return };
     let ended = match first {
-        Ok((Protocol::Http2, io)) => http2::serve(io, shared, http2::CLIENT_WINDOW_BYTES).await,
+        Ok((Protocol::Http2, io)) => {
+            // Source: etcd, whose gRPC over TLS comes through Go's HTTP server, which lets clients ping.
+            let ping_gap_min = shared.peer.is_none().then_some(shared.api.limits.keepalive.ping_gap_min);
+            http2::serve(io, shared, OtherEnd::Client { ping_gap_min }).await
+        }
         Ok((Protocol::Http1, io)) => http1::serve(io, shared).await,
         Err(error) => Err(error.into()),
     };

@@ -132,6 +132,12 @@ impl Credentials {
         let session = node.session(self.token.as_deref(), self.certified.as_deref()).await;
         session.map_err(|error| status::of(&error))
     }
+
+    /// As [`Credentials::session`], if that is done at once.
+    pub(super) fn session_now(&self, node: &Node) -> Option<Result<Session, Status>> {
+        let session = node.session_now(self.token.as_deref(), self.certified.as_deref())?;
+        Some(session.map_err(|error| status::of(&error)))
+    }
 }
 
 /// Asks what a call asks for at the door.

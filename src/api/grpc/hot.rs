@@ -71,11 +71,48 @@ pub(crate) fn start_by(hot: Hot, message: Bytes, credentials: impl FnOnce() -> C
     if !api.node.is_auth_enabled() {
         return start(hot, message, api);
     }
-    let (credentials, api) = (credentials(), api.clone());
+    let credentials = credentials();
+    let answered = match hot {
+        Hot::Range => read_now_by(&message, &credentials, api),
+        Hot::Put | Hot::DeleteRange | Hot::Txn => write_by(hot, &message, &credentials, api),
+    };
+    if let Some(answer) = answered {
+        return answer;
+    }
+    let api = api.clone();
     Answer::Later(Box::pin(async move { answer_by(hot, message, &credentials, &api).await }))
 }
 
-/// The same for a caller that has to prove who it is: a token may have to be waited for.
+/// Answers a read on the spot, if the caller is known at once and so is the answer.
+fn read_now_by(message: &Bytes, credentials: &Credentials, api: &Api) -> Option<Answer> {
+    let query = decode::range(message.clone()).ok()?;
+    guard::admit_range(&api.node, &query).ok()?;
+    let session = credentials.session_now(&api.node)?;
+    let reply = api.node.range_now(&query)?;
+    // Asked after the read: it is refused too if users or roles have changed since the session was made.
+    let allowed = session.and_then(|session| session.authorize(&query).map_err(|error| status::of(&error)));
+    Some(Answer::Now(allowed.and_then(|()| range_answer(reply, &api.node))))
+}
+
+/// Begins a write of a caller that is known at once; `None` for everything else. Apply asks whether the caller may.
+fn write_by(hot: Hot, message: &Bytes, credentials: &Credentials, api: &Api) -> Option<Answer> {
+    let answer = match hot {
+        Hot::Range => return None,
+        Hot::Put | Hot::DeleteRange => start(hot, message.clone(), api),
+        Hot::Txn => match decode::txn(message.clone(), api.limits.txn_ops_max) {
+            Ok(TxnCall::Write(proposal)) => Answer::Propose(proposal),
+            Ok(TxnCall::Read(..)) | Err(_) => return None,
+        },
+    };
+    // One that is refused as it is, is so whoever asks.
+    let Answer::Propose(proposal) = answer else { return Some(answer) };
+    Some(match credentials.session_now(&api.node)? {
+        Ok(session) => Answer::Propose(session.signed(proposal)),
+        Err(refused) => Answer::Now(Err(refused)),
+    })
+}
+
+/// The same for a caller that has to prove who it is, in ways that take a while: a token may have to be waited for.
 async fn answer_by(hot: Hot, message: Bytes, credentials: &Credentials, api: &Api) -> Result<Framed, Status> {
     let answer = match hot {
         Hot::Range => {

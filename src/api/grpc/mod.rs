@@ -29,7 +29,7 @@ mod routes;
 mod snapshot;
 pub(crate) mod status;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod txn_overlap;
 mod watch;
 

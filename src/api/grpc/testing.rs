@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Api;
-use crate::api::Limits;
+use crate::api::{KeepaliveOptions, Limits};
 use crate::env::{Clock, ManualClock, SeededRandom, SimDisk, SystemClock};
 use crate::model::{ClusterId, MemberId};
 use crate::node::{Identity, Node, NodeOptions};
@@ -16,7 +16,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) const CLUSTER: ClusterId = ClusterId(7);
 pub(super) const MEMBER: MemberId = MemberId(8);
 
-pub(super) const LIMITS: Limits = Limits { request_bytes_max: 1_572_864, txn_ops_max: 128, streams_max: 100 };
+pub(super) const LIMITS: Limits =
+    Limits { request_bytes_max: 1_572_864, txn_ops_max: 128, streams_max: 100, keepalive: KeepaliveOptions::DEFAULT };
 
 /// Starts a member of a fresh cluster that serves already.
 pub(super) async fn api() -> Api {
@@ -24,7 +25,7 @@ pub(super) async fn api() -> Api {
 }
 
 /// The same with a clock that stands still: member 2 of cluster 1.
-pub(super) async fn started() -> Api {
+pub(crate) async fn started() -> Api {
     start(Arc::new(ManualClock::default()), ClusterId(1), MemberId(2)).await
 }
 

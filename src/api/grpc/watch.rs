@@ -289,6 +289,8 @@ fn reason(refusal: WatchRefusal, asked: Asked) -> &'static str {
         WatchRefusal::NegativeStart => "etcdserver: mvcc: required revision has been compacted",
         WatchRefusal::EmptyRange => "mvcc: watcher range is empty",
         WatchRefusal::DuplicateId => "mvcc: duplicate watch ID provided on the WatchStream",
+        // etcd has no such bound.
+        WatchRefusal::TooMany => "etcdserver: too many requests",
     }
 }
 

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) use self::still_to_come::{is_of_etcd, present_name};
 pub(super) use self::table::ALL;
 use super::auth::AuthSettings;
+use super::compaction::CompactionSettings;
 use super::gates::Gates;
+use super::keepalive::KeepaliveSettings;
 use super::tls::TlsSettings;
 use super::url::Url;
 use super::value::SignedDuration;
@@ -37,6 +39,7 @@ pub(super) enum Group {
     PeerTls,
     Auth,
     Limits,
+    Compaction,
     Timing,
     Logging,
     General,
@@ -44,7 +47,7 @@ pub(super) enum Group {
 
 impl Group {
     /// In the order of the help text, with their headings.
-    pub(super) const ALL: [(Group, &'static str); 10] = [
+    pub(super) const ALL: [(Group, &'static str); 11] = [
         (Group::Member, "Member"),
         (Group::Cluster, "Cluster (read only when the data folder is new)"),
         (Group::Membership, "Members"),
@@ -52,6 +55,7 @@ impl Group {
         (Group::PeerTls, "TLS between members"),
         (Group::Auth, "Users and their tokens"),
         (Group::Limits, "Limits"),
+        (Group::Compaction, "Compaction of history, and the file"),
         (Group::Timing, "Raft timing and log"),
         (Group::Logging, "Logging"),
         (Group::General, "General"),
@@ -99,6 +103,7 @@ pub(super) struct Settings {
     pub(super) corrupt_check_time: SignedDuration,
     pub(super) compact_hash_check_time: SignedDuration,
     pub(super) auto_defrag_megabytes: u64,
+    pub(super) compaction: CompactionSettings,
     pub(super) force_new_cluster: bool,
     pub(super) peer_tls: TlsSettings,
     pub(super) client_tls: TlsSettings,
@@ -114,6 +119,7 @@ pub(super) struct Settings {
     pub(super) memory_budget_bytes: u64,
     pub(super) txn_ops_max: u64,
     pub(super) streams_max: u32,
+    pub(super) keepalive: KeepaliveSettings,
     pub(super) watch_progress_interval: SignedDuration,
     pub(super) log_level: LogLevel,
 }
@@ -133,6 +139,7 @@ pub(super) const HEARTBEAT: &str = "heartbeat-interval";
 pub(super) const ELECTION: &str = "election-timeout";
 pub(super) const SELF_SIGNED_VALIDITY: &str = "self-signed-cert-validity";
 pub(super) const COMPACT_HASH_CHECK_TIME: &str = "compact-hash-check-time";
+pub(super) const DOWNGRADE_CHECK: &str = "downgrade-check-time";
 pub(super) const WATCH_PROGRESS: &str = "watch-progress-notify-interval";
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use super::{
-    ADVERTISE_CLIENT_URLS, ADVERTISE_PEER_URLS, COMPACT_HASH_CHECK_TIME, DATA_DIR, ELECTION, Flag, Group, HEARTBEAT,
-    Kind, LISTEN_CLIENT_URLS, LISTEN_PEER_URLS, NAME, SELF_SIGNED_VALIDITY, WATCH_PROGRESS,
+    ADVERTISE_CLIENT_URLS, ADVERTISE_PEER_URLS, COMPACT_HASH_CHECK_TIME, DATA_DIR, DOWNGRADE_CHECK, ELECTION, Flag,
+    Group, HEARTBEAT, Kind, LISTEN_CLIENT_URLS, LISTEN_PEER_URLS, NAME, SELF_SIGNED_VALIDITY, WATCH_PROGRESS,
 };
 use crate::config::url::Url;
+use crate::config::value::SignedDuration;
 use crate::config::{ClusterState, LogLevel, value};
 
 /// Every flag, in the order of the help text.
@@ -188,8 +189,46 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Switch(|settings, value| settings.force_new_cluster = value),
     },
     Flag {
+        name: "auto-compaction-mode",
+        group: Group::Compaction,
+        default: "periodic",
+        about: "What --auto-compaction-retention counts: 'periodic' is time, 'revision' revisions.",
+        kind: Kind::Value(|settings, value| {
+            settings.compaction.mode = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "auto-compaction-retention",
+        group: Group::Compaction,
+        default: "0",
+        about: "How much history stays when the leader compacts by itself: hours or a time such as 5m, or a number of\n\
+                revisions. 0 leaves compaction to clients.",
+        kind: Kind::Value(|settings, value| {
+            settings.compaction.retention = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "compaction-batch-limit",
+        group: Group::Compaction,
+        default: "0",
+        about: "Number of keys that a compaction visits at a time, while others wait. 0 means 250.",
+        kind: Kind::Value(|settings, value| {
+            settings.compaction.batch_limit = value::signed_number(value)?;
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "compaction-sleep-interval",
+        group: Group::Compaction,
+        default: "0s",
+        about: "How long a compaction rests after that. 0 means 1ms.",
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.compaction.sleep_interval)),
+    },
+    Flag {
         name: "auto-defrag-threshold-megabytes",
-        group: Group::Limits,
+        group: Group::Compaction,
         default: "64",
         about: "Free space within the checkpoint's file, in megabytes, from which on a compaction is followed by what\n\
                 defrag does, if more than half of the file is free. 0 leaves that to defrag.",
@@ -244,6 +283,28 @@ pub(in crate::config) const ALL: &[Flag] = &[
             settings.streams_max = u32::try_from(read).expect("the limit was given");
             Ok(())
         }),
+    },
+    Flag {
+        name: "grpc-keepalive-min-time",
+        group: Group::Limits,
+        default: "5s",
+        about: "How often a client may ping while it has a call open. One that pings more often, or without a call, is told\n\
+                too_many_pings and let go of. 0 means 5m. Clients that come over TLS may ping as they like.",
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.keepalive.min_time)),
+    },
+    Flag {
+        name: "grpc-keepalive-interval",
+        group: Group::Limits,
+        default: "2h",
+        about: "How long a client may say nothing before it is pinged, 1s at least. 0 means 2h.",
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.keepalive.interval)),
+    },
+    Flag {
+        name: "grpc-keepalive-timeout",
+        group: Group::Limits,
+        default: "20s",
+        about: "How long a client may leave that ping without an answer before its connection is closed. 0 means 20s.",
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.keepalive.timeout)),
     },
     Flag {
         name: WATCH_PROGRESS,
@@ -490,6 +551,13 @@ pub(in crate::config) const ALL: &[Flag] = &[
         }),
     },
     Flag {
+        name: DOWNGRADE_CHECK,
+        group: Group::General,
+        default: "5s",
+        about: "Taken for etcd's sake: a downgrade is over when all members run the earlier version, which none can here.",
+        kind: Kind::Value(|_, value| value::duration(value).map(drop).map_err(str::to_owned)),
+    },
+    Flag {
         name: "version",
         group: Group::General,
         default: "false",
@@ -526,6 +594,11 @@ fn path(value: &str, into: &mut Option<PathBuf>) -> Result<(), String> {
 
 fn list(value: &str, into: &mut Vec<String>) -> Result<(), String> {
     *into = value.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    Ok(())
+}
+
+fn duration(value: &str, into: &mut SignedDuration) -> Result<(), String> {
+    *into = value::duration(value)?;
     Ok(())
 }
 

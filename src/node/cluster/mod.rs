@@ -1,6 +1,7 @@
 //! Several members in one process, over a network that is a map.
 
 mod agreement;
+mod auto_compact;
 mod corruption;
 mod full_disk;
 mod local;

@@ -26,6 +26,7 @@ macro_rules! on_both_programs {
 mod bootstrap;
 mod difference;
 mod failover;
+mod leaderless;
 mod load;
 mod membership;
 mod replacement;

@@ -77,6 +77,19 @@ fn a_client_that_does_not_read_holds_up_nobody() {
     drop(idle);
 }
 
+/// All of them share one connection to the server, which one client alone may not use like that.
+#[test]
+fn clients_may_go_away_as_often_as_they_like() {
+    let server = Server::start(&Options { flags: vec!["--max-concurrent-streams=100".into()], ..Options::default() });
+    let address = server.client_address();
+    let watch = br#"{"create_request":{"key":"Zm9v"}}"#;
+    for _ in 0..30 {
+        let watches: Vec<Open> = (0..50).map(|_| Open::begin(address, "POST", "/v3/watch", &[], watch)).collect();
+        assert!(watches.iter().all(|watch| watch.status == 200));
+    }
+    assert_eq!(ask(address, "POST", "/v3/kv/put", &[], put("a", 1).as_bytes()).status, 200);
+}
+
 #[test]
 fn a_server_that_stops_ends_its_streams() {
     let mut server = Server::start(&Options::default());
