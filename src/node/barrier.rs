@@ -77,11 +77,6 @@ impl Barrier {
         self.is_closed.store(true, Ordering::Relaxed);
     }
 
-    /// How far this member has applied the log.
-    pub(super) fn applied(&self) -> Arc<Applied> {
-        self.applied.clone()
-    }
-
     /// Refuses any read once the barrier is closed.
     ///
     /// # Errors

@@ -1,8 +1,7 @@
-//! How long work shares the machine with those who write.
+//! How long work that nobody waits for shares the machine with those who write.
 //!
-//! A copy of everything keeps a core busy for seconds, and whoever takes it another. A put passes through several threads,
-//! and where cores are few each of them may wait for one. So the copy is made in short bursts with a rest after each, as long
-//! as others write.
+//! A walk over everything keeps a core busy for seconds. A put passes through several threads, and where cores are few each of
+//! them may wait for one. So the walk is made in short bursts with a rest after each, as long as others write.
 
 use std::sync::Arc;
 use std::thread;

@@ -46,7 +46,7 @@ pub(super) enum Command {
     Restore(Restore),
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Save {
     pub(super) file: PathBuf,
     pub(super) endpoint: String,
@@ -59,7 +59,7 @@ pub(super) struct Save {
 }
 
 /// A user with its password.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Login {
     pub(super) name: String,
     pub(super) password: String,

@@ -1,6 +1,6 @@
 //! `lodemark snapshot save`: asks one member for a snapshot and keeps it.
 //!
-//! The file gets its name when all of it is there, checked and durable; until then it ends in `.part`.
+//! It gives way to everything else on its machine, which may be the member's. The file gets its name when all of it is there, checked and durable; until then it ends in `.part`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -14,17 +14,24 @@ use super::call::Calls;
 use super::error::Error;
 use super::print;
 use super::progress::{Progress, size};
+use crate::env::spawn_background;
 use crate::etcd_file::{DIGEST_BYTES, Digest, Summing};
 use crate::proto::etcdserverpb::{SnapshotRequest, SnapshotResponse};
 
 const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 /// Bytes that are written at a time, and those that may not be synced yet.
-const BUFFER_BYTES: usize = 128 << 10;
-const UNSYNCED_BYTES_MAX: usize = 256 << 10;
+const BUFFER_BYTES: usize = 256 << 10;
+const UNSYNCED_BYTES_MAX: usize = 4 << 20;
 /// Values may be secrets.
 const FILE_MODE: u32 = 0o600;
 
 pub(super) fn run(save: &Save) -> Result<(), Error> {
+    let save = save.clone();
+    let saving = spawn_background("save", move || fetch(&save)).map_err(Error::Runtime)?;
+    saving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn fetch(save: &Save) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
     let mut part = PartFile::create(&save.file)?;
     let (bytes, version) = runtime.block_on(download(save, &mut part))?;
