@@ -4,9 +4,11 @@
 
 mod auth;
 mod auth_calls;
+mod calls;
 mod client_tls;
 mod clients;
 mod cluster;
+mod compatibility;
 mod crash;
 mod damage;
 mod decoders;

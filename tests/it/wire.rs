@@ -15,22 +15,22 @@ use crate::harness::{Options, Server};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One HTTP/2 connection.
-struct Wire {
+pub struct Wire {
     requests: SendRequest<Bytes>,
     authority: String,
 }
 
 /// What came back on a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Answer {
-    http: u16,
-    code: Option<String>,
-    text: Option<String>,
+pub struct Answer {
+    pub http: u16,
+    pub code: Option<String>,
+    pub text: Option<String>,
     body: Bytes,
 }
 
 impl Wire {
-    async fn connect(endpoint: &str) -> Wire {
+    pub async fn connect(endpoint: &str) -> Wire {
         let authority = endpoint.trim_start_matches("http://").to_owned();
         let socket = TcpStream::connect(&authority).await.expect("the server accepts");
         let (requests, connection) = h2::client::handshake(socket).await.expect("it speaks HTTP/2");
@@ -39,6 +39,11 @@ impl Wire {
     }
 
     async fn call(&self, path: &str, headers: &[(&str, &[u8])], body: Bytes) -> Answer {
+        self.attempt(path, headers, body).await.expect("an answer")
+    }
+
+    /// As `call`; an error if the server cuts the stream off.
+    pub async fn attempt(&self, path: &str, headers: &[(&str, &[u8])], body: Bytes) -> Result<Answer, h2::Error> {
         let mut request = Request::builder().method(Method::POST).uri(format!("http://{}{path}", self.authority));
         let has_type = headers.iter().any(|(name, _)| *name == "content-type");
         if !has_type {
@@ -48,27 +53,27 @@ impl Wire {
             request = request.header(*name, http::HeaderValue::from_bytes(value).expect("a header's bytes"));
         }
         let answer = async {
-            let mut requests = self.requests.clone().ready().await.expect("the connection lives");
+            let mut requests = self.requests.clone().ready().await?;
             let request = request.body(()).expect("a request");
-            let (response, mut stream) = requests.send_request(request, false).expect("a stream");
-            stream.send_data(body, true).expect("the stream is open");
-            let (head, mut stream) = response.await.expect("an answer").into_parts();
+            let (response, mut stream) = requests.send_request(request, false)?;
+            stream.send_data(body, true)?;
+            let (head, mut stream) = response.await?.into_parts();
             let mut body = BytesMut::new();
             while let Some(data) = stream.data().await {
-                let data = data.expect("the stream goes on");
-                stream.flow_control().release_capacity(data.len()).expect("it was read");
+                let data = data?;
+                stream.flow_control().release_capacity(data.len())?;
                 body.extend_from_slice(&data);
             }
-            let trailers = stream.trailers().await.expect("the stream ends in order").unwrap_or(head.headers);
+            let trailers = stream.trailers().await?.unwrap_or(head.headers);
             let text = |headers: &HeaderMap, name| {
                 headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             };
-            Answer {
+            Ok(Answer {
                 http: head.status.as_u16(),
                 code: text(&trailers, "grpc-status"),
-                text: text(&trailers, "grpc-message").map(|text| text.replace("%20", " ")),
+                text: text(&trailers, "grpc-message").map(|text| plain(&text)),
                 body: body.freeze(),
-            }
+            })
         };
         tokio::time::timeout(ANSWER_TIMEOUT, answer).await.expect("an answer in time")
     }
@@ -86,7 +91,12 @@ impl Wire {
 /// Lets the ordinary service answer: one of them may mean that messages are compressed, and it looks at the other one.
 const ORDINARY: [(&str, &[u8]); 2] = [("grpc-encoding", b"identity"), ("grpc-encoding", b"perhaps")];
 
-fn framed(message: &[u8]) -> Bytes {
+/// A message of gRPC's trailers without the escapes, which each library has for other letters.
+fn plain(text: &str) -> String {
+    [("%20", " "), ("%22", "\""), ("%25", "%")].iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+pub fn framed(message: &[u8]) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u8(0);
     out.put_u32(u32::try_from(message.len()).expect("a short message"));
