@@ -7,7 +7,7 @@
 //! | `tests/mirror.sh` | `make-mirror` between two servers of a kind |
 //! | `tests/auth.sh` | users and roles (run by `auth_calls`) |
 //! | `tests/cluster.sh` | three members, one of which is killed |
-//! | `tests/check.sh` | `check perf`, `check datascale`: minutes |
+//! | `tests/check.sh` | `check perf`, `check datascale` |
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -48,8 +48,8 @@ fn succeeds(script: &mut Command) -> String {
     said.into_owned()
 }
 
-/// Runs a script on a real etcd and on this program, with `LEN` fresh servers of each.
-async fn sees_the_same<const LEN: usize>(name: &str) -> Option<String> {
+/// Runs a script on a real etcd and on this program, with `LEN` fresh servers of each; gives what it says.
+async fn sees_the_same<const LEN: usize>(name: &str, arguments: &[&str]) -> Option<String> {
     let (Some(folder), Some(etcd)) = (reference(), Program::etcd()) else { return None };
     let (mut members, mut folders, mut subjects) = (Vec::new(), Vec::new(), Vec::new());
     for program in [etcd, Program::lodemark()] {
@@ -65,30 +65,34 @@ async fn sees_the_same<const LEN: usize>(name: &str) -> Option<String> {
         subjects.push(endpoints.join(","));
     }
     let mut script = Command::new(script(name));
-    Some(succeeds(script.arg(folder.join("etcdctl")).args(subjects)))
+    Some(succeeds(script.args(arguments).arg(folder.join("etcdctl")).args(subjects)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcdctl_sees_the_same_from_both_servers() {
-    sees_the_same::<1>("etcdctl.sh").await;
+    sees_the_same::<1>("etcdctl.sh", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcdctl_looks_after_both_servers_alike() {
-    sees_the_same::<1>("upkeep.sh").await;
+    sees_the_same::<1>("upkeep.sh", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mirror_is_the_same_between_servers_of_both_kinds() {
-    sees_the_same::<2>("mirror.sh").await;
+    sees_the_same::<2>("mirror.sh", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes five minutes, and the machine to itself"]
-async fn checks_pass_on_both_servers() {
-    if let Some(said) = sees_the_same::<1>("check.sh").await {
-        println!("{said}");
-    }
+#[ignore = "takes four minutes, and the machine to itself"]
+async fn check_perf_passes_on_both_servers() {
+    println!("{}", sees_the_same::<1>("check.sh", &["perf"]).await.unwrap_or_default());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "asks /metrics how much memory the server takes, which is not there yet"]
+async fn check_datascale_passes_on_both_servers() {
+    println!("{}", sees_the_same::<1>("check.sh", &["datascale"]).await.unwrap_or_default());
 }
 
 #[test]
