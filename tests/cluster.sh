@@ -32,7 +32,7 @@ launch() {
     --initial-advertise-peer-urls "$(peer "$n")" --initial-cluster "$list" --initial-cluster-state "$state" \
     >>"$dir/m$n.log" 2>&1 &
   pid[n]=$!
-  echo "${pid[n]}" >>"$dir/children"
+  note_child "${pid[n]}"
 }
 
 # Waits until a command succeeds.

@@ -1,8 +1,8 @@
 # Transcripts of etcdctl: what it says, without what differs between two servers that are alike. To be sourced, with
 # $etcdctl, $ttl (seconds of the shortest lease), $late_ms and $patience_s set.
 #
-# A script defines `walk SUBJECT`, one run over all of its steps, which sets $endpoint; its transcript is its standard output.
-# At its end it calls `transcripts`. A walk has a subshell and a folder $dir of its own.
+# A script defines `walk SUBJECT`, one run over all of its steps, which sets $endpoint; its transcript is its standard
+# output. At its end the script calls `transcripts`. A walk has a subshell and a folder $dir of its own.
 
 work=$(mktemp -d)
 children=()
@@ -80,6 +80,12 @@ with() {
 # The same without writing it down.
 quiet() { timeout "$patience_s" "$etcdctl" --endpoints "$endpoint" "$@"; }
 
+# When a process was started, in the system's ticks.
+started() { cut -d' ' -f22 "/proc/$1/stat" 2>/dev/null; }
+
+# Writes down a process that must not outlive the walk, and when it was started: its number may become another's.
+note_child() { echo "$1 $(started "$1")" >>"$dir/children"; }
+
 # Starts etcdctl in the background, its output in $dir/NAME. Sets $child.
 background() {
   local name=$1
@@ -87,7 +93,7 @@ background() {
   : >"$dir/$name"
   "$etcdctl" --endpoints "$endpoint" "$@" <&0 >>"$dir/$name" 2>"$dir/$name.err" &
   child=$!
-  echo "$child" >>"$dir/children"
+  note_child "$child"
 }
 
 # Waits until $dir/NAME has COUNT lines of PATTERN.
@@ -154,19 +160,23 @@ walk_over() {
 
 # Ends what a walk that was cut short has left.
 sweep() {
-  local child
-  while read -r child; do kill -9 "$child" 2>/dev/null; done <"$dir/children"
+  local child moment
+  while read -r child moment; do
+    [ -n "$moment" ] && [ "$(started "$child")" = "$moment" ] && kill -9 "$child" 2>/dev/null
+  done <"$dir/children"
 }
 
 # Prints the transcript of $first; or, if there is a $second, compares those of both. ORDER is `at_once` or `in_turn`.
 transcripts() {
-  local order=$1 name
+  local order=$1 name subject
   if [ -z "$second" ]; then
     walk_over expected "$first"
     exit 0
   fi
   for name in expected actual; do
-    (walk_over $name "$([ $name = expected ] && echo "$first" || echo "$second")") >"$work/$name.txt" 2>&1 &
+    subject=$second
+    [ $name = expected ] && subject=$first
+    (walk_over $name "$subject") >"$work/$name.txt" 2>&1 &
     children+=($!)
     [ "$order" = at_once ] || wait $!
   done
@@ -180,11 +190,13 @@ transcripts() {
 compare() {
   grep --text '^== ' "$work/actual.txt"
   local failed=0
-  if ! diff --text --unified=4 --show-function-line='^== ' --label expected --label actual "$work/expected.txt" "$work/actual.txt"; then
+  if ! diff --text --unified=4 --show-function-line='^== ' --label expected --label actual \
+    "$work/expected.txt" "$work/actual.txt"; then
     echo "etcdctl does not see the same"
     failed=1
   fi
-  if grep --text -n -e 'NEVER CAME' -e 'TOO LATE' -e 'TOO EARLY' -e 'TWO HOLDERS' -e 'TWO LEADERS' "$work/actual.txt"; then
+  if grep --text -n -e 'NEVER CAME' -e 'TOO LATE' -e 'TOO EARLY' -e 'TWO HOLDERS' -e 'TWO LEADERS' \
+    "$work/actual.txt"; then
     failed=1
   fi
   exit $failed

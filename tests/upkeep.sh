@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A real etcdctl sees the same from two servers: what looks after a server, and what etcdctl is told by flags and variables.
+# A real etcdctl sees the same from two servers: what looks after a server, and what flags and variables tell etcdctl.
 #
 #   tests/upkeep.sh ETCDCTL ENDPOINT              prints what it sees from one fresh server
 #   tests/upkeep.sh ETCDCTL EXPECTED ACTUAL       compares what it sees from two; fails with the difference

@@ -1,5 +1,5 @@
-//! Every call that etcd knows, and some that it does not, with an empty message: what is unimplemented there is so here, and
-//! nothing else is.
+//! Every call that etcd knows, and some that it does not, with an empty message: what is unimplemented there is so
+//! here, and nothing else is.
 
 use lodemark::proto::descriptors;
 

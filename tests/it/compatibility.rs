@@ -1,5 +1,5 @@
-//! Keeps `docs/api.md`: each call, each field of a request and each error of `src/api/grpc/status.rs` has a row, and each
-//! test that a row names is there.
+//! Keeps `docs/api.md`: each call, each field of a request and each error of `src/api/grpc/status.rs` has a row, and
+//! each test that a row names is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -21,12 +21,11 @@ const PROGRESS: &str = "--watch-progress-notify-interval=1s";
 /// Every script of this folder that runs etcdctl.
 const SCRIPTS: [&str; 6] = ["auth", "check", "cluster", "etcdctl", "mirror", "upkeep"];
 /// What comes before a command of etcdctl in the scripts, and how much of the command it stands for.
-const CALLERS: [(&str, &[&str]); 8] = [
+const CALLERS: [(&str, &[&str]); 7] = [
     ("run", &[]),
     ("quiet", &[]),
     ("run_protobuf", &[]),
     ("same_in_chunks", &[]),
-    ("etcdctl", &[]),
     ("\"${call[@]}\"", &[]),
     ("mirror", &["make-mirror"]),
     ("check", &["check"]),

@@ -56,15 +56,23 @@ impl Wire {
             let mut requests = self.requests.clone().ready().await?;
             let request = request.body(()).expect("a request");
             let (response, mut stream) = requests.send_request(request, false)?;
-            stream.send_data(body, true)?;
+            // An early answer closes the stream for what is still to be sent.
+            let _ = stream.send_data(body, true);
             let (head, mut stream) = response.await?.into_parts();
             let mut body = BytesMut::new();
             while let Some(data) = stream.data().await {
-                let data = data?;
+                let data = match data {
+                    Err(error) if is_end(&error) => break,
+                    data => data?,
+                };
                 stream.flow_control().release_capacity(data.len())?;
                 body.extend_from_slice(&data);
             }
-            let trailers = stream.trailers().await?.unwrap_or(head.headers);
+            let trailers = match stream.trailers().await {
+                Err(error) if is_end(&error) => None,
+                trailers => trailers?,
+            };
+            let trailers = trailers.unwrap_or(head.headers);
             let text = |headers: &HeaderMap, name| {
                 headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             };
@@ -90,6 +98,11 @@ impl Wire {
 
 /// Lets the ordinary service answer: one of them may mean that messages are compressed, and it looks at the other one.
 const ORDINARY: [(&str, &[u8]); 2] = [("grpc-encoding", b"identity"), ("grpc-encoding", b"perhaps")];
+
+/// A server that has answered all may refuse the rest of a request so.
+fn is_end(error: &h2::Error) -> bool {
+    error.reason() == Some(h2::Reason::NO_ERROR)
+}
 
 /// A message of gRPC's trailers without the escapes, which each library has for other letters.
 fn plain(text: &str) -> String {
