@@ -37,6 +37,7 @@ put_and_get() {
   run get --prefix /services/ --limit 2 --write-out json
   run get /services/web/1 --rev 2
   run get /services/web/1 --consistency s
+  run get --prefix /services/ --consistency l --keys-only
   run get --prefix /services/ --min-mod-rev 4 --max-mod-rev 5 --keys-only
   run get --prefix /services/ --min-create-rev 3 --max-create-rev 4 --keys-only
   run put /services/web/1 --ignore-value
@@ -93,7 +94,14 @@ formats() {
     run del format --prev-kv --write-out $format
     run get absent --write-out $format
   done
+  run_protobuf get --prefix /services/web/
+  run_protobuf put format protobuf --prev-kv
+  run_protobuf del format --prev-kv
+  run_protobuf get absent
+  run get /services/web/1 --write-out table
+  run put format table --write-out table
   run get /services/web/1 --hex
+  run del --prefix format --prev-kv --hex
 }
 
 delete() {
@@ -128,7 +136,9 @@ txns() {
   run txn <"$dir/txn"
   run txn --write-out json <"$dir/txn"
   run txn --write-out fields <"$dir/txn"
+  run_protobuf txn <"$dir/txn"
   run txn --interactive <"$dir/txn"
+  run txn -i <"$dir/txn"
   step "txns that are refused"
   printf '\nput d 1\nput d 2\n\n\n' >"$dir/txn"
   run txn <"$dir/txn"
@@ -167,6 +177,43 @@ watches() {
   end -TERM "$child"
   # The first variable is the revision of the message's header.
   show watch
+
+  step "watch of a range that variables name"
+  export ETCDCTL_WATCH_KEY=w/1 ETCDCTL_WATCH_RANGE_END=w/3
+  background watch watch --rev "$from"
+  wait_for watch '^c$'
+  wait_for watch '^DELETE$'
+  unset ETCDCTL_WATCH_KEY ETCDCTL_WATCH_RANGE_END
+  end -TERM "$child"
+  show watch
+
+  step "several watches on one interactive stream, each with a command or without"
+  mkfifo "$dir/commands"
+  exec 5<>"$dir/commands"
+  background watch watch -i <&5
+  printf 'watch --prefix w/ --rev %s -- sh -c "echo ran for $ETCD_WATCH_KEY"\n' "$from" >&5
+  wait_for watch '^ran for "w/3"' && printf 'watch i/1 --prev-kv --rev %s\n' "$((from + 4))" >&5
+  quiet put i/1 x >/dev/null
+  quiet put i/1 y >/dev/null
+  wait_for watch '^y$' && printf 'watch i/2 i/4 --rev %s\n' "$from" >&5
+  quiet put i/3 z >/dev/null
+  wait_for watch '^z$'
+  exec 5>&-
+  end -TERM "$child"
+  rm "$dir/commands"
+  # A command's output comes when it has run.
+  grep -v '^ran for' "$dir/watch" | normalise
+  grep -c '^ran for' "$dir/watch"
+  printf 'nonsense\n' | run watch -i
+  printf 'watch\n' | run watch -i
+  run watch
+
+  step "progress notifications while nothing happens"
+  # Both servers are told to send them every second.
+  background watch watch w/1 --progress-notify
+  wait_for watch '^progress notify: ' 2
+  end -TERM "$child"
+  head -2 "$dir/watch" | normalise
 
   step "progress of an interactive watch"
   mkfifo "$dir/commands"
@@ -240,11 +287,13 @@ leases() {
   run lease timetolive "$first" --keys | sed -E 's#remaining\((600|59[0-9])s\)#remaining(NEARLY ALL)#' | keys_in_order
   run lease timetolive "$first" --keys --write-out json | sed -E 's#"ttl":(600|59[0-9])#"ttl":NEARLY ALL#' | keys_in_order
   run lease keep-alive --once "$first"
+  run lease keep-alive --once "$first" --write-out json | sed -E 's#"ttl":[0-9]+#"ttl":N#'
+  run lease keep-alive --once "$first" --write-out fields | sed -E 's#^("TTL" : )[0-9]+#\1N#'
   grant SECOND 500
   run lease list | sort
   run put l/2 y
   run lease timetolive "$first" --keys | sed -E 's#remaining\((600|59[0-9])s\)#remaining(NEARLY ALL)#' | keys_in_order
-  run lease revoke "$first"
+  run lease revoke "$first" --write-out json
   run lease revoke "$first"
   run get --prefix l/
   run lease timetolive "$first"
@@ -340,9 +389,9 @@ cluster() {
   quiet member list --write-out table | table | normalise
   run member list
   run member list --write-out json
-  run alarm list
-  run alarm list --write-out json
-  run alarm disarm
+  run member list --write-out fields | sed -E 's#^"ID" : [0-9]+#"ID" : ID#'
+  run member list --consistency s
+  run member list --consistency nonsense
 }
 
 # Before any lease: its id, which is in the records, is another on each server.
@@ -379,9 +428,7 @@ members() {
 }
 
 walk() {
-  endpoint=$1 dir=$2
-  mkdir -p "$dir"
-  : >"$dir/leases"
+  endpoint=$1
   put_and_get
   chunks
   order
@@ -400,17 +447,4 @@ walk() {
   members
 }
 
-if [ -z "$second" ]; then
-  walk "$first" "$work/first"
-  exit 0
-fi
-
-(walk "$first" "$work/first" >"$work/expected" 2>&1) &
-children+=($!)
-(walk "$second" "$work/second" >"$work/actual" 2>&1) &
-children+=($!)
-wait "${children[@]}"
-children=()
-sweep "$work/first" 2>/dev/null
-sweep "$work/second" 2>/dev/null
-compare
+transcripts at_once

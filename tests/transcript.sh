@@ -1,8 +1,8 @@
 # Transcripts of etcdctl: what it says, without what differs between two servers that are alike. To be sourced, with
 # $etcdctl, $ttl (seconds of the shortest lease), $late_ms and $patience_s set.
 #
-# A walk is one run over all steps, in a subshell of its own with $endpoint and $dir; its transcript is its standard output.
-# Two of them go to $work/expected and $work/actual.
+# A script defines `walk SUBJECT`, one run over all of its steps, which sets $endpoint; its transcript is its standard
+# output. At its end the script calls `transcripts`. A walk has a subshell and a folder $dir of its own.
 
 work=$(mktemp -d)
 children=()
@@ -26,7 +26,8 @@ normalise() {
     -e 's#"(raft_term|raftTerm|raftIndex|raftAppliedIndex|dbSize|dbSizeInUse)":[0-9]+#"\1":N#g' \
     -e 's#^"(ClusterID|MemberID|RaftTerm)" : [0-9]+#"\1" : N#' \
     -e 's#http://127.0.0.1:[0-9]+#PEER#g; s#127.0.0.1:[0-9]+#PEER#g' \
-    -e 's#"took":"[^"]*"#"took":T#; s#took = .*#took = T#' \
+    -e 's#"took":"[^"]*"#"took":T#; s#took = .*#took = T#; s#"ts":"[^"]*"#"ts":T#; s#,"stacktrace".*##' \
+    -e 's#(memberID:[0-9]+)  alarm#\1 alarm#g' \
     -e 's#/[0-9a-f]{9,16}($|[^0-9a-f])#/LEASE\1#g' \
     -e 's#\b[0-9a-f]{12,16}\b#ID#g'
 }
@@ -55,8 +56,35 @@ run() {
   [ $code -eq 0 ] || printf '[exit %d]\n' "$code"
 }
 
+# Runs a step whose answer is a message of protobuf, and writes down its bytes behind the header, where the ids are.
+run_protobuf() {
+  printf '$ etcdctl' && printf ' %q' "$@" | normalise
+  local bytes
+  bytes=$(quiet "$@" --write-out protobuf 2>&1 | od -An -v -tx1 | tr -d ' \n')
+  [[ $bytes == 0a* ]] && bytes=header${bytes:4 + 2 * 16#${bytes:2:2}}
+  printf ' --write-out protobuf\n%s\n' "$bytes"
+}
+
+# Runs a step with variables, each of which is given as NAME=VALUE.
+with() {
+  printf '(with'
+  while [[ $1 == [A-Z]*=* ]]; do
+    local -x "$1"
+    printf ' %s' "$1" | normalise
+    shift
+  done
+  printf ') '
+  "$@"
+}
+
 # The same without writing it down.
 quiet() { timeout "$patience_s" "$etcdctl" --endpoints "$endpoint" "$@"; }
+
+# When a process was started, in the system's ticks.
+started() { cut -d' ' -f22 "/proc/$1/stat" 2>/dev/null; }
+
+# Writes down a process that must not outlive the walk, and when it was started: its number may become another's.
+note_child() { echo "$1 $(started "$1")" >>"$dir/children"; }
 
 # Starts etcdctl in the background, its output in $dir/NAME. Sets $child.
 background() {
@@ -65,7 +93,7 @@ background() {
   : >"$dir/$name"
   "$etcdctl" --endpoints "$endpoint" "$@" <&0 >>"$dir/$name" 2>"$dir/$name.err" &
   child=$!
-  echo "$child" >>"$dir/children"
+  note_child "$child"
 }
 
 # Waits until $dir/NAME has COUNT lines of PATTERN.
@@ -120,21 +148,55 @@ grant() {
   normalise <<<"$said"
 }
 
+# Walks over a subject, with $work/NAME as the folder.
+walk_over() {
+  local name=$1 subject=$2
+  dir=$work/$name
+  mkdir -p "$dir"
+  : >"$dir/leases"
+  : >"$dir/children"
+  walk "$subject"
+}
+
 # Ends what a walk that was cut short has left.
 sweep() {
-  local child
-  while read -r child; do kill -9 "$child" 2>/dev/null; done <"$1/children"
+  local child moment
+  while read -r child moment; do
+    [ -n "$moment" ] && [ "$(started "$child")" = "$moment" ] && kill -9 "$child" 2>/dev/null
+  done <"$dir/children"
+}
+
+# Prints the transcript of $first; or, if there is a $second, compares those of both. ORDER is `at_once` or `in_turn`.
+transcripts() {
+  local order=$1 name subject
+  if [ -z "$second" ]; then
+    walk_over expected "$first"
+    exit 0
+  fi
+  for name in expected actual; do
+    subject=$second
+    [ $name = expected ] && subject=$first
+    (walk_over $name "$subject") >"$work/$name.txt" 2>&1 &
+    children+=($!)
+    [ "$order" = at_once ] || wait $!
+  done
+  wait "${children[@]}"
+  children=()
+  for dir in "$work/expected" "$work/actual"; do sweep; done
+  compare
 }
 
 # Tells the steps, and how the two transcripts differ; ends the script.
 compare() {
-  grep '^== ' "$work/actual"
+  grep --text '^== ' "$work/actual.txt"
   local failed=0
-  if ! diff --unified=4 --show-function-line='^== ' --label expected --label actual "$work/expected" "$work/actual"; then
+  if ! diff --text --unified=4 --show-function-line='^== ' --label expected --label actual \
+    "$work/expected.txt" "$work/actual.txt"; then
     echo "etcdctl does not see the same"
     failed=1
   fi
-  if grep -n -e 'NEVER CAME' -e 'TOO LATE' -e 'TOO EARLY' -e 'TWO HOLDERS' -e 'TWO LEADERS' "$work/actual"; then
+  if grep --text -n -e 'NEVER CAME' -e 'TOO LATE' -e 'TOO EARLY' -e 'TWO HOLDERS' -e 'TWO LEADERS' \
+    "$work/actual.txt"; then
     failed=1
   fi
   exit $failed

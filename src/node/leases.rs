@@ -57,7 +57,8 @@ impl Node {
     /// seconds: 0 if the lease is gone.
     ///
     /// # Errors
-    /// [`NodeError::NoLeader`] if nobody leads within the request timeout, [`NodeError::Stopped`] at the end.
+    /// [`NodeError::NoLeader`] if nobody leads within the request timeout, [`NodeError::Timeout`] if the leader does not
+    /// answer, [`NodeError::Stopped`] at the end.
     pub async fn lease_keep_alive(&self, id: LeaseId) -> Result<(Revision, i64), NodeError> {
         self.barrier.check_running()?;
         let revision = self.revision();
@@ -75,14 +76,15 @@ impl Node {
                 }
             }
         };
-        let ttl = tokio::time::timeout(REQUEST_TIMEOUT, renew).await.map_err(|_| NodeError::NoLeader)?;
+        let ttl = tokio::time::timeout(REQUEST_TIMEOUT, renew).await.map_err(|_| self.unanswered())?;
         Ok((revision, ttl))
     }
 
     /// Tells what is left of a lease; `None` if it is gone.
     ///
     /// # Errors
-    /// [`NodeError::Timeout`] if nobody leads within the request timeout, [`NodeError::Stopped`] at the end.
+    /// [`NodeError::NoLeader`] if nobody leads within the request timeout, [`NodeError::Timeout`] if the leader does not
+    /// answer, [`NodeError::Stopped`] at the end.
     pub async fn lease_time_to_live(&self, id: LeaseId, with_keys: bool) -> Result<Option<Remaining>, NodeError> {
         self.barrier.check_running()?;
         let question = LeaseQuestion { id, with_keys };
@@ -101,7 +103,12 @@ impl Node {
                 }
             }
         };
-        tokio::time::timeout(REQUEST_TIMEOUT, look).await.map_err(|_| NodeError::Timeout)
+        tokio::time::timeout(REQUEST_TIMEOUT, look).await.map_err(|_| self.unanswered())
+    }
+
+    /// Why nobody has told anything about a lease within the request timeout.
+    fn unanswered(&self) -> NodeError {
+        if self.has_leader() { NodeError::Timeout } else { NodeError::NoLeader }
     }
 
     /// Asks the leader; "not leading" also if there is none, or it does not answer.

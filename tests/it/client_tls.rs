@@ -5,12 +5,17 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::harness::{Authority, Process, Server, address, has_program, reference, skip};
 
 const SECURE: &str = "serving client traffic securely";
 /// A client that waits for longer has failed.
 const CLIENT_TIMEOUT: &str = "--command-timeout=5s";
+
+/// Between two looks at something that must come, and how many there are.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const LOOKS: usize = 200;
 
 /// A server for clients, with the files of an authority that signs certificates for both sides.
 struct Site {
@@ -225,6 +230,36 @@ fn a_server_makes_its_own_certificate() {
     let made: PathBuf = dir.path().join("data/fixtures/client/cert.pem");
     assert!(made.is_file());
     assert!(curl(&["--cacert", made.to_str().unwrap(), &format!("{secure}/health")]).is_ok());
+}
+
+#[test]
+fn a_mirror_speaks_tls_with_both_of_its_servers() {
+    if !can_run() {
+        return;
+    }
+    let flags = ["--trusted-ca-file=DIR/ca.pem", "--client-cert-auth"];
+    let [source, destination] = [(); 2].map(|()| Site::start("https://127.0.0.1:0", &flags));
+    let [from, to] = [&source, &destination].map(|site| format!("https://{}", site.secure_address()));
+    assert_eq!(source.etcdctl(&from, &[&ALICE[..], &["put", "k", "v"]].concat()), Ok("OK\n".to_owned()));
+    let arguments =
+        ["--dest-cacert", "--dest-cert", "--dest-key"].into_iter().zip(["ca.pem", "alice.pem", "alice.key"]);
+    let arguments = arguments.map(|(flag, file)| format!("{flag}={}", destination.path(file)));
+    let source_flags = ALICE.map(|flag| flag.replace("DIR", source.dir.path().to_str().unwrap()));
+    let rest = ["make-mirror".to_owned(), to.clone(), "--dest-insecure-transport=false".to_owned()];
+    let arguments: Vec<OsString> = [format!("--endpoints={from}")]
+        .into_iter()
+        .chain(source_flags)
+        .chain(rest)
+        .chain(arguments)
+        .map(OsString::from)
+        .collect();
+    let mirror = Process::start(&reference().unwrap().join("etcdctl"), &arguments, source.dir.path());
+    let read = || destination.etcdctl(&to, &[&ALICE[..], &["get", "k"]].concat()).unwrap();
+    let is_copied = (0..LOOKS).any(|_| {
+        std::thread::sleep(LOOK_AGAIN);
+        read() == "k\nv\n"
+    });
+    assert!(is_copied, "{:?}", mirror.lines());
 }
 
 #[test]

@@ -5,9 +5,11 @@
 mod auth;
 mod auth_calls;
 mod auto_compaction;
+mod calls;
 mod client_tls;
 mod clients;
 mod cluster;
+mod compatibility;
 mod crash;
 mod damage;
 mod decoders;

@@ -39,6 +39,11 @@ impl Wire {
     }
 
     pub async fn call(&self, path: &str, headers: &[(&str, &[u8])], body: Bytes) -> Answer {
+        self.attempt(path, headers, body).await.expect("an answer")
+    }
+
+    /// As `call`; an error if the server cuts the stream off.
+    pub async fn attempt(&self, path: &str, headers: &[(&str, &[u8])], body: Bytes) -> Result<Answer, h2::Error> {
         let mut request = Request::builder().method(Method::POST).uri(format!("http://{}{path}", self.authority));
         let has_type = headers.iter().any(|(name, _)| *name == "content-type");
         if !has_type {
@@ -48,27 +53,35 @@ impl Wire {
             request = request.header(*name, http::HeaderValue::from_bytes(value).expect("a header's bytes"));
         }
         let answer = async {
-            let mut requests = self.requests.clone().ready().await.expect("the connection lives");
+            let mut requests = self.requests.clone().ready().await?;
             let request = request.body(()).expect("a request");
-            let (response, mut stream) = requests.send_request(request, false).expect("a stream");
-            stream.send_data(body, true).expect("the stream is open");
-            let (head, mut stream) = response.await.expect("an answer").into_parts();
+            let (response, mut stream) = requests.send_request(request, false)?;
+            // An early answer closes the stream for what is still to be sent.
+            let _ = stream.send_data(body, true);
+            let (head, mut stream) = response.await?.into_parts();
             let mut body = BytesMut::new();
             while let Some(data) = stream.data().await {
-                let data = data.expect("the stream goes on");
-                stream.flow_control().release_capacity(data.len()).expect("it was read");
+                let data = match data {
+                    Err(error) if is_end(&error) => break,
+                    data => data?,
+                };
+                stream.flow_control().release_capacity(data.len())?;
                 body.extend_from_slice(&data);
             }
-            let trailers = stream.trailers().await.expect("the stream ends in order").unwrap_or(head.headers);
+            let trailers = match stream.trailers().await {
+                Err(error) if is_end(&error) => None,
+                trailers => trailers?,
+            };
+            let trailers = trailers.unwrap_or(head.headers);
             let text = |headers: &HeaderMap, name| {
                 headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             };
-            Answer {
+            Ok(Answer {
                 http: head.status.as_u16(),
                 code: text(&trailers, "grpc-status"),
-                text: text(&trailers, "grpc-message").map(|text| text.replace("%20", " ")),
+                text: text(&trailers, "grpc-message").map(|text| plain(&text)),
                 body: body.freeze(),
-            }
+            })
         };
         tokio::time::timeout(ANSWER_TIMEOUT, answer).await.expect("an answer in time")
     }
@@ -85,6 +98,16 @@ impl Wire {
 
 /// Lets the ordinary service answer: one of them may mean that messages are compressed, and it looks at the other one.
 const ORDINARY: [(&str, &[u8]); 2] = [("grpc-encoding", b"identity"), ("grpc-encoding", b"perhaps")];
+
+/// A server that has answered all may refuse the rest of a request so.
+fn is_end(error: &h2::Error) -> bool {
+    error.reason() == Some(h2::Reason::NO_ERROR)
+}
+
+/// A message of gRPC's trailers without the escapes, which each library has for other letters.
+fn plain(text: &str) -> String {
+    [("%20", " "), ("%22", "\""), ("%25", "%")].iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
 
 pub fn framed(message: &[u8]) -> Bytes {
     let mut out = BytesMut::new();

@@ -86,8 +86,8 @@ impl Services {
 
     fn admit<B>(&self, request: &Request<B>) -> Result<(), Status> {
         let path = request.uri().path();
-        let (service, _) = status::service_and_method(path);
-        if !self.names.contains(&service) {
+        let is_known = |(service, _): (&str, &str)| self.names.contains(&service);
+        if !status::service_and_method(path).is_some_and(is_known) {
             return Err(status::unknown_service(path));
         }
         guard::admit(&self.node, path, request.headers())
@@ -221,6 +221,7 @@ mod tests {
         for (path, text) in [
             ("/etcdserverpb.KV/Nope", "unknown method Nope for service etcdserverpb.KV"),
             ("/etcdserverpb.KV/", "unknown method  for service etcdserverpb.KV"),
+            ("/etcdserverpb.KV", "malformed method name: \"/etcdserverpb.KV\""),
             ("/nope.Svc/M", "unknown service nope.Svc"),
             ("/etcdserverpb.KV/a/b", "unknown service etcdserverpb.KV/a"),
             (

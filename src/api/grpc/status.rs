@@ -208,22 +208,23 @@ pub(crate) fn malformed(error: &prost::DecodeError) -> Status {
     Status::internal(format!("grpc: error unmarshalling request: {error}"))
 }
 
-/// Nothing answers to `path`, which is `/service/method`.
+/// Nothing answers to `path`, which should be `/service/method`.
 pub(crate) fn unknown_service(path: &str) -> Status {
-    let (service, _) = service_and_method(path);
-    Status::unimplemented(format!("unknown service {service}"))
+    Status::unimplemented(match service_and_method(path) {
+        Some((service, _)) => format!("unknown service {service}"),
+        None => format!("malformed method name: {path:?}"),
+    })
 }
 
 /// The service is there, its method is not.
 pub(crate) fn unknown_method(path: &str) -> Status {
-    let (service, method) = service_and_method(path);
+    let (service, method) = service_and_method(path).unwrap_or((path, ""));
     Status::unimplemented(format!("unknown method {method} for service {service}"))
 }
 
-/// Takes a path apart: what stands before its last slash, and after.
-pub(crate) fn service_and_method(path: &str) -> (&str, &str) {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    path.rsplit_once('/').unwrap_or((path, ""))
+/// Takes a path apart: what stands before its last slash, and after. The first slash is none of them.
+pub(crate) fn service_and_method(path: &str) -> Option<(&str, &str)> {
+    path.strip_prefix('/').unwrap_or(path).rsplit_once('/')
 }
 
 #[cfg(test)]
@@ -388,6 +389,7 @@ mod tests {
             (Code::Unimplemented, "unknown method Nope for service etcdserverpb.KV")
         );
         assert_eq!(row_of(&unknown_service("/a/b/c")), (Code::Unimplemented, "unknown service a/b"));
-        assert_eq!(row_of(&unknown_service("/")), (Code::Unimplemented, "unknown service "));
+        assert_eq!(row_of(&unknown_service("//")), (Code::Unimplemented, "unknown service "));
+        assert_eq!(row_of(&unknown_service("/")), (Code::Unimplemented, "malformed method name: \"/\""));
     }
 }

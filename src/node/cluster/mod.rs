@@ -422,5 +422,7 @@ async fn a_member_without_its_quorum_says_so() {
     assert_eq!(passed(&completions, 1).await, [(1, Err(NodeError::Timeout))]);
     let refused = alone.propose(put("key", "x")).await.unwrap_err();
     assert_eq!(refused, NodeError::NotProposed, "nobody took it");
+    let look = alone.lease_time_to_live(LeaseId(7), false).await;
+    assert!(matches!(look, Err(NodeError::NoLeader)), "nobody can be asked");
     cluster.stop_all().await;
 }
