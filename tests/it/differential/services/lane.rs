@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::super::report::{Difference, Report};
 use super::super::texts::Reached;
@@ -19,8 +20,8 @@ const SEQUENCE_LEN: u64 = 500;
 const SEQUENCES_LEN_OF_RESTART: u64 = 4;
 /// So many differences are told of one run; then it ends.
 const DIFFERENCES_LEN_MAX: u64 = 100;
-/// etcd takes back a downgrade with its next look at the versions of its members.
-const DOWNGRADE_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long etcd may take for another version of its cluster.
+const VERSION_TIME_MAX: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A difference that is on purpose: `docs/compatibility.md`, "`HashKV` of the revision of a compaction". etcd answers for
@@ -45,6 +46,8 @@ pub struct Lane {
     pub report: Report,
     pub reached: Reached,
     replay: String,
+    /// Holds the key of signed tokens.
+    _folder: TempDir,
 }
 
 /// How much was done.
@@ -83,6 +86,7 @@ impl Lane {
             report: Report::default(),
             reached: Reached::default(),
             replay,
+            _folder: folder,
         };
         lane.versions_agree().await;
         lane
@@ -152,7 +156,10 @@ impl Lane {
         }
         if call.is(&DOWNGRADE) && left.is_ok() {
             match call.request()["action"].as_str() {
-                Some("ENABLE") => self.is_downgrading = true,
+                Some("ENABLE") => {
+                    self.is_downgrading = true;
+                    self.versions_agree().await;
+                }
                 Some("CANCEL") if std::mem::take(&mut self.is_downgrading) => self.versions_agree().await,
                 _ => {}
             }
@@ -197,35 +204,41 @@ impl Lane {
             mask(left, &["hash", "compact_revision"]);
             mask(right, &["hash", "compact_revision"]);
         }
-        // How soon etcd's cluster takes the other version is its own affair.
-        if self.is_downgrading && (call.is(&DOWNGRADE) || call.is(&STATUS)) {
-            mask(left, &["version", "storageVersion"]);
-            mask(right, &["version", "storageVersion"]);
+        // What etcd keeps becomes a database of the earlier version, and ours stays ours (docs/compatibility.md).
+        if self.is_downgrading && (call.is(&SNAPSHOT) || call.is(&STATUS)) {
+            mask(left, &["versions", "storageVersion"]);
+            mask(right, &["versions", "storageVersion"]);
         }
     }
 
     fn differ(&mut self, call: &Call, left: &Outcome, right: &Outcome) {
         let is_silence = |outcome: &Outcome| outcome.failure.as_ref().is_some_and(|failure| failure.is_silence);
-        self.has_parted |= is_silence(left) || is_silence(right) || left.revision() != right.revision();
+        self.has_parted |= is_silence(left) || is_silence(right);
+        self.has_parted |= matches!((left.revision(), right.revision()), (Some(left), Some(right)) if left != right);
         self.has_parted |= left.is_ok() != right.is_ok() && !is_read(call.rpc);
         let kind = format!("{}: {}", call.kind(), first_difference(left, right));
         let replay = self.replay.replace("{number}", &self.done.calls.to_string());
         self.report.add(Difference::new(kind, &call.to_string(), left, right), &replay);
     }
 
-    /// Waits until both tell the same versions of server and cluster.
+    /// Waits until both tell the same versions of server, cluster and, unless there is a downgrade, storage. etcd's cluster
+    /// takes another version with its next look at its members.
     async fn versions_agree(&mut self) {
         let [reference, subject] = &self.sides;
         let agree = async {
             loop {
-                let (left, right) = tokio::join!(reference.versions(), subject.versions());
-                if left.is_ok() && left == right {
+                let (mut left, mut right) = tokio::join!(reference.versions(), subject.versions());
+                if self.is_downgrading {
+                    left["storage"] = right["storage"].take();
+                    right["storage"] = left["storage"].clone();
+                }
+                if left.is_object() && left == right {
                     return;
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
-        if tokio::time::timeout(DOWNGRADE_TIME_MAX, agree).await.is_err() {
+        if tokio::time::timeout(VERSION_TIME_MAX, agree).await.is_err() {
             let text = "after a start or a downgrade".to_owned();
             self.report.add(Difference { kind: "versions do not agree".to_owned(), text }, &self.replay);
         }

@@ -165,7 +165,7 @@ impl Generator {
 
     /// `may_ignore`: nothing deletes the key before.
     fn put(&mut self, may_ignore: bool) -> Value {
-        let value = match self.below(1_500) {
+        let value = match self.below(300) {
             0 => vec![b'v'; 1_600_000].into(),
             1 => vec![b'v'; 2_200_000].into(),
             _ => Bytes::from_static(self.pick(&VALUES)),

@@ -90,6 +90,9 @@ impl Generator {
                 self.queue(call);
             }
             self.plan_log_in();
+            // The one that would be next.
+            let call = self.as_root(&DOWNGRADE, json!({"version": "3.5"}));
+            self.queue(call);
             let call = self.as_root(&DOWNGRADE, json!({"action": "CANCEL"}));
             self.queue(call);
         }
@@ -132,7 +135,7 @@ impl Generator {
             13..18 => json!("CANCEL"),
             _ => json!(self.pick(&[7, -1])),
         };
-        let version = self.pick(&[
+        let odd = self.pick(&[
             "3.6",
             "3.6",
             "3.6.0",
@@ -151,6 +154,7 @@ impl Generator {
             "3.6.0.0",
             " 3.6",
         ]);
+        let version = if self.one_in(3) { "3.6" } else { odd };
         self.call(&DOWNGRADE, json!({"action": action, "version": version}))
     }
 
@@ -176,12 +180,12 @@ impl Generator {
             &["http://"],
             &["http://127.0.0.1:1", "x"],
         ];
-        let request = match self.below(8) {
-            0 => json!({"peerURLs": self.pick(&bad), "isLearner": self.one_in(2)}),
+        let request = match self.below(9) {
+            0..2 => json!({"peerURLs": self.pick(&bad), "isLearner": self.one_in(2)}),
             // One that is taken: a voter is not added either.
-            1 => json!({"peerURLs": ["@peer"], "isLearner": self.one_in(2)}),
-            2 => json!({"peerURLs": [self.fresh_url(), "@peer"], "isLearner": true}),
-            3 => json!({"peerURLs": [format!(" {} ", self.fresh_url()), self.fresh_url()], "isLearner": true}),
+            2 => json!({"peerURLs": ["@peer"], "isLearner": self.one_in(2)}),
+            3 => json!({"peerURLs": [self.fresh_url(), "@peer"], "isLearner": true}),
+            4 => json!({"peerURLs": [format!(" {} ", self.fresh_url()), self.fresh_url()], "isLearner": true}),
             _ => json!({"peerURLs": [self.fresh_url()], "isLearner": true}),
         };
         self.call(&MEMBER_ADD, request)

@@ -91,6 +91,13 @@ impl Generator {
             (&AUTH_ENABLE, json!({})),
             (&AUTH_STATUS, json!({})),
         ];
+        if self.one_in(3) {
+            // Without the one who may do everything.
+            for (rpc, request) in [(&USER_DELETE, json!({"name": "root"})), (&AUTH_ENABLE, json!({}))] {
+                let call = self.call(rpc, request);
+                self.queue(call);
+            }
+        }
         for (rpc, request) in steps {
             if !self.one_in(LEFT_OUT_ONE_IN) {
                 let call = self.call(rpc, request);
@@ -194,7 +201,7 @@ impl Generator {
     }
 
     fn role(&mut self) -> String {
-        let role = if self.one_in(15) { self.pick(&["", "none"]) } else { self.pick(&ROLES) };
+        let role = if self.one_in(10) { self.pick(&["", "none"]) } else { self.pick(&ROLES) };
         role.to_owned()
     }
 
