@@ -131,7 +131,8 @@ impl Generator {
     fn downgrade(&mut self) -> Call {
         let action = match self.below(20) {
             0..10 => json!("VALIDATE"),
-            10..13 => json!("ENABLE"),
+            // A learner that has not started keeps etcd from taking the other version.
+            10..13 if self.learners.is_empty() => json!("ENABLE"),
             13..18 => json!("CANCEL"),
             _ => json!(self.pick(&[7, -1])),
         };
