@@ -15,6 +15,7 @@
 //! | `LODEMARK_DIFF_LANES` | sequences that run at once |
 //! | `LODEMARK_DIFF_SUBJECT` | folder of another etcd to compare, in place of this crate's program; `reference` is the same one |
 //! | `LODEMARK_DIFF_WATCHES=0` | leaves watches out |
+//! | `LODEMARK_DIFF_TOLD=1` | prints each call of several users (`services`) |
 //! | `LONG=1` | ten times the requests |
 
 pub mod client;

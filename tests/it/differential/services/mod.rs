@@ -38,7 +38,7 @@ use crate::harness::Program;
 
 /// Calls of the gate.
 const CALLS_LEN: u64 = 6_000;
-const LANES_LEN: u64 = 2;
+const LANES_LEN: u64 = 4;
 /// Runs that are shorter than this need not reach every text.
 const CALLS_LEN_THAT_REACH_ALL: u64 = 5_000;
 /// Calls in which each planted difference is met.

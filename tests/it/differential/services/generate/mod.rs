@@ -191,9 +191,13 @@ impl Generator {
     }
 
     /// What a restart changes.
-    pub fn learn_of_restart(&mut self) {
+    pub fn learn_of_restart(&mut self, is_orderly: bool) {
         if self.tokens_are == Tokens::Simple {
             self.good.clear();
+            // Those that were made last come back with the log, and how many is each server's own affair.
+            if !is_orderly {
+                self.tokens.clear();
+            }
         }
     }
 

@@ -27,7 +27,8 @@ impl Generator {
                 self.call(&MEMBER_PROMOTE, json!({"ID": id}))
             }
             _ => {
-                let (id, urls) = (self.member(), self.urls_for_update());
+                let id = self.member();
+                let urls = self.urls_for_update(&id);
                 self.call(&MEMBER_UPDATE, json!({"ID": id, "peerURLs": urls}))
             }
         }
@@ -183,8 +184,8 @@ impl Generator {
         ];
         let request = match self.below(9) {
             0..2 => json!({"peerURLs": self.pick(&bad), "isLearner": self.one_in(2)}),
-            // One that is taken: a voter is not added either.
-            2 => json!({"peerURLs": ["@peer"], "isLearner": self.one_in(2)}),
+            // One that is taken.
+            2 => json!({"peerURLs": ["@peer"], "isLearner": true}),
             3 => json!({"peerURLs": [self.fresh_url(), "@peer"], "isLearner": true}),
             4 => json!({"peerURLs": [format!(" {} ", self.fresh_url()), self.fresh_url()], "isLearner": true}),
             _ => json!({"peerURLs": [self.fresh_url()], "isLearner": true}),
@@ -192,8 +193,11 @@ impl Generator {
         self.call(&MEMBER_ADD, request)
     }
 
-    fn urls_for_update(&mut self) -> Value {
+    /// The server itself keeps its own.
+    fn urls_for_update(&mut self, id: &Value) -> Value {
         match self.below(4) {
+            _ if id == "@member0" && self.one_in(2) => json!(["@peer", self.fresh_url()]),
+            _ if id == "@member0" => json!(["@peer"]),
             0 => json!([self.fresh_url(), self.fresh_url()]),
             1 => json!([self.fresh_url()]),
             _ => json!(["@peer"]),
