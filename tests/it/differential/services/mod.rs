@@ -103,6 +103,7 @@ async fn planted_differences_of_every_service_are_found() {
         "MemberList: members",
         "Leader: kv.create_revision",
         "LeaseGrant: TTL",
+        "Watch: events",
         "Watch in JSON: events",
         "LeaseKeepAlive: number of messages",
         "Range: PermissionDenied etcdserver: permission denied against PermissionDenied etcdserver: permission denied.",

@@ -166,8 +166,10 @@ impl Generator {
         if first <= self.revision {
             let mut watch = everything;
             (watch["start_revision"], watch["prev_kv"]) = (json!(first), json!(true));
-            let call = self.as_root(&WATCH, json!({"create_request": watch}));
-            self.queue(Call { until: Until::Revision(self.revision), ..call });
+            for front in [Front::Grpc, Front::Gateway] {
+                let call = self.as_root(&WATCH, json!({"create_request": watch}));
+                self.queue(Call { until: Until::Revision(self.revision), front, ..call });
+            }
         }
     }
 
