@@ -643,7 +643,7 @@ impl Blur for StatusResponse {
 impl Blur for HashKvResponse {
     fn blur(&mut self, names: &LeaseNames) {
         self.header.blur(names);
-        // Each store hashes its own records.
+        // Ids of leases that the servers chose are in what is hashed; `services` compares the value.
         self.hash = 1;
     }
 }

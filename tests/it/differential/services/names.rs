@@ -112,8 +112,8 @@ fn outline(answers: &[Value]) -> Value {
     json!({"header": has("header"), "blob": has("blob"), "nothing remains": last, "versions": versions})
 }
 
-/// Messages of a stream whose borders are free: what they hold, one after the other. The header of the first is told, for
-/// it alone does not depend on the borders.
+/// Messages of a stream whose borders are free: those without events as they are, and then all events. The headers of those
+/// with events depend on the borders.
 fn joined(answers: &[Value]) -> Vec<Value> {
     let events = answers.iter().flat_map(|answer| answer["events"].as_array().into_iter().flatten().cloned());
     let events: Vec<Value> = events.collect();
