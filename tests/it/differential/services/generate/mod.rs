@@ -57,6 +57,8 @@ pub struct Generator {
     /// All of them.
     tokens: VecDeque<String>,
     tokens_made: u64,
+    /// How often each role was granted a permission since it was made.
+    grants: BTreeMap<String, u64>,
 
     /// Names of leases whose id the servers chose.
     named_leases: Vec<String>,
@@ -86,6 +88,7 @@ impl Generator {
             good: BTreeMap::new(),
             tokens: VecDeque::new(),
             tokens_made: 0,
+            grants: BTreeMap::new(),
             named_leases: Vec::new(),
             leases_made: 0,
             members_made: 0,

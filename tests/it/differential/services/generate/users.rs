@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::super::compare::STABLE_LEN_MAX;
 use super::super::codec::base64;
 use super::*;
 
@@ -10,6 +11,9 @@ pub(super) const ROLES: [&str; 4] = ["root", "r1", "r2", "r3"];
 const PASSWORDS: [&str; 4] = ["p", "another", "", "with\u{0}nothing"];
 /// Longer than what bcrypt looks at.
 const TOO_LONG: &str = "0123456789012345678901234567890123456789012345678901234567890123456789012";
+/// Permissions of one role: etcd's order of those with one key is free beyond so many (`compare::STABLE_LEN_MAX`), and with
+/// it which of them the next grant finds.
+const GRANTS_LEN_MAX: u64 = STABLE_LEN_MAX as u64 - 1;
 /// How often a step of founding is left out, so that what rests on it is refused.
 const LEFT_OUT_ONE_IN: u64 = 12;
 
@@ -165,8 +169,28 @@ impl Generator {
         if call.is(&USER_DELETE) {
             self.passwords.remove(&name);
         }
+        if call.is(&ROLE_DELETE) {
+            self.grants.remove(request["role"].as_str().unwrap_or_default());
+        }
+        if call.is(&ROLE_GRANT_PERMISSION) {
+            self.learn_of_grant(&name);
+        }
         if call.is(&USER_DELETE) || call.is(&USER_CHANGE_PASSWORD) {
             self.good.remove(&name);
+        }
+    }
+
+    /// A role that may have many permissions by now is made anew. Those of `root` are told to nobody.
+    fn learn_of_grant(&mut self, role: &str) {
+        let grants = self.grants.entry(role.to_owned()).or_default();
+        *grants += 1;
+        if *grants < GRANTS_LEN_MAX || role == "root" {
+            return;
+        }
+        for (rpc, request) in [(&ROLE_DELETE, json!({"role": role})), (&ROLE_ADD, json!({"name": role}))] {
+            self.plan_log_in();
+            let call = self.as_root(rpc, request);
+            self.queue(call);
         }
     }
 
