@@ -25,7 +25,11 @@ impl Generator {
                 self.call(&RANGE, range)
             }
             90..105 => {
-                let range = self.range();
+                let mut range = self.range();
+                // Without an order etcd sorts each chunk by itself, and may lose pairs (docs/compatibility.md).
+                if range["sort_order"] == "NONE" {
+                    range["sort_target"] = json!("KEY");
+                }
                 self.call(&RANGE_STREAM, range)
             }
             105..215 => {

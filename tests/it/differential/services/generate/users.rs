@@ -47,7 +47,7 @@ impl Generator {
                 self.call(&USER_REVOKE_ROLE, json!({"name": user, "role": role}))
             }
             32..35 => {
-                let role = self.role();
+                let role = if self.one_in(8) { String::new() } else { self.role() };
                 self.call(&ROLE_ADD, json!({"name": role}))
             }
             35..39 => {
@@ -97,7 +97,13 @@ impl Generator {
         ];
         if self.one_in(3) {
             // Without the one who may do everything.
-            for (rpc, request) in [(&USER_DELETE, json!({"name": "root"})), (&AUTH_ENABLE, json!({}))] {
+            let steps: [(&'static Rpc, Value); 4] = [
+                (&USER_DELETE, json!({"name": "root"})),
+                (&AUTH_ENABLE, json!({})),
+                (&USER_ADD, json!({"name": "root", "password": "p"})),
+                (&AUTH_ENABLE, json!({})),
+            ];
+            for (rpc, request) in steps {
                 let call = self.call(rpc, request);
                 self.queue(call);
             }
