@@ -219,7 +219,7 @@ impl Session {
     /// # Errors
     /// As every linearizable read.
     pub async fn auth_status(&self) -> Result<(bool, u64), NodeError> {
-        self.node().barrier.pass().await?;
+        self.node().barrier.pass_in_order().await?;
         self.ask(|auth, _| Ok((auth.is_enabled(), auth.revision())))
     }
 
@@ -228,7 +228,7 @@ impl Session {
     /// # Errors
     /// [`NodeError::Rejected`] for a caller that may not know, and if there is no such user; else as every linearizable read.
     pub async fn user_get(&self, name: &str) -> Result<Vec<String>, NodeError> {
-        self.node().barrier.pass().await?;
+        self.node().barrier.pass_in_order().await?;
         self.ask(|auth, caller| {
             auth.check_user_get(caller, name)?;
             auth.roles_of(name).map(<[String]>::to_vec)
@@ -240,7 +240,7 @@ impl Session {
     /// # Errors
     /// As [`Session::user_get`].
     pub async fn user_list(&self) -> Result<Vec<String>, NodeError> {
-        self.node().barrier.pass().await?;
+        self.node().barrier.pass_in_order().await?;
         self.ask(|auth, caller| {
             auth.check_root(caller)?;
             Ok(auth.users().map(|user| user.name.clone()).collect())
@@ -252,7 +252,7 @@ impl Session {
     /// # Errors
     /// As [`Session::user_get`], of roles.
     pub async fn role_get(&self, name: &str) -> Result<Vec<Permission>, NodeError> {
-        self.node().barrier.pass().await?;
+        self.node().barrier.pass_in_order().await?;
         self.ask(|auth, caller| {
             auth.check_role_get(caller, name)?;
             auth.permissions_of(name)
@@ -264,7 +264,7 @@ impl Session {
     /// # Errors
     /// As [`Session::user_get`].
     pub async fn role_list(&self) -> Result<Vec<String>, NodeError> {
-        self.node().barrier.pass().await?;
+        self.node().barrier.pass_in_order().await?;
         self.ask(|auth, caller| {
             auth.check_root(caller)?;
             Ok(auth.roles().map(|role| role.name.clone()).collect())

@@ -103,6 +103,18 @@ impl Barrier {
         tokio::time::timeout(REQUEST_TIMEOUT, pass).await.unwrap_or(Err(NodeError::Timeout))
     }
 
+    /// As [`Barrier::pass`], for a read that etcd puts through its log: without a leader its client is told what it is told
+    /// of a write.
+    ///
+    /// # Errors
+    /// As [`Barrier::pass`], but [`NodeError::NotProposed`] if nobody leads when the time is over.
+    pub(super) async fn pass_in_order(&self) -> Result<(), NodeError> {
+        match self.pass().await {
+            Err(NodeError::Timeout) if self.leadership.leader().is_none() => Err(NodeError::NotProposed),
+            passed => passed,
+        }
+    }
+
     /// Joins the next round: gives the index up to which everything was acknowledged when this was called, or later.
     ///
     /// # Errors

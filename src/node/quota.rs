@@ -129,7 +129,7 @@ impl Node {
     /// # Errors
     /// As every linearizable read.
     pub async fn alarms(&self, kind: Option<AlarmKind>) -> Result<Vec<Alarm>, NodeError> {
-        self.barrier.pass().await?;
+        self.barrier.pass_in_order().await?;
         Ok(self.alarms_now().into_iter().filter(|alarm| kind.is_none_or(|kind| alarm.kind == kind)).collect())
     }
 

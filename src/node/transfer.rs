@@ -34,7 +34,8 @@ impl Node {
     /// - [`NodeError::BadTransferee`] if `to` is unknown or has no vote.
     /// - [`NodeError::Stopped`].
     pub async fn move_leader(&self, to: MemberId) -> Result<(), NodeError> {
-        if !self.consensus.status().leads {
+        // A leader that has lost its quorum is none any more.
+        if !self.consensus.status().leads || !self.has_leader() {
             return Err(NodeError::NotLeader);
         }
         let has_vote = self.shared.machine.read().members.get(&to).is_some_and(|member| !member.is_learner);

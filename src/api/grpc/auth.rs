@@ -93,10 +93,12 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthUserAddRequest>,
     ) -> Result<Response<pb::AuthUserAddResponse>, Status> {
+        // A password that cannot be hashed is told before anybody is asked who asks.
+        let pb::AuthUserAddRequest { password, options, .. } = request.get_ref();
+        let has_none = options.as_ref().is_some_and(|options| options.no_password);
+        let password = if has_none { None } else { Some(self.hash(password.clone()).await?) };
         let session = self.session(&request).await?;
-        let pb::AuthUserAddRequest { name, password, options, hashed_password: _ } = request.into_inner();
-        let has_none = options.is_some_and(|options| options.no_password);
-        let password = if has_none { None } else { Some(self.hash(password).await?) };
+        let name = request.into_inner().name;
         let header = self.change(&session, AuthChange::UserAdd { name, password }).await?;
         Ok(Response::new(pb::AuthUserAddResponse { header }))
     }
@@ -132,13 +134,15 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthUserChangePasswordRequest>,
     ) -> Result<Response<pb::AuthUserChangePasswordResponse>, Status> {
-        let session = self.session(&request).await?;
-        let pb::AuthUserChangePasswordRequest { name, password, hashed_password } = request.into_inner();
+        // As in `user_add`.
+        let pb::AuthUserChangePasswordRequest { password, hashed_password, .. } = request.get_ref();
         let password = if password.is_empty() {
             BASE64.decode(hashed_password).ok().map(|hash| PasswordHash(hash.into()))
         } else {
-            Some(self.hash(password).await?)
+            Some(self.hash(password.clone()).await?)
         };
+        let session = self.session(&request).await?;
+        let name = request.into_inner().name;
         let header = self.change(&session, AuthChange::UserChangePassword { name, password }).await?;
         Ok(Response::new(pb::AuthUserChangePasswordResponse { header }))
     }

@@ -52,11 +52,13 @@ impl Election for ElectionService {
     /// The stream ends without an error when the leader cannot be followed any more: its history is compacted, or it
     /// cannot be read. Whoever observes again begins with the leader of that time.
     async fn observe(&self, request: Request<LeaderRequest>) -> Result<Response<Self::ObserveStream>, Status> {
-        let session = session_of(&request, &self.0.node).await?;
-        let observer = Observer::new(session, Queue::new(&request.into_inner().name));
-        let leaders = stream::unfold(observer, |mut observer| async {
+        // A caller who is nobody that is known hears as little as one who may not read: the stream ends.
+        let session = session_of(&request, &self.0.node).await.ok();
+        let observer = session.map(|session| Observer::new(session, Queue::new(&request.into_inner().name)));
+        let leaders = stream::unfold(observer, |observer| async {
+            let mut observer = observer?;
             let response = observer.next().await?;
-            Some((Ok(response), observer))
+            Some((Ok(response), Some(observer)))
         });
         Ok(Response::new(Box::pin(leaders)))
     }

@@ -7,8 +7,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::access::Credentials;
 use super::{Api, encode, guard, status};
-use crate::model::LeaseId;
-use crate::node::{Node, Session};
+use crate::model::{Command, LeaseGrant, LeaseId};
+use crate::node::{Node, Proposal, Session};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::lease_server::Lease;
 
@@ -25,9 +25,16 @@ impl Lease for LeaseService {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
-        let node = session(&request, &self.0.node).await?;
-        let pb::LeaseGrantRequest { ttl, id } = request.into_inner();
-        let reply = node.lease_grant(LeaseId(id), ttl).await.map_err(|error| status::of(&error))?;
+        let (node, &pb::LeaseGrantRequest { ttl, id }) = (&self.0.node, request.get_ref());
+        let id = LeaseId(id);
+        let session = match somebody(&request, node).await {
+            // The quota comes before all other checks, as it does for what writes keys.
+            Err(_) if node.is_over_quota(Proposal::from(&Command::LeaseGrant(LeaseGrant { id, ttl })).cost()) => {
+                return Err(status::of(&node.refuse_for_quota().await));
+            }
+            admitted => admitted?,
+        };
+        let reply = session.lease_grant(id, ttl).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(pb::LeaseGrantResponse {
             header: Some(encode::header(node.header(), reply.revision)),
             id: reply.id.0,
@@ -40,7 +47,7 @@ impl Lease for LeaseService {
         &self,
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
-        let node = session(&request, &self.0.node).await?;
+        let node = somebody(&request, &self.0.node).await?;
         let id = LeaseId(request.into_inner().id);
         let revision = node.lease_revoke(id).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(pb::LeaseRevokeResponse { header: Some(encode::header(node.header(), revision)) }))
@@ -96,6 +103,13 @@ impl Lease for LeaseService {
         let header = Some(encode::header(node.header(), node.revision()));
         Ok(Response::new(pb::LeaseLeasesResponse { header, leases }))
     }
+}
+
+/// Only somebody may change leases. That comes before alarms, which apply looks at.
+async fn somebody<T>(request: &Request<T>, node: &Node) -> Result<Session, Status> {
+    let session = session(request, node).await?;
+    session.check_authenticated().map_err(|error| status::of(&error))?;
+    Ok(session)
 }
 
 async fn session<T>(request: &Request<T>, node: &Node) -> Result<Session, Status> {

@@ -36,15 +36,7 @@ impl From<Status> for Failure {
     }
 }
 
-/// How this server says that a part of etcd is not there yet.
-const NOT_THERE_YET: &str = "not supported by this version of lodemark";
-
 impl Failure {
-    /// The subject says that it does not have this yet. That is no difference, but it is counted.
-    pub fn is_not_there_yet(&self) -> bool {
-        self.code == Code::Unimplemented && self.message.ends_with(NOT_THERE_YET)
-    }
-
     /// Takes the size of the request out of the message, if it is the right one: ids that the servers chose, such as
     /// those of leases, are longer in one's requests than in the other's.
     fn without_size(mut self, bytes: usize) -> Failure {

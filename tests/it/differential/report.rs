@@ -31,8 +31,6 @@ impl Difference {
 pub struct Report {
     /// By kind: how many, and the first one.
     differences: BTreeMap<String, (u64, String)>,
-    /// What the subject says it does not have yet, and how often it was asked for.
-    pub not_there_yet: BTreeMap<String, u64>,
 }
 
 impl Report {
@@ -45,9 +43,6 @@ impl Report {
     pub fn merge(&mut self, other: Report) {
         for (kind, (count, text)) in other.differences {
             self.differences.entry(kind).or_insert((0, text)).0 += count;
-        }
-        for (kind, count) in other.not_there_yet {
-            *self.not_there_yet.entry(kind).or_default() += count;
         }
     }
 

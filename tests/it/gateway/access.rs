@@ -32,7 +32,7 @@ fn headers_mean_what_they_mean_to_etcd() {
         &[("Host", "anything.example")],
         &[("Origin", "http://evil.example")],
     ] {
-        pair.ask("POST", "/v3/kv/range", headers, RANGE).expect("ranges are there");
+        pair.ask("POST", "/v3/kv/range", headers, RANGE);
     }
     for headers in [&[("Grpc-Timeout", "5x")][..], &[("Grpc-Timeout", "-1S")]] {
         pair.ask("POST", "/v3/watch", headers, br#"{"create_request":{"key":"Zm9v"}}"#);
@@ -48,7 +48,7 @@ fn listed_hosts_are_let_in_on_every_path() {
     for path in ["/v3/kv/range", "/version", "/health", "/nowhere"] {
         for method in ["GET", "POST", "OPTIONS"] {
             for host in ["good.example", "good.example:2379", "127.0.0.1:1", "[::1]:2379"] {
-                let answer = pair.ask(method, path, &[("Host", host)], RANGE).expect("this is there");
+                let answer = pair.ask(method, path, &[("Host", host)], RANGE);
                 assert_ne!(answer.status, 421, "{host}");
             }
             for host in ["evil.example", "evil.example:2379", "GOOD.example", "[::1]", "good.example.", "localhost"] {
@@ -76,7 +76,7 @@ fn listed_origins_may_read_answers() {
         for (method, path) in
             [("POST", "/v3/kv/range"), ("OPTIONS", "/v3/kv/range"), ("GET", "/version"), ("OPTIONS", "/")]
         {
-            let answer = pair.ask(method, path, &[("Origin", origin)], RANGE).expect("this is there");
+            let answer = pair.ask(method, path, &[("Origin", origin)], RANGE);
             let allowed = answer.headers.get("access-control-allow-origin").map(String::as_str);
             assert_eq!(allowed, is_allowed.then_some(origin), "{method} {path}");
         }
@@ -88,7 +88,7 @@ fn listed_origins_may_read_answers() {
 fn without_the_gateway_its_paths_are_unknown() {
     let Some(pair) = Pair::start(&["--enable-grpc-gateway=false"]) else { return };
     for path in ["/v3/kv/range", "/v3beta/kv/range", "/v3/", "/v3"] {
-        let answer = pair.ask("POST", path, &[], RANGE).expect("nothing is there on either");
+        let answer = pair.ask("POST", path, &[], RANGE);
         assert_eq!((answer.status, answer.body.as_str()), (404, "404 page not found\n"));
     }
     pair.ask("GET", "/version", &[], b"");

@@ -150,18 +150,15 @@ fn a_message_that_cannot_be_read_ends_a_stream() {
 fn observers_hear_of_every_leader() {
     let Some(pair) = Pair::start(&[]) else { return };
     pair.post("/v3/lease/grant", r#"{"ID":"77","TTL":"600"}"#);
-    let campaign = pair.post("/v3/election/campaign", r#"{"name":"ZQ==","lease":"77","value":"YQ=="}"#).unwrap();
+    let campaign = pair.post("/v3/election/campaign", r#"{"name":"ZQ==","lease":"77","value":"YQ=="}"#);
     let mut observer = Streams::begin(&pair, "/v3/election/observe", &[], r#"{"name":"ZQ=="}"#);
     assert!(observer.line().expect("there is a leader").contains(r#""value":"YQ==""#));
     let leader: serde_json::Value = serde_json::from_str(&campaign.body).unwrap();
     let leader = &leader["leader"];
     let proclaim = serde_json::json!({ "leader": leader, "value": "Yg==" }).to_string();
-    assert_eq!(pair.post("/v3/election/proclaim", &proclaim).unwrap().status, 200);
+    assert_eq!(pair.post("/v3/election/proclaim", &proclaim).status, 200);
     assert!(observer.line().expect("it says something new").contains(r#""value":"Yg==""#));
-    assert_eq!(
-        pair.post("/v3/election/resign", &serde_json::json!({ "leader": leader }).to_string()).unwrap().status,
-        200
-    );
+    assert_eq!(pair.post("/v3/election/resign", &serde_json::json!({ "leader": leader }).to_string()).status, 200);
 }
 
 #[test]
@@ -170,16 +167,16 @@ fn a_lock_waits_for_the_one_before() {
     for id in [77, 78] {
         pair.post("/v3/lease/grant", &format!(r#"{{"ID":"{id}","TTL":"600"}}"#));
     }
-    assert_eq!(pair.post("/v3/lock/lock", r#"{"name":"bA==","lease":"77"}"#).unwrap().status, 200);
+    assert_eq!(pair.post("/v3/lock/lock", r#"{"name":"bA==","lease":"77"}"#).status, 200);
     let second: &[u8] = br#"{"name":"bA==","lease":"78"}"#;
-    let late = pair.ask("POST", "/v3/lock/lock", &[("Grpc-Timeout", "500m")], second).unwrap();
+    let late = pair.ask("POST", "/v3/lock/lock", &[("Grpc-Timeout", "500m")], second);
     assert_eq!(late.status, 504);
     let addresses = [pair.own.client_address(), pair.etcd.client_address()];
     wait_for_contenders(&addresses, 1);
     std::thread::scope(|scope| {
         let waiting = addresses.map(|address| scope.spawn(move || ask(address, "POST", "/v3/lock/lock", &[], second)));
         wait_for_contenders(&addresses, 2);
-        assert_eq!(pair.post("/v3/lock/unlock", r#"{"key":"bC80ZA=="}"#).unwrap().status, 200);
+        assert_eq!(pair.post("/v3/lock/unlock", r#"{"key":"bC80ZA=="}"#).status, 200);
         for (waiting, address) in waiting.into_iter().zip(addresses) {
             let answer = waiting.join().unwrap();
             assert!(answer.status == 200 && answer.body.contains(r#""key":"bC80ZQ==""#), "{address} {answer:?}");
