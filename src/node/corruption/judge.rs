@@ -86,7 +86,8 @@ pub(super) fn vote(leader: MemberId, own: &KvHash, others: &[Answer]) -> Conclus
     if members.len() == 1 {
         return if compared == others.len() { Conclusion::Agreed } else { Conclusion::Incomplete };
     }
-    let quorum = (others.len() + 1) / 2 + 1;
+    let all = others.len() + 1;
+    let quorum = all / 2 + 1;
     let Some(right) = members.iter().find(|(_, members)| members.len() >= quorum).map(|(&hash, _)| hash) else {
         return Conclusion::Wrong(vec![NOBODY_KNOWN]);
     };

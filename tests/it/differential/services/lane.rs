@@ -1,6 +1,6 @@
 //! One run on one pair of servers: sequences of calls, and after each the whole state of both compared.
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -25,10 +25,6 @@ const DIFFERENCES_LEN_MAX: u64 = 100;
 const VERSION_TIME_MAX: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// A difference that is on purpose: `docs/compatibility.md`, "`HashKV` of the revision of a compaction". etcd answers for
-/// the last ten what that compaction had found. Without this rule that is compared too.
-const HASH_OF_A_COMPACTION_IS_OUR_OWN: bool = true;
-
 pub struct Lane {
     /// The reference, and the subject.
     pub sides: [Side; 2],
@@ -38,7 +34,11 @@ pub struct Lane {
     members_len: u64,
     /// The cluster may take the version of before for the moment.
     is_downgrading: bool,
-    compactions: VecDeque<i64>,
+    /// Whether what was compacted last was waited for, so that both are done with it.
+    is_compaction_done: bool,
+    /// Compactions that were not waited for, or began while nobody knew that the last one had ended: what they had found
+    /// may be known to one server and not to the other.
+    hasty_compactions: HashSet<i64>,
     /// How far what is left of a lease may be apart: a start renews all, and one server starts sooner than the other.
     ttl_slack_seconds: u64,
     /// The states differ, so what follows cannot be compared.
@@ -84,7 +84,8 @@ impl Lane {
             leases_len: 0,
             members_len: 0,
             is_downgrading: false,
-            compactions: VecDeque::new(),
+            is_compaction_done: true,
+            hasty_compactions: HashSet::new(),
             ttl_slack_seconds: 1,
             has_parted: false,
             differences_len_max: DIFFERENCES_LEN_MAX,
@@ -164,7 +165,11 @@ impl Lane {
         }
         self.generator.learn(call, &left);
         if call.is(&COMPACT) && left.is_ok() {
-            self.compactions.extend(call.request()["revision"].as_i64());
+            let is_physical = call.request()["physical"] == true;
+            let was_done = std::mem::replace(&mut self.is_compaction_done, is_physical);
+            if !(was_done && is_physical) {
+                self.hasty_compactions.extend(call.request()["revision"].as_i64());
+            }
         }
         if call.is(&DOWNGRADE) && left.is_ok() {
             match call.request()["action"].as_str() {
@@ -210,9 +215,9 @@ impl Lane {
         {
             right["TTL"] = left["TTL"].clone();
         }
-        let is_of_compaction =
-            call.is(&HASH_KV) && call.request()["revision"].as_i64().is_some_and(|at| self.compactions.contains(&at));
-        if HASH_OF_A_COMPACTION_IS_OUR_OWN && is_of_compaction {
+        let is_of_hasty_compaction = call.is(&HASH_KV)
+            && call.request()["revision"].as_i64().is_some_and(|at| self.hasty_compactions.contains(&at));
+        if is_of_hasty_compaction {
             right.clone_from(left);
         }
         // What etcd keeps becomes a database of the earlier version, and ours stays ours (docs/compatibility.md).

@@ -249,7 +249,7 @@ impl Generator {
             let range = self.range();
             return self.call(&RANGE, range);
         }
-        let physical = self.one_in(4);
+        let physical = !self.one_in(8);
         self.call(&COMPACT, json!({"revision": revision, "physical": physical}))
     }
 }
