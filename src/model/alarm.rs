@@ -1,5 +1,7 @@
 //! Alarms: what members have raised, and what stops writes for it.
 
+use std::fmt;
+
 use super::MemberId;
 
 /// What an alarm is about.
@@ -9,6 +11,16 @@ pub enum AlarmKind {
     NoSpace,
     /// Members that should be equal are not: nothing is changed any more.
     Corrupt,
+}
+
+/// Its name, as clients and tools know it.
+impl fmt::Display for AlarmKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AlarmKind::NoSpace => "NOSPACE",
+            AlarmKind::Corrupt => "CORRUPT",
+        })
+    }
 }
 
 impl AlarmKind {

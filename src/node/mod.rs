@@ -87,7 +87,7 @@ pub use self::session::Session;
 pub use self::snapshot::{SnapshotPart, SnapshotStream};
 use self::start::Running;
 pub use self::start::StartError;
-pub use self::status::{Header, Status};
+pub use self::status::{Header, KeySpace, Status};
 pub use self::threads::{Pace, Threading, raft_runtime};
 pub use self::watch::{WatchRefusal, WatchSpec, WatchStream, WatchUpdate};
 pub use crate::auth::Error as AuthError;

@@ -44,7 +44,26 @@ pub struct Status {
     pub is_learner: bool,
 }
 
+/// What there is of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeySpace {
+    /// Keys that live.
+    pub keys: usize,
+    /// The newest revision.
+    pub revision: Revision,
+    /// The compacted revision.
+    pub compacted: Revision,
+}
+
 impl Node {
+    /// What there is of keys, on this member.
+    #[must_use]
+    pub fn key_space(&self) -> KeySpace {
+        let machine = self.shared.machine.read();
+        let kv = &machine.kv;
+        KeySpace { keys: kv.live_keys(), revision: kv.revision(), compacted: kv.compacted() }
+    }
+
     /// Who answers.
     #[must_use]
     pub fn header(&self) -> Header {

@@ -89,7 +89,7 @@ async fn check_perf_passes_on_both_servers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "asks /metrics how much memory the server takes, which is not there yet"]
+#[ignore = "takes a minute for each server"]
 async fn check_datascale_passes_on_both_servers() {
     println!("{}", sees_the_same::<1>("check.sh", &["datascale"]).await.unwrap_or_default());
 }

@@ -8,12 +8,13 @@ use axum::response::Response;
 use http::{Method, StatusCode};
 
 use super::{Parameters, error, method_not_allowed, not_found, plain, reason, try_read};
+use crate::model::AlarmKind;
 use crate::node::Node;
 
 /// A question that has one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Check {
-    /// No alarm tells of damage. This version raises none: damage stops the member.
+    /// No alarm tells of members that differ.
     DataCorruption,
     /// The local state can be read.
     SerializableRead,
@@ -100,6 +101,9 @@ impl Check {
 
     async fn run(self, node: &Node) -> Result<(), String> {
         match self {
+            Check::DataCorruption if node.alarms_now().iter().any(|alarm| alarm.kind == AlarmKind::Corrupt) => {
+                Err(format!("alarm activated: {}", AlarmKind::Corrupt))
+            }
             Check::DataCorruption => Ok(()),
             Check::SerializableRead => try_read(node, true).await.map_err(|error| reason(&error)),
             Check::LinearizableRead => try_read(node, false).await.map_err(|error| reason(&error)),

@@ -1,7 +1,7 @@
 //! `/health`: whether this member can serve.
 //!
-//! A leader must be known and a read must succeed; with `serializable=true` only the read, which is local then.
-//! This version raises no alarms, so `exclude=<alarm>` has nothing to leave out.
+//! No alarm may be raised, but for those that `exclude=<alarm>` leaves out; a leader must be known, and a read must succeed.
+//! With `serializable=true` nobody need lead, and the read is local.
 
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -14,7 +14,8 @@ use crate::node::Node;
 pub(super) async fn health(State(node): State<Node>, Query(parameters): Parameters) -> Response {
     let first = parameters.iter().find(|(name, _)| name == "serializable");
     let serializable = first.is_some_and(|(_, value)| value == "true");
-    match why_not(&node, serializable).await {
+    let is_excluded = |alarm: &str| parameters.iter().any(|(name, value)| name == "exclude" && value == alarm);
+    match why_not(&node, is_excluded, serializable).await {
         None => answer(StatusCode::OK, "text/plain; charset=utf-8", body("true", "")),
         Some(why) => {
             tracing::warn!(reason = why, "serving /health false");
@@ -23,7 +24,11 @@ pub(super) async fn health(State(node): State<Node>, Query(parameters): Paramete
     }
 }
 
-async fn why_not(node: &Node, serializable: bool) -> Option<String> {
+async fn why_not(node: &Node, is_excluded: impl Fn(&str) -> bool, serializable: bool) -> Option<String> {
+    let alarms = node.alarms_now().into_iter().map(|alarm| alarm.kind.to_string());
+    if let Some(alarm) = alarms.into_iter().find(|alarm| !is_excluded(alarm)) {
+        return Some(format!("ALARM {alarm}"));
+    }
     if !serializable && !node.has_leader() {
         return Some("RAFT NO LEADER".to_owned());
     }

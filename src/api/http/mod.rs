@@ -5,6 +5,7 @@
 //! | `/version` | the version, as JSON |
 //! | `/health` | whether this member can serve, as JSON |
 //! | `/livez`, `/readyz` | the same for Kubernetes: lists of checks as text |
+//! | `/metrics` | what the member is doing, for Prometheus |
 //! | `/v3/...` | every gRPC call as JSON: [`gateway`] |
 //!
 //! Everything but the last is a GET; anything else is 405 with `Allow`, an unknown path 404. Before that comes what holds
@@ -20,6 +21,7 @@ mod checks;
 pub mod gateway;
 mod health;
 mod member_list;
+mod metrics;
 mod peer;
 #[cfg(test)]
 mod tests;
@@ -125,6 +127,7 @@ fn routes(node: Node) -> Router {
     Router::new()
         .route("/version", get_only(version))
         .route("/health", get_only(health::health))
+        .route("/metrics", get_only(metrics::metrics))
         .route("/livez", get_only(checks::livez))
         .route("/livez/{check}", any(checks::livez_check))
         .route("/readyz", get_only(checks::readyz))

@@ -7,7 +7,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::env::{ManualClock, SeededRandom, SimDisk};
-use crate::model::{ClusterId, MemberId};
+use crate::model::{Alarm, AlarmChange, AlarmKind, ClusterId, MemberId};
 use crate::node::{Identity, NodeOptions};
 
 async fn node() -> Node {
@@ -89,6 +89,44 @@ async fn every_path_answers_as_etcd_does() {
     ] {
         let (headers, body) = text(body);
         assert_eq!(get(path).await, (status, headers, body), "{path}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn alarms_are_told_unless_they_are_left_out() {
+    let node = node().await;
+    let get = async |path: &str| {
+        let (status, _, body) = ask(&node, "GET", path).await;
+        (status, body)
+    };
+    let unhealthy = |why: &str| (503, format!("{{\"health\":\"false\",\"reason\":\"{why}\"}}\n"));
+    let healthy = (200, r#"{"health":"true","reason":""}"#.to_owned());
+    let raise = |kind| AlarmChange::Raise(Alarm { member: MemberId(1), kind });
+    node.change_alarm(raise(AlarmKind::NoSpace)).await.unwrap();
+    for path in ["/health", "/health?serializable=true", "/health?exclude=CORRUPT"] {
+        assert_eq!(get(path).await, unhealthy("ALARM NOSPACE"), "{path}");
+    }
+    assert_eq!(get("/health?exclude=NOSPACE").await, healthy);
+    assert_eq!(get("/readyz").await, (200, "ok\n".to_owned()));
+
+    node.change_alarm(raise(AlarmKind::Corrupt)).await.unwrap();
+    assert_eq!(get("/health?exclude=NOSPACE").await, unhealthy("ALARM CORRUPT"));
+    assert_eq!(get("/health?exclude=NOSPACE&exclude=CORRUPT").await, healthy);
+    assert_eq!(get("/livez").await.0, 200);
+    let failed = "[-]data_corruption failed: alarm activated: CORRUPT\n";
+    assert_eq!(get("/readyz/data_corruption").await, (503, format!("{failed}\n")));
+    let metrics = get("/metrics").await.1;
+    for line in [
+        "etcd_debugging_server_alarms{server_id=\"1\",alarm_type=\"NOSPACE\"} 1\n",
+        "etcd_debugging_server_alarms{server_id=\"1\",alarm_type=\"CORRUPT\"} 1\n",
+        "etcd_server_has_leader 1\n",
+        "etcd_server_version{server_version=\"3.7.1\"} 1\n",
+        "etcd_cluster_version{cluster_version=\"3.7\"} 1\n",
+        "etcd_debugging_mvcc_current_revision 1\n",
+        "# TYPE process_resident_memory_bytes gauge\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing:\n{metrics}");
     }
     node.stop().await;
 }
