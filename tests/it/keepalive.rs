@@ -119,24 +119,23 @@ fn a_client_that_is_sent_something_may_ping_as_it_likes() {
 
 #[test]
 fn a_silent_client_is_pinged_and_let_go_of_if_it_does_not_answer() {
-    let Some(both) = Both::start(&["--grpc-keepalive-interval=1s", "--grpc-keepalive-timeout=700ms"]) else { return };
-    let near = |time: Duration, expected: f64| (expected - 0.2..expected + 1.0).contains(&time.as_secs_f64());
+    let Some(both) = Both::start(&["--grpc-keepalive-interval=1s", "--grpc-keepalive-timeout=3s"]) else { return };
+    // No sooner; how much later depends on the machine.
+    let waited = |since: Instant, seconds: u64| since.elapsed() >= Duration::from_secs(seconds);
     for address in both.addresses() {
-        let mut dead = Frames::connect(address);
         let begun = Instant::now();
+        let mut dead = Frames::connect(address);
         let ping = dead.next_of(&[PING]).expect("a ping");
-        assert!(ping.flags == 0 && near(begun.elapsed(), 1.0), "{address}: {:?}", begun.elapsed());
+        assert!(ping.flags == 0 && waited(begun, 1), "{address}: {:?}", begun.elapsed());
         assert_eq!(dead.next_of(&[PING, GOAWAY]), None, "{address}");
-        assert!(near(begun.elapsed(), 1.7), "{address}: {:?}", begun.elapsed());
+        assert!(waited(begun, 4), "{address}: {:?}", begun.elapsed());
 
-        // It answers the first ping, and says anything else to the second.
+        // It answers one ping after the other.
         let mut alive = Frames::connect(address);
-        let ping = alive.next_of(&[PING]).expect("a ping");
-        alive.send(&[ping.pong()]);
-        for _ in 0..2 {
-            let begun = Instant::now();
-            assert!(alive.next_of(&[PING]).is_some_and(|ping| ping.flags == 0), "{address}");
-            assert!(near(begun.elapsed(), 1.0), "{address}: {:?}", begun.elapsed());
+        for _ in 0..3 {
+            let ping = alive.next_of(&[PING]).expect("a ping");
+            assert_eq!(ping.flags, 0, "{address}");
+            alive.send(&[ping.pong()]);
             alive.settle().expect("it lives");
         }
     }

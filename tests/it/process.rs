@@ -75,7 +75,7 @@ fn comparable(answer: &str) -> (String, Vec<String>, String) {
 fn a_wrong_argument_ends_with_status_2_and_the_usage() {
     for (argument, text) in [
         ("--no-such-flag", "flag provided but not defined: -no-such-flag"),
-        ("--corrupt-check-time=1s", "that this version of Lodemark does not have yet"),
+        ("--metrics=extensive", "that this version of Lodemark does not have yet"),
         ("--name", "flag needs an argument: -name"),
         ("--snapshot-count=many", "invalid value \"many\" for flag -snapshot-count: parse error"),
         ("--listen-client-urls=nowhere", "URL scheme must be http, https, unix, or unixs: nowhere"),
@@ -101,6 +101,7 @@ fn arguments_that_do_not_fit_end_with_status_1_and_a_log_line() {
         (&["--peer-cert-file=cert.pem"], "KeyFile and CertFile must both be present[key: , cert: cert.pem]"),
         (&["--auto-compaction-mode=x"], r#"unknown auto-compaction-mode \"x\""#),
         (&["--auto-compaction-retention=x"], r#"error parsing CompactionRetention: time: invalid duration \"x\""#),
+        (&["--compact-hash-check-time=0s"], "--compact-hash-check-time must be >0 (set to 0s)"),
         (&["--election-timeout=400"], "should be at least as 5 times as --heartbeat-interval[100ms]"),
     ] {
         let arguments: Vec<String> = arguments.iter().copied().map(String::from).collect();

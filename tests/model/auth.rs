@@ -169,7 +169,6 @@ impl AuthModel {
                 caller.ok_or(Error::UserEmpty)?;
                 self.keys_of(caller, Access::Write, revoke.id.0)
             }
-            Command::Compact(_) | Command::Alarm(_) => self.root(caller),
             _ => Ok(()),
         }
     }

@@ -42,7 +42,7 @@ const LANES_LEN: u64 = 4;
 /// Runs that are shorter than this need not reach every text.
 const CALLS_LEN_THAT_REACH_ALL: u64 = 5_000;
 /// Calls in which each planted difference is met.
-const PLANTED_CALLS_LEN: u64 = 1_000;
+const PLANTED_CALLS_LEN: u64 = 2_000;
 
 #[test]
 fn random_calls_by_several_users_are_answered_as_by_etcd() {
