@@ -73,11 +73,9 @@ impl Connections {
     }
 }
 
-/// A client that notices when nobody answers any more.
+/// A client that notices when nobody answers any more. Members are started so that it may ping that often while it waits
+/// for an answer; without a call nobody may.
 pub async fn connect(endpoint: &str) -> Client {
-    let options = ConnectOptions::new()
-        .with_connect_timeout(CONNECT_MAX)
-        .with_keep_alive(PING, PING)
-        .with_keep_alive_while_idle(true);
+    let options = ConnectOptions::new().with_connect_timeout(CONNECT_MAX).with_keep_alive(PING, PING);
     Client::connect([endpoint], Some(options)).await.expect("etcd-client connects lazily")
 }

@@ -109,12 +109,14 @@ impl Plan {
 
     /// What tells members of it.
     pub fn flags(&self) -> Vec<String> {
-        let Some(timeout) = self.election_timeout else { return Vec::new() };
-        let heartbeat = timeout / HEARTBEATS_PER_TIMEOUT;
-        vec![
-            format!("--heartbeat-interval={}", heartbeat.as_millis()),
-            format!("--election-timeout={}", timeout.as_millis()),
-        ]
+        // Clients ping more often than they may otherwise.
+        let mut flags = vec!["--grpc-keepalive-min-time=1s".to_owned()];
+        if let Some(timeout) = self.election_timeout {
+            let heartbeat = timeout / HEARTBEATS_PER_TIMEOUT;
+            flags.push(format!("--heartbeat-interval={}", heartbeat.as_millis()));
+            flags.push(format!("--election-timeout={}", timeout.as_millis()));
+        }
+        flags
     }
 
     /// The faults in their order.
