@@ -22,7 +22,8 @@ check() {
   # What draws how far it is ends in a percentage.
   tr '\r' '\n' <"$dir/said" | sed -E 's#.*\] +[0-9.]+% [^A-Z]*##; s#.*\] [0-9.]+%.*##' | grep . >"$dir/lines"
   { printf '%s\n' "$endpoint" && cat "$dir/lines"; } >"$dir/figures.$((++checks))"
-  sed -E 's#[0-9]+(\.[0-9]+)?(e[-+][0-9]+)?#N#g' "$dir/lines"
+  # Memory may have become less meanwhile.
+  sed -E 's#(used : )-#\1#; s#[0-9]+(\.[0-9]+)?(e[-+][0-9]+)?#N#g' "$dir/lines"
 }
 
 perf() {
