@@ -52,7 +52,7 @@ impl Hub {
         let outbox = Outbox::default();
         let stream: StreamKey<Outbox> = self.watchers.open(outbox.clone());
         for keys in keys {
-            self.watchers.create(stream, &spec(keys, 0), Revision(self.revision)).expect("there is room");
+            self.watchers.create(stream, &WatchSpec::of(keys, 0), Revision(self.revision)).expect("there is room");
             outbox.drain();
         }
         self.outboxes.push(outbox);
@@ -75,19 +75,6 @@ impl Hub {
 fn record(key: &[u8], revision: i64) -> Record {
     let (create_revision, mod_revision) = (Revision(2), Revision(revision));
     Record::new(&KeyValue { key, value: VALUE, create_revision, mod_revision, version: 3, lease: LeaseId::NONE })
-}
-
-fn spec(keys: KeyRange, start_revision: i64) -> WatchSpec {
-    WatchSpec {
-        keys,
-        start_revision,
-        id: None,
-        prev_kv: false,
-        progress_notify: false,
-        no_put: false,
-        no_delete: false,
-        is_denied: false,
-    }
 }
 
 fn service(i: usize) -> Bytes {
@@ -166,7 +153,7 @@ fn replay(criterion: &mut Criterion) {
                 let watchers = Mutex::new(Watchers::new(newest));
                 for _ in 0..streams {
                     let stream = watchers.lock().open(Outbox::default());
-                    let spec = WatchSpec { prev_kv, ..spec(KeyRange::prefix(Bytes::from_static(b"/")), 1) };
+                    let spec = WatchSpec { prev_kv, ..WatchSpec::of(KeyRange::prefix(Bytes::from_static(b"/")), 1) };
                     watchers.lock().create(stream, &spec, newest).expect("there is room");
                 }
                 while watchers.lock().has_ready() {

@@ -41,12 +41,11 @@ pub(super) fn validate(settings: &CompactionSettings) -> Result<CompactionConfig
         "" => return Err(Error::NoCompactionMode),
         mode => return Err(Error::UnknownCompactionMode { mode: mode.to_owned() }),
     };
-    let SignedDuration { is_negative, length } = settings.sleep_interval;
     Ok(CompactionConfig {
         retention,
         // A limit below 0 is none.
         step_keys: usize::try_from(settings.batch_limit).ok().filter(|&keys| keys > 0),
-        rest: (!is_negative && !length.is_zero()).then_some(length),
+        rest: settings.sleep_interval.positive(),
     })
 }
 

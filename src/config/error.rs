@@ -187,7 +187,7 @@ pub enum Error {
     NoTime {
         /// The flag.
         flag: &'static str,
-        /// As Go writes it.
+        /// What was given, in one unit.
         given: String,
     },
     /// Clients would be sent to the default address.

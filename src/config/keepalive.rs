@@ -32,10 +32,9 @@ pub struct KeepaliveConfig {
 
 /// Fills in what was not said. Source: etcd, `startEtcd`, which tells grpc-go of positive times alone.
 pub(super) fn validate(settings: KeepaliveSettings) -> KeepaliveConfig {
-    let said = |time: SignedDuration| (!time.is_negative && !time.length.is_zero()).then_some(time.length);
-    let min_time = said(settings.min_time).unwrap_or(MIN_TIME_UNSAID);
+    let min_time = settings.min_time.positive().unwrap_or(MIN_TIME_UNSAID);
     // They count together or not at all.
-    let pings = said(settings.interval).zip(said(settings.timeout));
+    let pings = settings.interval.positive().zip(settings.timeout.positive());
     let (interval, timeout) = pings.unwrap_or((INTERVAL_UNSAID, TIMEOUT_UNSAID));
     KeepaliveConfig { min_time, interval, timeout }
 }

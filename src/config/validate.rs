@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::error::Error;
 use super::flags::{self, Settings};
 use super::url::Url;
-use super::value::SignedDuration;
 use super::{Config, InitialCluster, auth, compaction, keepalive, tls};
 
 /// Members of different names can be told apart; etcd warns of this one too.
@@ -83,9 +82,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         agreement_check: settings.agreement_check,
         initial_corrupt_check: settings.gates.checks_initially(),
         // etcd takes a time in the past for none.
-        corrupt_check_interval: Some(settings.corrupt_check_time)
-            .filter(|time| !time.is_negative && !time.length.is_zero())
-            .map(|time| time.length),
+        corrupt_check_interval: settings.corrupt_check_time.positive(),
         compact_hash_check_interval: settings
             .gates
             .checks_compactions()
@@ -164,9 +161,9 @@ fn check_times(settings: &Settings) -> Result<(), Error> {
     if settings.watch_progress_interval.is_negative {
         return Err(Error::NegativeTime { flag: flags::WATCH_PROGRESS });
     }
-    if settings.compact_hash_check_time.is_negative || settings.compact_hash_check_time.length.is_zero() {
-        let SignedDuration { is_negative, length } = settings.compact_hash_check_time;
-        let given = if is_negative { format!("-{length:?}") } else { "0s".to_owned() };
+    if settings.compact_hash_check_time.positive().is_none() {
+        let length = settings.compact_hash_check_time.length;
+        let given = if length.is_zero() { "0s".to_owned() } else { format!("-{length:?}") };
         return Err(Error::NoTime { flag: flags::COMPACT_HASH_CHECK_TIME, given });
     }
     Ok(())

@@ -59,6 +59,13 @@ pub(super) struct SignedDuration {
     pub(super) length: Duration,
 }
 
+impl SignedDuration {
+    /// What it is if it is some time at all; flags often take what is none or lies in the past for nothing said.
+    pub(super) fn positive(self) -> Option<Duration> {
+        (!self.is_negative && !self.length.is_zero()).then_some(self.length)
+    }
+}
+
 /// Reads a duration such as `300ms` or `1h30m`.
 ///
 /// # Errors

@@ -49,17 +49,7 @@ pub struct Watch {
 
 impl WatchCall {
     pub(super) fn new(node: Node, keys: KeyRange) -> WatchCall {
-        let spec = WatchSpec {
-            keys,
-            start_revision: 0,
-            id: None,
-            prev_kv: false,
-            progress_notify: false,
-            no_put: false,
-            no_delete: false,
-            is_denied: false,
-        };
-        WatchCall { node, spec }
+        WatchCall { node, spec: WatchSpec::of(keys, 0) }
     }
 
     /// Tells everything from that revision on, which may be past or still to come. Zero and below are "from now on".

@@ -1,6 +1,7 @@
 //! `lodemark snapshot save`: asks one member for a snapshot and keeps it.
 //!
-//! It gives way to everything else on its machine, which may be the member's. The file gets its name when all of it is there, checked and durable; until then it ends in `.part`.
+//! It gives way to everything else on its machine, which may be the member's. The file gets its name when all of it is
+//! there, checked and durable; until then it ends in `.part`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};

@@ -44,6 +44,21 @@ pub enum WatchRefusal {
 }
 
 impl WatchSpec {
+    /// Everything that happens to `keys` from `start_revision` on, and no more than that.
+    #[must_use]
+    pub fn of(keys: KeyRange, start_revision: i64) -> WatchSpec {
+        WatchSpec {
+            keys,
+            start_revision,
+            id: None,
+            prev_kv: false,
+            progress_notify: false,
+            no_put: false,
+            no_delete: false,
+            is_denied: false,
+        }
+    }
+
     /// Checks what can be checked without the stream.
     pub(super) fn check(&self) -> Result<(), WatchRefusal> {
         if self.start_revision < 0 {

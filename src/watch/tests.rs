@@ -31,16 +31,7 @@ fn scripts() {
 #[test]
 fn a_stream_has_a_bound_on_its_watchers() {
     let mut world = World::new(QUEUE_UPDATES_MAX);
-    let spec = WatchSpec {
-        keys: KeyRange::single("key".into()),
-        start_revision: 0,
-        id: None,
-        prev_kv: false,
-        progress_notify: false,
-        no_put: false,
-        no_delete: false,
-        is_denied: false,
-    };
+    let spec = WatchSpec::of(KeyRange::single("key".into()), 0);
     let answer = |world: &mut World, stream| {
         assert!(world.create(stream, &spec));
         world.take(stream).expect("an answer")
@@ -63,16 +54,7 @@ fn a_pair_before_that_left_memory_is_read_for_those_who_want_it() {
     world.write(&put("a"));
     world.publish();
     for (stream, prev_kv) in [(0, true), (1, false)] {
-        let spec = WatchSpec {
-            keys: KeyRange::single("key".into()),
-            start_revision: 0,
-            id: None,
-            prev_kv,
-            progress_notify: false,
-            no_put: false,
-            no_delete: false,
-            is_denied: false,
-        };
+        let spec = WatchSpec { prev_kv, ..WatchSpec::of(KeyRange::single("key".into()), 0) };
         assert!(world.create(stream, &spec));
         assert!(matches!(world.take(stream), Some(WatchUpdate::Created { .. })));
     }

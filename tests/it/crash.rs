@@ -188,7 +188,7 @@ async fn check(survived: SimDisk, seed: u64, acknowledged: &Acknowledged, contex
 async fn deleted_after(node: &Node, key: &Bytes, revision: i64) -> bool {
     let newest = node.revision();
     let stream = node.watch();
-    stream.create(spec(KeyRange::single(key.clone()), revision + 1)).await;
+    stream.create(WatchSpec::of(KeyRange::single(key.clone()), revision + 1)).await;
     while let Some(update) = stream.next().await {
         match update {
             WatchUpdate::Events { events, .. } => return events.iter().any(|event| event.kind == EventKind::Delete),
@@ -212,7 +212,7 @@ async fn check_history(
     // A compaction that was not answered may have taken effect too: 10 below the newest write, at most.
     let from = acknowledged.compacted.load(Ordering::SeqCst).cast_signed().max(newest.0 - 9).max(1);
     let stream = node.watch();
-    stream.create(spec(KeyRange::prefix(Bytes::from_static(b"w")), from)).await;
+    stream.create(WatchSpec::of(KeyRange::prefix(Bytes::from_static(b"w")), from)).await;
     let mut seen = from - 1;
     let expected: Vec<_> = writes.range(from..).collect();
     let Some(&(&last, _)) = expected.last() else { return };
@@ -250,17 +250,4 @@ async fn check_history(
 
 fn get(key: Bytes) -> Range {
     Range::of(KeyRange::single(key))
-}
-
-fn spec(keys: KeyRange, from: i64) -> WatchSpec {
-    WatchSpec {
-        keys,
-        start_revision: from,
-        id: None,
-        prev_kv: false,
-        progress_notify: false,
-        no_put: false,
-        no_delete: false,
-        is_denied: false,
-    }
 }

@@ -337,12 +337,12 @@ pub(super) enum Lost {
 impl Watching {
     /// Watches for everything.
     pub(super) async fn changes(node: &Session, keys: KeyRange, start: Revision) -> Watching {
-        Watching::start(node, spec(keys, start)).await
+        Watching::start(node, WatchSpec::of(keys, start.0)).await
     }
 
     /// Watches for deletes only.
     async fn deletes(node: &Session, keys: KeyRange, start: Revision) -> Watching {
-        Watching::start(node, WatchSpec { no_put: true, ..spec(keys, start) }).await
+        Watching::start(node, WatchSpec { no_put: true, ..WatchSpec::of(keys, start.0) }).await
     }
 
     async fn start(node: &Session, spec: WatchSpec) -> Watching {
@@ -362,19 +362,6 @@ impl Watching {
                 Some(WatchUpdate::Refused { .. } | WatchUpdate::Canceled { .. }) | None => return Err(Lost::Ended),
             }
         }
-    }
-}
-
-fn spec(keys: KeyRange, start: Revision) -> WatchSpec {
-    WatchSpec {
-        keys,
-        start_revision: start.0,
-        id: None,
-        prev_kv: false,
-        progress_notify: false,
-        no_put: false,
-        no_delete: false,
-        is_denied: false,
     }
 }
 

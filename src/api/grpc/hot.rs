@@ -14,8 +14,8 @@ use super::access::Credentials;
 use super::decode::{self, TxnCall};
 use super::parts::{Parts, pair_bytes};
 use super::{Api, PREFIX_BYTES, SENT_MESSAGE_BYTES_MAX, encode, guard, status};
-use crate::model::{Range, RangeReply, Reply};
-use crate::node::{Node, NodeError, Outcome, Proposal, RangeAnswer};
+use crate::model::{Range, RangeReply, Reply, Txn};
+use crate::node::{Consistency, Node, NodeError, Outcome, Proposal, RangeAnswer};
 
 /// A message of more bytes is encoded as it is sent.
 pub(super) const WHOLE_BYTES_MAX: usize = 512 * 1024;
@@ -71,75 +71,75 @@ pub(crate) fn start_by(hot: Hot, message: Bytes, credentials: impl FnOnce() -> C
     if !api.node.is_auth_enabled() {
         return start(hot, message, api);
     }
-    let credentials = credentials();
-    let answered = match hot {
-        Hot::Range => read_now_by(&message, &credentials, api),
-        Hot::Put | Hot::DeleteRange | Hot::Txn => write_by(hot, &message, &credentials, api),
-    };
-    if let Some(answer) = answered {
-        return answer;
+    let (credentials, api) = (credentials(), api.clone());
+    match decoded(hot, message, &api) {
+        Decoded::Answered(answer) => answer,
+        Decoded::Read(query) => read_now_by(&query, &credentials, &api)
+            .unwrap_or_else(|| Answer::Later(Box::pin(async move { range_by(query, &credentials, &api).await }))),
+        Decoded::ReadTxn(txn, consistency) => {
+            Answer::Later(Box::pin(async move { read_txn_by(txn, consistency, &credentials, &api).await }))
+        }
+        // Apply asks whether the caller may.
+        Decoded::Write(proposal) => match credentials.session_now(&api.node) {
+            Some(Ok(session)) => Answer::Propose(session.signed(proposal)),
+            Some(Err(refused)) => Answer::Now(Err(refused)),
+            None => Answer::Later(Box::pin(async move {
+                let session = credentials.session(&api.node).await?;
+                finish(session.propose(proposal).await, &api)
+            })),
+        },
     }
-    let api = api.clone();
-    Answer::Later(Box::pin(async move { answer_by(hot, message, &credentials, &api).await }))
+}
+
+/// A call of somebody who has to prove who it is, as far as that does not matter yet.
+enum Decoded {
+    /// It is refused as it is, whoever asks.
+    Answered(Answer),
+    Read(Range),
+    ReadTxn(Txn, Consistency),
+    Write(Proposal),
+}
+
+fn decoded(hot: Hot, message: Bytes, api: &Api) -> Decoded {
+    let refused = |status| Decoded::Answered(Answer::Now(Err(status)));
+    match hot {
+        Hot::Range => {
+            let query = decode::range(message);
+            let admitted = query.and_then(|query| guard::admit_range(&api.node, &query).map(|()| query));
+            admitted.map_or_else(refused, Decoded::Read)
+        }
+        Hot::Txn => match decode::txn(message.clone(), api.limits.txn_ops_max) {
+            Ok(TxnCall::Read(txn, consistency)) => Decoded::ReadTxn(txn, consistency),
+            Ok(TxnCall::Write(proposal)) => Decoded::Write(proposal),
+            Err(status) => {
+                refuse_for_quota(&Proposal::txn(message), api).map_or_else(|| refused(status), Decoded::Answered)
+            }
+        },
+        Hot::Put | Hot::DeleteRange => match start(hot, message, api) {
+            Answer::Propose(proposal) => Decoded::Write(proposal),
+            answer => Decoded::Answered(answer),
+        },
+    }
 }
 
 /// Answers a read on the spot, if the caller is known at once and so is the answer.
-fn read_now_by(message: &Bytes, credentials: &Credentials, api: &Api) -> Option<Answer> {
-    let query = decode::range(message.clone()).ok()?;
-    guard::admit_range(&api.node, &query).ok()?;
+fn read_now_by(query: &Range, credentials: &Credentials, api: &Api) -> Option<Answer> {
     let session = credentials.session_now(&api.node)?;
-    let reply = api.node.range_now(&query)?;
+    let reply = api.node.range_now(query)?;
     // Asked after the read: it is refused too if users or roles have changed since the session was made.
-    let allowed = session.and_then(|session| session.authorize(&query).map_err(|error| status::of(&error)));
+    let allowed = session.and_then(|session| session.authorize(query).map_err(|error| status::of(&error)));
     Some(Answer::Now(allowed.and_then(|()| range_answer(reply, &api.node))))
 }
 
-/// Begins a write of a caller that is known at once; `None` for everything else. Apply asks whether the caller may.
-fn write_by(hot: Hot, message: &Bytes, credentials: &Credentials, api: &Api) -> Option<Answer> {
-    let answer = match hot {
-        Hot::Range => return None,
-        Hot::Put | Hot::DeleteRange => start(hot, message.clone(), api),
-        Hot::Txn => match decode::txn(message.clone(), api.limits.txn_ops_max) {
-            Ok(TxnCall::Write(proposal)) => Answer::Propose(proposal),
-            Ok(TxnCall::Read(..)) | Err(_) => return None,
-        },
-    };
-    // One that is refused as it is, is so whoever asks.
-    let Answer::Propose(proposal) = answer else { return Some(answer) };
-    Some(match credentials.session_now(&api.node)? {
-        Ok(session) => Answer::Propose(session.signed(proposal)),
-        Err(refused) => Answer::Now(Err(refused)),
-    })
-}
-
-/// The same for a caller that has to prove who it is, in ways that take a while: a token may have to be waited for.
-async fn answer_by(hot: Hot, message: Bytes, credentials: &Credentials, api: &Api) -> Result<Framed, Status> {
-    let answer = match hot {
-        Hot::Range => {
-            let query = decode::range(message)?;
-            guard::admit_range(&api.node, &query)?;
-            return range_by(query, credentials, api).await;
-        }
-        Hot::Txn => match decode::txn(message.clone(), api.limits.txn_ops_max) {
-            Ok(TxnCall::Read(txn, consistency)) => {
-                let session = credentials.session(&api.node).await?;
-                let reply = session.read_txn(&txn, consistency).await.map_err(|error| status::of(&error))?;
-                return short_or(encode::txn(reply, api.node.header()), Parts::txn);
-            }
-            Ok(TxnCall::Write(proposal)) => Answer::Propose(proposal),
-            Err(refused) => refuse_for_quota(&Proposal::txn(message), api).ok_or(refused)?,
-        },
-        Hot::Put | Hot::DeleteRange => start(hot, message, api),
-    };
-    match answer {
-        Answer::Propose(proposal) => {
-            let session = credentials.session(&api.node).await?;
-            finish(session.propose(proposal).await, api)
-        }
-        Answer::Now(answer) => answer,
-        Answer::Later(answer) => answer.await,
-        Answer::Read(_) => Err(Status::internal("a write was taken for a read")),
-    }
+async fn read_txn_by(
+    txn: Txn,
+    consistency: Consistency,
+    credentials: &Credentials,
+    api: &Api,
+) -> Result<Framed, Status> {
+    let session = credentials.session(&api.node).await?;
+    let reply = session.read_txn(&txn, consistency).await.map_err(|error| status::of(&error))?;
+    short_or(encode::txn(reply, api.node.header()), Parts::txn)
 }
 
 /// The barrier comes before the question who asks, as in etcd.

@@ -25,8 +25,8 @@ pub(super) async fn health(State(node): State<Node>, Query(parameters): Paramete
 }
 
 async fn why_not(node: &Node, is_excluded: impl Fn(&str) -> bool, serializable: bool) -> Option<String> {
-    let alarms = node.alarms_now().into_iter().map(|alarm| alarm.kind.to_string());
-    if let Some(alarm) = alarms.into_iter().find(|alarm| !is_excluded(alarm)) {
+    let mut alarms = node.alarms_now().into_iter().map(|alarm| alarm.kind.to_string());
+    if let Some(alarm) = alarms.find(|alarm| !is_excluded(alarm)) {
         return Some(format!("ALARM {alarm}"));
     }
     if !serializable && !node.has_leader() {

@@ -165,20 +165,14 @@ pub(in crate::config) const ALL: &[Flag] = &[
         default: "0s",
         about: "How often the leader compares the records of all members, such as 1h, and raises an alarm for one that\n\
                 differs. Reads everything each time. 0 is never.",
-        kind: Kind::Value(|settings, value| {
-            settings.corrupt_check_time = value::duration(value)?;
-            Ok(())
-        }),
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.corrupt_check_time)),
     },
     Flag {
         name: COMPACT_HASH_CHECK_TIME,
         group: Group::Membership,
         default: "1m",
         about: "How often the leader compares what compactions found, if the gate CompactHashCheck is on.",
-        kind: Kind::Value(|settings, value| {
-            settings.compact_hash_check_time = value::duration(value)?;
-            Ok(())
-        }),
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.compact_hash_check_time)),
     },
     Flag {
         name: "force-new-cluster",
@@ -312,10 +306,7 @@ pub(in crate::config) const ALL: &[Flag] = &[
         default: "0s",
         about: "How often a watch that asks for progress hears of it while nothing happens, such as 30s or 10m.\n\
                 0 means 10m.",
-        kind: Kind::Value(|settings, value| {
-            settings.watch_progress_interval = value::duration(value)?;
-            Ok(())
-        }),
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.watch_progress_interval)),
     },
     Flag {
         name: "cert-file",

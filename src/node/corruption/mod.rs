@@ -100,21 +100,21 @@ impl Node {
         Ok(())
     }
 
-    /// Compares all records once; gives the member that an alarm was raised for.
-    async fn check_periodically(&self) -> Option<MemberId> {
-        let unread = |error: NodeError| tracing::warn!(%error, "failed to hash the records for a corruption check");
-        let first = self.hash_kv(Revision(0)).await.map_err(unread).ok()?;
+    /// Compares all records once.
+    ///
+    /// # Errors
+    /// The records cannot be hashed, or nobody leads.
+    async fn check_periodically(&self) -> Result<(), NodeError> {
+        let first = self.hash_kv(Revision(0)).await?;
         let others = self.hashes_of_others(first.at).await;
-        let passed = self.barrier.pass().await;
-        passed.inspect_err(|error| tracing::warn!(%error, "gave up a corruption check: nobody leads")).ok()?;
-        let second = self.hash_kv(Revision(0)).await.map_err(unread).ok()?;
-        let wrong = periodic(self.member, &Looks { first, second }, &others);
-        if let Some(wrong) = wrong {
+        self.barrier.pass().await?;
+        let second = self.hash_kv(Revision(0)).await?;
+        if let Some(wrong) = periodic(self.member, &Looks { first, second }, &others) {
             self.raise_corrupt(wrong).await;
         }
         let checked = others.iter().filter(|answer| answer.outcome.is_ok()).count();
         tracing::info!("number-of-peers-checked" = checked, "finished peer corruption check");
-        wrong
+        Ok(())
     }
 
     /// Compares what the last compactions after `checked` had found, the newest first, until one says something; gives the
@@ -176,7 +176,9 @@ impl Node {
 /// Runs the checks that go on, until `stop` or until the node is gone.
 pub(super) async fn run(node: Weak<NodeState>, checks: CorruptionChecks, stop: CancellationToken) {
     let periodically = every(checks.periodic, &node, async |node, ()| {
-        node.check_periodically().await;
+        if let Err(error) = node.check_periodically().await {
+            tracing::warn!(%error, "gave up a corruption check until the next one is due");
+        }
     });
     let compactions =
         every(checks.compactions, &node, async |node, checked: Revision| node.check_compactions(checked).await);

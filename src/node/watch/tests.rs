@@ -93,16 +93,7 @@ fn put(i: usize) -> Command {
 }
 
 fn all_from(start_revision: i64) -> WatchSpec {
-    WatchSpec {
-        keys: KeyRange::prefix(Bytes::from_static(b"k")),
-        start_revision,
-        id: None,
-        prev_kv: false,
-        progress_notify: false,
-        no_put: false,
-        no_delete: false,
-        is_denied: false,
-    }
+    WatchSpec::of(KeyRange::prefix(Bytes::from_static(b"k")), start_revision)
 }
 
 async fn next(stream: &WatchStream) -> WatchUpdate {

@@ -259,16 +259,7 @@ fn all(revision: i64) -> Range {
 
 async fn history(node: &Node, from: Revision, through: Revision) -> Result<Vec<Event>, NodeError> {
     let stream = node.watch();
-    let spec = WatchSpec {
-        keys: KeyRange::prefix(Bytes::new()),
-        start_revision: from.0,
-        id: None,
-        prev_kv: true,
-        progress_notify: false,
-        no_put: false,
-        no_delete: false,
-        is_denied: false,
-    };
+    let spec = WatchSpec { prev_kv: true, ..WatchSpec::of(KeyRange::prefix(Bytes::new()), from.0) };
     stream.create(spec).await;
     let mut history: Vec<Event> = Vec::new();
     while history.last().is_none_or(|last| last.revision() < through) {
