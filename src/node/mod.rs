@@ -125,6 +125,7 @@ pub struct NodeState {
     quota: Arc<quota::Quota>,
     auth: Arc<auth::Authenticator>,
     barrier: Arc<barrier::Barrier>,
+    applied: Arc<applied::Applied>,
     rooms: room::Rooms,
     leases: Arc<lease_keeper::LeaseKeeper>,
     compactor: Arc<compactor::Compactor>,

@@ -248,7 +248,7 @@ impl Node {
             Overdue::new((consensus.clone(), options.member), contacts.clone(), clock.clone(), election_timeout);
         let agreement = Agreement::new(options.member, shared.clone(), options.agreement_check);
         let (proposer, queue) = proposer::queue(wakes.clone(), options.request_bytes_max, quota.clone());
-        let barrier = Barrier::new(leadership.clone(), consensus.clone(), peers.clone(), applied);
+        let barrier = Barrier::new(leadership.clone(), consensus.clone(), peers.clone(), applied.clone());
         let launcher = Arc::new(Launcher {
             consensus: consensus.clone(),
             leadership: leadership.clone(),
@@ -341,6 +341,7 @@ impl Node {
             quota,
             auth,
             barrier,
+            applied,
             rooms: Rooms::new(options.memory.answers),
             leases: lease_keeper,
             compactor,
