@@ -1,0 +1,96 @@
+//! The folder of a member that does not run.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::error::Error;
+use crate::env::{Disk, Overlay, RealDisk};
+use crate::node::{LOG_DIR, STATE_FILE};
+use crate::server::{LOCK_FILE, MEMBER_DIR, trace_of_etcd};
+
+/// A stopped member's files, which are only looked at.
+#[derive(Debug)]
+pub struct StoppedFolder {
+    pub(super) disk: Overlay,
+    /// Where the log is, which may be another disk.
+    pub(super) log_disk: Overlay,
+    /// The folder of segments on it.
+    pub(super) log_dir: PathBuf,
+    /// The folder that holds log and checkpoint, as people name it.
+    pub(super) root: PathBuf,
+    pub(super) log_root: PathBuf,
+    /// Keep the member from starting meanwhile.
+    _locks: Vec<File>,
+}
+
+impl StoppedFolder {
+    /// Opens a folder, and takes its lock if there is one: where there is none, no member was ever started.
+    ///
+    /// # Errors
+    /// That a member runs on it, or that it holds none.
+    pub fn open(data_dir: &Path, wal_dir: Option<&Path>) -> Result<StoppedFolder, Error> {
+        let at = |source| Error::Io { path: data_dir.to_path_buf(), source };
+        if let Some(found) = trace_of_etcd(data_dir).map_err(at)? {
+            return Err(Error::OfEtcd { path: data_dir.to_path_buf(), found });
+        }
+        let root = data_dir.join(MEMBER_DIR);
+        let log_root = wal_dir.map_or_else(|| root.join(LOG_DIR), Path::to_path_buf);
+        let is_there = |path: &Path| path.try_exists().map_err(at);
+        if !is_there(&root.join(STATE_FILE))? && !is_there(&log_root)? {
+            return Err(Error::NoMember { path: data_dir.to_path_buf() });
+        }
+        let mut locks = Vec::new();
+        for folder in [Some(root.as_path()), wal_dir].into_iter().flatten() {
+            locks.extend(lock(&folder.join(LOCK_FILE), data_dir)?);
+        }
+        let disk = Overlay::over(Arc::new(RealDisk::read_only(&root)));
+        let (log_disk, log_dir) = match wal_dir {
+            None => (disk.clone(), PathBuf::from(LOG_DIR)),
+            Some(wal_dir) => (Overlay::over(Arc::new(RealDisk::read_only(wal_dir))), PathBuf::from(".")),
+        };
+        Ok(StoppedFolder { disk, log_disk, log_dir, root, log_root, _locks: locks })
+    }
+
+    /// Looks at a disk that holds a member's files, and that nobody changes meanwhile.
+    #[must_use]
+    pub fn on(disk: Arc<dyn Disk>) -> StoppedFolder {
+        let disk = Overlay::over(disk);
+        StoppedFolder {
+            log_disk: disk.clone(),
+            disk,
+            log_dir: PathBuf::from(LOG_DIR),
+            root: PathBuf::new(),
+            log_root: PathBuf::from(LOG_DIR),
+            _locks: Vec::new(),
+        }
+    }
+
+    /// A file as people name it; messages know it by its place on the disk.
+    pub(super) fn name_of(&self, file: &Path) -> PathBuf {
+        match file.strip_prefix(&self.log_dir) {
+            Ok(segment) if !segment.as_os_str().is_empty() => self.log_root.join(segment),
+            _ => self.root.join(file),
+        }
+    }
+}
+
+/// Takes a lock without a trace: the file is not made if it is not there.
+fn lock(path: &Path, data_dir: &Path) -> Result<Option<File>, Error> {
+    let at = |source| Error::Io { path: path.to_path_buf(), source };
+    let file = match OpenOptions::new().read(true).open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(at(error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Running { path: data_dir.to_path_buf() }),
+        Err(error) => Err(at(error.into())),
+    }
+}
