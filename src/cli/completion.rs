@@ -68,7 +68,8 @@ fn words_of(verb: &Verb) -> Vec<String> {
 }
 
 fn server_words() -> Vec<String> {
-    let flags = config::flag_names().map(|(name, takes_value)| format!("--{name}{}", if takes_value { "=" } else { "" }));
+    let flags =
+        config::flag_names().map(|(name, takes_value)| format!("--{name}{}", if takes_value { "=" } else { "" }));
     flags.chain(SUBCOMMANDS.iter().map(|command| command.name.to_owned())).collect()
 }
 

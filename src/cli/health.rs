@@ -63,7 +63,7 @@ pub(super) fn main(arguments: &mut dyn Iterator<Item = OsString>) -> ExitCode {
     };
     let asked = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string());
     let asked = asked.and_then(|runtime| {
-        let answer = runtime.block_on(timeout(question.within, ask(&question)));
+        let answer = runtime.block_on(async { timeout(question.within, ask(&question)).await });
         answer.unwrap_or_else(|_| Err(format!("no answer within {:?}", question.within)))
     });
     match asked {

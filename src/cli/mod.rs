@@ -10,7 +10,9 @@ use std::iter::Peekable;
 use std::process::ExitCode;
 
 use crate::command::{Operands, Verb, print};
-use crate::{config, inspect, snapshot};
+use crate::config;
+use crate::inspect;
+use crate::snapshot;
 
 /// The arguments are wrong. Source: Go, package `flag`.
 const EXIT_USAGE: u8 = 2;

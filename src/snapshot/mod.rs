@@ -24,8 +24,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-pub(crate) use self::arguments::VERBS;
 pub use self::arguments::USAGE;
+pub(crate) use self::arguments::VERBS;
 use self::arguments::{Command, command};
 pub use self::error::Error;
 use crate::command::{Progress, print};

@@ -9,6 +9,7 @@ mod calls;
 mod client_tls;
 mod clients;
 mod cluster;
+mod commands;
 mod compatibility;
 mod crash;
 mod damage;

@@ -56,7 +56,10 @@ fn run(arguments: &mut dyn Iterator<Item = OsString>) -> Result<Option<Health>, 
     let (data_dir, wal_dir) = (given.take("data-dir"), given.take("wal-dir"));
     let report = match file {
         Some(_) if data_dir.is_some() || wal_dir.is_some() => {
-            return Err(UsageError("a snapshot file is checked by itself: leave out --data-dir and --wal-dir".to_owned()).into());
+            return Err(UsageError(
+                "a snapshot file is checked by itself: leave out --data-dir and --wal-dir".to_owned(),
+            )
+            .into());
         }
         Some(file) => Report { parts: vec![snapshot_file::check(&PathBuf::from(file))] },
         None => {

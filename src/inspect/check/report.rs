@@ -80,7 +80,8 @@ impl Report {
         for part in &self.parts {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{} {}: {}", part.name, part.path.display(), part.health().name());
-            let facts: Vec<String> = part.facts.iter().map(|(name, value)| format!("{name} {}", plain(value))).collect();
+            let facts: Vec<String> =
+                part.facts.iter().map(|(name, value)| format!("{name} {}", plain(value))).collect();
             if !facts.is_empty() {
                 let _ = writeln!(text, "  {}", facts.join(", "));
             }

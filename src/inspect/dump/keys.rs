@@ -127,7 +127,9 @@ mod tests {
                 let mut window = Window::new(b"k", after.as_deref(), keys_max, bytes_max);
                 changes.iter().for_each(|(at, record)| window.add(*at, record.clone()));
                 let has_more = window.has_more;
-                found.extend(window.keys.iter().filter(|(_, key)| key.version > 0).map(|(key, now)| (key.to_vec(), now.version)));
+                found.extend(
+                    window.keys.iter().filter(|(_, key)| key.version > 0).map(|(key, now)| (key.to_vec(), now.version)),
+                );
                 let last = window.keys.pop_last().map(|(key, _)| key);
                 if !has_more {
                     break;

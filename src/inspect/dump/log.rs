@@ -25,7 +25,8 @@ pub(super) fn dump(
     // Who reads has seen enough if a line finds nobody: then the rest is only checked.
     let mut each = |entry: LogEntry| {
         let at = LogId { term: entry.term, index: entry.index };
-        let content = read_entry(entry).map_err(|error| in_log(io::Error::other(format!("log entry {at}: {error}"))))?;
+        let content =
+            read_entry(entry).map_err(|error| in_log(io::Error::other(format!("log entry {at}: {error}"))))?;
         out.line(&line(at, &content, values));
         Ok(())
     };

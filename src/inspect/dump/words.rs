@@ -210,7 +210,8 @@ mod tests {
     #[test]
     fn secrets_are_not_among_the_words() {
         let secret = PasswordHash(Bytes::from_static(b"$2a$10$secret"));
-        let put = Put { key: Bytes::from_static(b"key"), value: Bytes::from_static(b"$2a$10$secret"), ..Put::default() };
+        let put =
+            Put { key: Bytes::from_static(b"key"), value: Bytes::from_static(b"$2a$10$secret"), ..Put::default() };
         for asked in [
             Command::Auth(AuthChange::UserAdd { name: "ann".into(), password: Some(secret.clone()) }),
             Command::Auth(AuthChange::UserChangePassword { name: "ann".into(), password: Some(secret) }),
