@@ -11,6 +11,7 @@ mod clients;
 mod cluster;
 mod commands;
 mod compatibility;
+mod contrib;
 mod crash;
 mod damage;
 mod decoders;
@@ -34,6 +35,7 @@ mod memory_budget;
 #[path = "../model/mod.rs"]
 #[allow(dead_code, reason = "the simulation uses the rest")]
 mod model;
+mod operators;
 #[path = "../model/pair.rs"]
 mod pair;
 mod peer_tls;
