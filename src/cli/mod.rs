@@ -33,7 +33,7 @@ struct Subcommand {
     run: fn(Arguments<'_>) -> ExitCode,
 }
 
-const SUBCOMMANDS: [Subcommand; 6] = [
+const SUBCOMMANDS: [Subcommand; 7] = [
     Subcommand {
         name: "snapshot",
         about: "Save a snapshot of a member, look at one, restore one.",
@@ -54,6 +54,13 @@ const SUBCOMMANDS: [Subcommand; 6] = [
         usage: || inspect::DUMP_USAGE,
         verbs: &inspect::DUMP,
         run: |arguments| inspect::dump(arguments),
+    },
+    Subcommand {
+        name: "defrag",
+        about: "Write the checkpoint of a stopped member anew, to give space back.",
+        usage: || inspect::DEFRAG_USAGE,
+        verbs: &[inspect::DEFRAG],
+        run: |arguments| inspect::defrag(arguments),
     },
     Subcommand {
         name: "health",
@@ -78,7 +85,7 @@ const SUBCOMMANDS: [Subcommand; 6] = [
     },
 ];
 
-const HELP_WORDS: [&str; 6] = ["snapshot", "check", "dump", "health", "completion", "help"];
+const HELP_WORDS: [&str; 7] = ["snapshot", "check", "dump", "defrag", "health", "completion", "help"];
 
 const HELP_USAGE: &str = "\
 Usage:

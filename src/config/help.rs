@@ -9,7 +9,7 @@ Usage:
   lodemark [flags]
     Run a server.
 
-  lodemark snapshot|check|dump|health|completion
+  lodemark snapshot|check|dump|defrag|health|completion
     Commands beside the server; \"lodemark help\" tells what each does, and each explains itself with --help.
 
   lodemark --version

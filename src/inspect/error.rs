@@ -85,6 +85,7 @@ impl Error {
             Error::Storage(storage::Error::Io { source, .. }) | Error::Wal(wal::OpenError::Io { source, .. }) => {
                 !is_out_of_reach(source)
             }
+            Error::Storage(storage::Error::Full { .. }) => false,
             Error::Storage(_) | Error::Wal(_) => true,
             Error::Snapshot { source, .. } => match source {
                 etcd_file::Error::Newer { .. } => false,

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,9 @@ use super::error::Error;
 use crate::env::{Disk, Overlay, RealDisk};
 use crate::node::{LOG_DIR, STATE_FILE};
 use crate::server::{LOCK_FILE, MEMBER_DIR, trace_of_etcd};
+
+/// As the member makes it.
+const LOCK_MODE: u32 = 0o600;
 
 /// A stopped member's files, which are only looked at.
 #[derive(Debug)]
@@ -34,9 +38,7 @@ impl StoppedFolder {
     /// That a member runs on it, or that it holds none.
     pub fn open(data_dir: &Path, wal_dir: Option<&Path>) -> Result<StoppedFolder, Error> {
         let at = |source| Error::Io { path: data_dir.to_path_buf(), source };
-        if let Some(found) = trace_of_etcd(data_dir).map_err(at)? {
-            return Err(Error::OfEtcd { path: data_dir.to_path_buf(), found });
-        }
+        refuse_etcd(data_dir)?;
         let root = data_dir.join(MEMBER_DIR);
         let log_root = wal_dir.map_or_else(|| root.join(LOG_DIR), Path::to_path_buf);
         let is_there = |path: &Path| path.try_exists().map_err(at);
@@ -76,6 +78,28 @@ impl StoppedFolder {
             _ => self.root.join(file),
         }
     }
+}
+
+/// The folder that a member's checkpoint is in, locked as the member locks it, to change something there.
+///
+/// # Errors
+/// That a member runs on it, or that it holds none.
+pub(super) fn lock_to_write(data_dir: &Path) -> Result<(PathBuf, File), Error> {
+    refuse_etcd(data_dir)?;
+    let member = data_dir.join(MEMBER_DIR);
+    let at = |source| Error::Io { path: member.clone(), source };
+    if !member.join(STATE_FILE).try_exists().map_err(at)? {
+        return Err(Error::NoMember { path: data_dir.to_path_buf() });
+    }
+    let path = member.join(LOCK_FILE);
+    OpenOptions::new().write(true).create(true).truncate(false).mode(LOCK_MODE).open(&path).map_err(at)?;
+    let lock = lock(&path, data_dir)?.ok_or_else(|| at(io::ErrorKind::NotFound.into()))?;
+    Ok((member, lock))
+}
+
+fn refuse_etcd(data_dir: &Path) -> Result<(), Error> {
+    let found = trace_of_etcd(data_dir).map_err(|source| Error::Io { path: data_dir.to_path_buf(), source })?;
+    found.map_or(Ok(()), |found| Err(Error::OfEtcd { path: data_dir.to_path_buf(), found }))
 }
 
 /// Takes a lock without a trace: the file is not made if it is not there.

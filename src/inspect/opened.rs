@@ -12,7 +12,7 @@ use crate::storage::Storage;
 use crate::wal::{self, LogEntry, Recovered, Wal};
 
 /// redb's cache: pages are mostly read once.
-const CACHE_BYTES: usize = 64 << 20;
+pub(super) const CACHE_BYTES: usize = 64 << 20;
 /// So many bytes of entries are in memory at a time.
 const READ_BYTES: usize = 4 << 20;
 

@@ -212,12 +212,48 @@ async fn a_restored_folder_is_healthy_before_its_first_start() {
     assert!(run(&["dump", "state", "--data-dir=raised"]).contains("revision=1033 compacted=1033"));
 }
 
+#[tokio::test]
+async fn defrag_gives_space_back_and_keeps_everything() {
+    let mut server = Server::start(&Options::default());
+    let mut client = Client::connect([server.endpoint()], None).await.unwrap();
+    for n in 0..60 {
+        client.put(format!("key/{}", n % 4), vec![b'x'; 200_000], None).await.unwrap();
+    }
+    // All of it is in the file then.
+    assert_eq!(server.terminate(), Some(0));
+    server = server.restart();
+    let mut client = Client::connect([server.endpoint()], None).await.unwrap();
+    let revision = client.get("key/0", None).await.unwrap().header().unwrap().revision();
+    client.compact(revision, Some(etcd_client::CompactionOptions::new().with_physical())).await.unwrap();
+    let data_dir = server.data_dir();
+    let run = |arguments: &[&str]| {
+        lodemark(&[arguments, &["--data-dir", data_dir.to_str().unwrap()]].concat(), Path::new("/"))
+    };
+    let (status, _, told) = run(&["defrag"]);
+    assert!(status == Some(2) && told.contains("a member runs on"), "{told}");
+    let hash = client.hash_kv(0).await.unwrap().hash();
+    assert_eq!(server.terminate(), Some(0));
+
+    let len = || fs::metadata(data_dir.join("member/state.redb")).unwrap().len();
+    let before = len();
+    let told_hash = format!("hash hash={hash} revision={revision} compacted={revision}\n");
+    assert!(run(&["dump", "state", "--hash"]).1.ends_with(&told_hash), "{told_hash}");
+    let (status, said, told) = run(&["defrag"]);
+    assert!(status == Some(0) && said.starts_with("defragmented "), "{said}{told}");
+    assert!(len() < before / 2, "{before} bytes, now {}", len());
+    assert!(run(&["dump", "state", "--hash"]).1.ends_with(&told_hash), "{told_hash}");
+    assert_eq!(run(&["check"]).0, Some(0));
+    let server = server.restart();
+    let mut client = Client::connect([server.endpoint()], None).await.unwrap();
+    assert_eq!(client.get("key/3", None).await.unwrap().kvs()[0].value().len(), 200_000);
+}
+
 #[test]
 fn commands_explain_themselves() {
     let here = Path::new("/");
     let (status, said, _) = lodemark(&["help"], here);
     assert_eq!(status, Some(0));
-    for name in ["snapshot", "check", "dump", "health", "completion"] {
+    for name in ["snapshot", "check", "dump", "defrag", "health", "completion"] {
         assert!(said.contains(&format!("\n  {name} ")), "{said}");
         let explained = lodemark(&["help", name], here);
         assert_eq!(explained.0, Some(0));

@@ -45,7 +45,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("server", &["api", "peer", "config", "telemetry", "node", "net", "auth", "model", "env"]),
     ("command", &[]),
     ("snapshot", &["command", "server", "config", "node", "etcd_file", "net", "proto", "storage", "env", "model"]),
-    ("inspect", &["command", "server", "node", "etcd_file", "raft", "machine", "storage", "wal", "env", "model"]),
+    (
+        "inspect",
+        &["command", "server", "node", "etcd_file", "raft", "machine", "mvcc", "storage", "wal", "env", "model"],
+    ),
     ("cli", &["command", "snapshot", "inspect", "config", "net"]),
     ("embed", &["server", "config", "node", "model", "env"]),
 ];

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use self::out::Out;
+use self::state::Wanted;
 use super::error::Error;
 use super::folder::StoppedFolder;
 use super::{DATA_DIR_DEFAULT, DUMP_USAGE, fail};
@@ -32,7 +33,7 @@ pub const DUMP: [Verb; 2] = [
     Verb {
         name: "state",
         values: &["data-dir", "wal-dir", "keys", "limit"],
-        switches: &["values", "json"],
+        switches: &["values", "hash", "json"],
         operands: Operands::None,
     },
 ];
@@ -82,7 +83,8 @@ fn run(arguments: &mut dyn Iterator<Item = OsString>) -> Result<(), Error> {
         "log" => log::dump(&folder, from..=to, values, &mut out),
         _ => {
             let limit = if limit == 0 { u64::MAX } else { limit };
-            state::dump(&folder, prefix.map(|prefix| (prefix, limit)), values, &mut out)
+            let keys = prefix.map(|prefix| (prefix, limit));
+            state::dump(&folder, &Wanted { keys, values, hash: given.switch("hash") }, &mut out)
         }
     }
 }

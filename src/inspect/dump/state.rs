@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use arc_swap::ArcSwap;
+use parking_lot::RwLock;
+
 use super::super::error::Error;
 use super::super::folder::StoppedFolder;
 use super::super::opened::open_state;
@@ -10,18 +13,28 @@ use super::keys::{self, Found};
 use super::out::{Line, Out, Told};
 use super::words::{alarm_line, lease, member_line, participants, permission, texts, value};
 use crate::env::Disk;
-use crate::model::Alarm;
+use crate::machine::{Machine, Shared};
+use crate::model::{Alarm, Revision};
+use crate::mvcc::ReadError;
 use crate::node::STATE_FILE;
 use crate::raft::read_membership;
 use crate::storage::{AuthRow, SmallTables, Storage};
 
-/// Prints what the checkpoint holds; keys only if a prefix and the greatest number of them is given.
-pub(super) fn dump(
-    folder: &StoppedFolder,
-    wanted: Option<(String, u64)>,
-    values: Values,
-    out: &mut Out,
-) -> Result<(), Error> {
+/// Newest pairs that are in memory while the keys are hashed; others are read when they are needed.
+const VALUES_BYTES_MAX: usize = 64 << 20;
+
+/// What is printed beside what is always.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Keys that begin with this, so many of them at most.
+    pub(super) keys: Option<(String, u64)>,
+    pub(super) values: Values,
+    /// The hash of all keys.
+    pub(super) hash: bool,
+}
+
+/// Prints what the checkpoint holds.
+pub(super) fn dump(folder: &StoppedFolder, wanted: &Wanted, out: &mut Out) -> Result<(), Error> {
     let in_folder = |source| Error::Io { path: folder.root.clone(), source };
     if !folder.disk.exists(Path::new(STATE_FILE)).map_err(in_folder)? {
         out.line(&Line::new("state").with("checkpoint", "none: everything is in the log"));
@@ -31,18 +44,35 @@ pub(super) fn dump(
     out.line(&summary(&storage)?);
     out.line(&raft(folder, &storage)?);
     small(&storage.small_tables()?, out);
-    if let Some((prefix, limit)) = wanted {
-        let mut left = limit;
+    if let Some((prefix, limit)) = &wanted.keys {
+        let mut left = *limit;
         keys::each(&storage, prefix.as_bytes(), |key, found| {
             if left == 0 {
-                out.line(&Line::new("more").with("limit", limit));
+                out.line(&Line::new("more").with("limit", *limit));
                 return Ok(false);
             }
             left -= 1;
-            Ok::<_, Error>(out.line(&key_line(&storage, key, found, values)?))
+            Ok::<_, Error>(out.line(&key_line(&storage, key, found, wanted.values)?))
         })?;
     }
+    if wanted.hash {
+        out.line(&hash(folder, storage)?);
+    }
     Ok(())
+}
+
+/// The hash that members compare, of the newest revision.
+fn hash(folder: &StoppedFolder, storage: Storage) -> Result<Line, Error> {
+    let machine = Machine::load(&storage, VALUES_BYTES_MAX)?;
+    let shared = Shared { machine: RwLock::new(machine), storage: ArcSwap::from_pointee(storage) };
+    let hash = shared.hash_kv(Revision(0)).map_err(|error| match error {
+        ReadError::Storage(error) => error.into(),
+        error => Error::Io { path: folder.root.join(STATE_FILE), source: std::io::Error::other(error.to_string()) },
+    })?;
+    Ok(Line::new("hash")
+        .with("hash", u64::from(hash.hash))
+        .with("revision", hash.at.0)
+        .with("compacted", hash.compacted.0))
 }
 
 fn summary(storage: &Storage) -> Result<Line, Error> {
