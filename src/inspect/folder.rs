@@ -13,6 +13,8 @@ use crate::env::{Disk, Overlay, RealDisk};
 use crate::node::{LOG_DIR, STATE_FILE};
 use crate::server::{LOCK_FILE, MEMBER_DIR, trace_of_etcd};
 
+/// Beside the checkpoint: where the log is, if `--wal-dir` puts it elsewhere.
+const LOG_NOTE: &str = "wal-dir";
 /// As the member makes it.
 const LOCK_MODE: u32 = 0o600;
 
@@ -40,6 +42,8 @@ impl StoppedFolder {
         let at = |source| Error::Io { path: data_dir.to_path_buf(), source };
         refuse_etcd(data_dir)?;
         let root = data_dir.join(MEMBER_DIR);
+        let noted = wal_dir.is_none().then(|| noted_log(&root)).transpose()?.flatten();
+        let wal_dir = wal_dir.or(noted.as_deref());
         let log_root = wal_dir.map_or_else(|| root.join(LOG_DIR), Path::to_path_buf);
         let is_there = |path: &Path| path.try_exists().map_err(at);
         if !is_there(&root.join(STATE_FILE))? && !is_there(&log_root)? {
@@ -77,6 +81,17 @@ impl StoppedFolder {
             Ok(segment) if !segment.as_os_str().is_empty() => self.log_root.join(segment),
             _ => self.root.join(file),
         }
+    }
+}
+
+/// Where a member says that it has its log, if that is not beside its checkpoint.
+fn noted_log(member: &Path) -> Result<Option<PathBuf>, Error> {
+    let note = member.join(LOG_NOTE);
+    match std::fs::read_to_string(&note) {
+        Ok(text) if !member.join(LOG_DIR).exists() => Ok(Some(PathBuf::from(text.trim_end()))),
+        Ok(_) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(source) => Err(Error::Io { path: note, source }),
     }
 }
 

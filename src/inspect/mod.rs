@@ -33,7 +33,7 @@ Usage:
   lodemark check [--data-dir=DIR] [--wal-dir=DIR] [--json]
     Check all that a stopped member keeps: its log, its checkpoint, and whether they fit together. Writes nothing.
       --data-dir          The member's folder. Default default.etcd.
-      --wal-dir           The folder of its log, if it is another one.
+      --wal-dir           The folder of its log, if it is another one than the member itself has noted.
       --json              Tell it as one JSON object.
 
   lodemark check FILE [--json]

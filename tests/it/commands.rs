@@ -82,6 +82,11 @@ async fn check_reads_a_stopped_member_and_leaves_no_trace() {
     assert_eq!(check(&["--wal-dir", wal_dir.to_str().unwrap()]).0, Some(0));
     let (status, said, _) = check(&[]);
     assert!(status == Some(1) && said.contains("files are missing, damaged or of another member"), "{said}");
+    // Or the member itself has noted where it is.
+    fs::write(data_dir.join("member/wal-dir"), wal_dir.to_str().unwrap()).unwrap();
+    let (status, said, _) = check(&[]);
+    assert!(status == Some(0) && said.contains(&format!("log {}: healthy", wal_dir.display())), "{said}");
+    fs::remove_file(data_dir.join("member/wal-dir")).unwrap();
     fs::rename(wal_dir, data_dir.join("member/wal")).unwrap();
 
     // Damage in both files is told in one go.
