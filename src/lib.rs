@@ -106,7 +106,7 @@
 //! | [`api`] | fronts: etcd's gRPC services, plain HTTP |
 //! | [`config`], [`server`], [`telemetry`] | flags, assembly, logs |
 //! | [`embed`] | a server inside a program, and its store without a socket |
-//! | [`snapshot`] | the commands that save, look at and restore snapshots |
+//! | [`command`], [`snapshot`], [`inspect`], [`cli`] | the program's commands: what they share; snapshots; `check` and `dump`; which there are |
 //!
 //! Only [`embed`], with the values of [`model`] that it names, is meant to be built upon; the rest is open for those who read
 //! it, and changes as it must.
@@ -136,10 +136,13 @@
 pub mod api;
 pub mod auth;
 pub mod bolt;
+pub mod cli;
+pub mod command;
 pub mod config;
 pub mod embed;
 pub mod env;
 pub mod etcd_file;
+pub mod inspect;
 pub mod lease;
 pub mod machine;
 pub mod model;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use lodemark::api::ETCD_VERSION;
 use lodemark::config::{self, Config, Invocation};
-use lodemark::{server, snapshot, telemetry};
+use lodemark::{cli, server, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -16,8 +16,8 @@ const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1).peekable();
-    if arguments.next_if(|first| first == "snapshot").is_some() {
-        return snapshot::main(arguments);
+    if let Some(done) = cli::run(&mut arguments) {
+        return done;
     }
     match Invocation::from_args(arguments) {
         Ok(Invocation::Help) => print(&config::help()),

@@ -9,8 +9,8 @@ Usage:
   lodemark [flags]
     Run a server.
 
-  lodemark snapshot save|status|restore
-    Save a snapshot of a member, look at one, restore one. Each explains itself with --help.
+  lodemark snapshot|check|dump|defrag|health|completion
+    Commands beside the server; \"lodemark help\" tells what each does, and each explains itself with --help.
 
   lodemark --version
     Print the version.
@@ -42,6 +42,11 @@ Without flags the data is in default.etcd, and clients are served on port 2379 o
         }
     }
     text
+}
+
+/// The name of every flag, without dashes, and whether it takes a value.
+pub fn flag_names() -> impl Iterator<Item = (&'static str, bool)> {
+    ALL.iter().map(|flag| (flag.name, matches!(flag.kind, Kind::Value(_))))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub use self::auth::{AuthConfig, JwtFiles, TokenConfig};
 pub use self::compaction::CompactionConfig;
 pub use self::error::Error;
 pub use self::founding::{Founding, FoundingError};
-pub use self::help::{USAGE, help};
+pub use self::help::{USAGE, flag_names, help};
 pub use self::initial_cluster::{Addresses, InitialCluster, host_names};
 pub use self::joining::{JoiningError, find_own, urls_of};
 pub use self::keepalive::KeepaliveConfig;

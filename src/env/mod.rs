@@ -2,13 +2,14 @@
 //!
 //! Nothing below `node` takes these by itself; it is given them, each in a real and in a simulated form. With the
 //! simulated ones a test moves the clock, replays a seed, and crashes the disk at any point where data was synced. A third
-//! disk is plain memory, for members whose data may go with their process.
+//! disk is plain memory, for members whose data may go with their process; a fourth only looks at another.
 
 mod background;
 mod clock;
 mod disk;
 mod memory_disk;
 pub mod mistake;
+mod overlay;
 mod process;
 mod random;
 mod real_disk;
@@ -19,6 +20,7 @@ pub use clock::{Clock, ManualClock, SystemClock, Tick, unix_time};
 pub use disk::{DAMAGE_REMEDY, Disk, File, SyncSite, lacks_space};
 pub use memory_disk::MemoryDisk;
 pub use mistake::Mistake;
+pub use overlay::Overlay;
 pub use process::ProcessFigures;
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use real_disk::{RealDisk, RealFile};

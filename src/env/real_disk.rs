@@ -21,13 +21,27 @@ const SLOW_SYNC: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct RealDisk {
     root: PathBuf,
+    access: Access,
+}
+
+/// What the system is asked for when a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Write,
+    Read,
 }
 
 impl RealDisk {
     /// Uses `root`, which must exist.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> RealDisk {
-        RealDisk { root: root.into() }
+        RealDisk { root: root.into(), access: Access::Write }
+    }
+
+    /// The same for whoever only looks: files are opened to read, and to write to one is an error.
+    #[must_use]
+    pub fn read_only(root: impl Into<PathBuf>) -> RealDisk {
+        RealDisk { root: root.into(), access: Access::Read }
     }
 
     /// The folder that all paths are relative to.
@@ -43,7 +57,8 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.at(path))?;
+        let writes = self.access == Access::Write;
+        let file = OpenOptions::new().read(true).write(writes).open(self.at(path))?;
         Ok(Box::new(RealFile(file)))
     }
 

@@ -17,9 +17,9 @@ use crate::storage::{self, Identity, Reserve, Storage};
 use crate::wal::{self, Recovered, Wal};
 
 /// The folder of log segments, below the data folder.
-pub(super) const LOG_DIR: &str = "wal";
+pub const LOG_DIR: &str = "wal";
 /// The checkpoint.
-pub(super) const STATE_FILE: &str = "state.redb";
+pub const STATE_FILE: &str = "state.redb";
 /// Space for a disk that is full.
 const RESERVE_FILE: &str = "reserve";
 
@@ -104,7 +104,10 @@ fn claim(storage: &Storage, identity: Identity, founding: &Founding) -> Result<(
 ///
 /// A checkpoint that was received from another member may be ahead of the log: it was put in its place just before the
 /// log was to be purged up to there. Raft does that again when it starts.
-fn check_agreement(
+///
+/// # Errors
+/// [`StartError::Disagreement`].
+pub fn check_agreement(
     meta: &storage::Meta,
     installed: LogId,
     recovered: &Recovered,

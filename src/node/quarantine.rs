@@ -35,7 +35,7 @@ pub(super) fn impose(disk: &dyn Disk, why: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// Whatever the disk says.
-pub(super) fn reason(disk: &dyn Disk) -> io::Result<Option<String>> {
+pub fn reason(disk: &dyn Disk) -> io::Result<Option<String>> {
     if !disk.exists(Path::new(FILE))? {
         return Ok(None);
     }

@@ -30,6 +30,7 @@ mod network;
 mod occupancy;
 mod progress;
 mod proposal;
+mod reading;
 mod removals;
 mod runtime;
 mod snapshot;
@@ -48,6 +49,7 @@ pub use consensus::{Answer, Consensus, ConsensusOptions, Forwarded, ProposeError
 pub use membership::{Voters, VotersChange, membership_of};
 pub use network::{Network, Permission};
 pub use proposal::Proposal;
+pub use reading::{EntryContent, LastVote, LogMarks, Participants, read_entry, read_marks, read_membership};
 pub use runtime::seed_thread;
 pub use space::Space;
 pub use state_machine::{Observer, Run, StateFiles};

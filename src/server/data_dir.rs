@@ -19,8 +19,9 @@ use rustix::fs::{FlockOperation, flock};
 const DIR_MODE: u32 = 0o700;
 const LOCK_MODE: u32 = 0o600;
 /// Marks the folder of a member, for etcd's operators too.
-const MEMBER_DIR: &str = "member";
-const LOCK_FILE: &str = "lock";
+pub const MEMBER_DIR: &str = "member";
+/// Held by the process that runs.
+pub const LOCK_FILE: &str = "lock";
 
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +117,10 @@ impl DataDir {
 }
 
 /// Finds a file that only etcd makes: its database, or a segment of its log, whose name has two numbers.
-fn trace_of_etcd(path: &Path) -> io::Result<Option<PathBuf>> {
+///
+/// # Errors
+/// Whatever the system says.
+pub fn trace_of_etcd(path: &Path) -> io::Result<Option<PathBuf>> {
     let member = path.join(MEMBER_DIR);
     let database = member.join("snap/db");
     if exists(&database)? {

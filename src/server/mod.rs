@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::bootstrap::Beginning;
 pub use self::bootstrap::{BootstrapError, founding};
-pub use self::data_dir::DataDirError;
+pub use self::data_dir::{DataDirError, LOCK_FILE, MEMBER_DIR, trace_of_etcd};
 use self::embedding::Data;
 pub use self::embedding::{Embedding, Ready};
 use self::listen::{Socket, Speaks};

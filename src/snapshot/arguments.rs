@@ -1,12 +1,12 @@
 //! The arguments, as etcdctl and etcdutl take them: flags anywhere, `--name=value` or `--name value`.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
 use super::error::Error;
 use super::status::WriteOut;
+use crate::command::{Given, Operands, Verb, text};
 use crate::config::{Config, Invocation};
 use crate::etcd_file::DigestCheck;
 
@@ -89,26 +89,41 @@ pub(super) struct Restore {
     pub(super) bump: Option<u64>,
 }
 
+/// What the command can do.
+pub(crate) const VERBS: [Verb; 3] = [
+    Verb {
+        name: "save",
+        values: &["endpoints", "dial-timeout", "cacert", "cert", "key", "user", "password"],
+        switches: &[],
+        operands: Operands::Files,
+    },
+    Verb { name: "status", values: &["write-out"], switches: &[], operands: Operands::Files },
+    Verb {
+        name: "restore",
+        values: &[
+            "data-dir",
+            "wal-dir",
+            "name",
+            "initial-cluster",
+            "initial-cluster-token",
+            "initial-advertise-peer-urls",
+            "bump-revision",
+        ],
+        switches: &["skip-hash-check", "mark-compacted"],
+        operands: Operands::Files,
+    },
+];
+
 /// Reads the arguments that follow `snapshot`.
 pub(super) fn command(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
     let mut arguments = arguments.into_iter();
     let name = arguments.next().map(text).transpose()?;
-    let mut read = |values: &[&'static str], switches: &[&'static str]| Given::read(&mut arguments, values, switches);
+    let [save_verb, status_verb, restore_verb] = &VERBS;
+    let mut read = |verb| Given::read(&mut arguments, verb);
     match name.as_deref() {
-        Some("save") => save(read(&["endpoints", "dial-timeout", "cacert", "cert", "key", "user", "password"], &[])?),
-        Some("status") => status(read(&["write-out"], &[])?),
-        Some("restore") => restore(read(
-            &[
-                "data-dir",
-                "wal-dir",
-                "name",
-                "initial-cluster",
-                "initial-cluster-token",
-                "initial-advertise-peer-urls",
-                "bump-revision",
-            ],
-            &["skip-hash-check", "mark-compacted"],
-        )?),
+        Some("save") => save(read(save_verb)?),
+        Some("status") => status(read(status_verb)?),
+        Some("restore") => restore(read(restore_verb)?),
         None | Some("-h" | "--help" | "help") => Ok(Command::Help),
         Some(other) => Err(Error::Usage(format!("unknown command {other:?} for \"lodemark snapshot\""))),
     }
@@ -118,7 +133,7 @@ fn save(mut given: Given) -> Result<Command, Error> {
     if given.wants_help {
         return Ok(Command::Help);
     }
-    let file = given.file("snapshot save expects one argument")?;
+    let file = given.operand("snapshot save expects one argument")?;
     let endpoints = given.take("endpoints").unwrap_or_else(|| "http://127.0.0.1:2379".to_owned());
     if endpoints.contains(',') {
         return Err(Error::Usage("snapshot must be requested to one selected node, not multiple".to_owned()));
@@ -132,7 +147,7 @@ fn save(mut given: Given) -> Result<Command, Error> {
         _ => return Err(Error::Usage("--cert and --key must both be given".to_owned())),
     };
     Ok(Command::Save(Save {
-        file,
+        file: file.into(),
         endpoint: if endpoints.contains("://") { endpoints } else { format!("http://{endpoints}") },
         dial_timeout: std::time::Duration::from_secs(dial_timeout.into()),
         cacert: given.take("cacert").map(PathBuf::from),
@@ -158,7 +173,7 @@ fn status(mut given: Given) -> Result<Command, Error> {
     if given.wants_help {
         return Ok(Command::Help);
     }
-    let file = given.file("snapshot status requires exactly one argument")?;
+    let file = given.operand("snapshot status requires exactly one argument")?;
     let write_out = match given.take("write-out").as_deref() {
         None | Some("simple") => WriteOut::Simple,
         Some("table") => WriteOut::Table,
@@ -166,14 +181,14 @@ fn status(mut given: Given) -> Result<Command, Error> {
         Some("fields") => WriteOut::Fields,
         Some(other) => return Err(Error::Usage(format!("unsupported output format {other:?}"))),
     };
-    Ok(Command::Status(StatusOf { file, write_out }))
+    Ok(Command::Status(StatusOf { file: file.into(), write_out }))
 }
 
 fn restore(mut given: Given) -> Result<Command, Error> {
     if given.wants_help {
         return Ok(Command::Help);
     }
-    let file = given.file("snapshot restore requires exactly one argument")?;
+    let file = given.operand("snapshot restore requires exactly one argument")?;
     let bump = given.take("bump-revision").unwrap_or_else(|| "0".to_owned());
     let bump: u64 = bump.parse().map_err(|_| Error::Usage(format!("invalid value {bump:?} for --bump-revision")))?;
     let bump = match (bump, given.switch("mark-compacted")) {
@@ -186,7 +201,7 @@ fn restore(mut given: Given) -> Result<Command, Error> {
     };
     let check = if given.switch("skip-hash-check") { DigestCheck::Skipped } else { DigestCheck::Required };
     let wal_dir = given.take("wal-dir").map(PathBuf::from);
-    Ok(Command::Restore(Restore { file, config: config(&mut given)?, wal_dir, check, bump }))
+    Ok(Command::Restore(Restore { file: file.into(), config: config(&mut given)?, wal_dir, check, bump }))
 }
 
 /// The flags of the server that tell of its cluster, with etcdutl's defaults.
@@ -206,88 +221,6 @@ fn config(given: &mut Given) -> Result<Box<Config>, Error> {
         Invocation::Serve(config) => Ok(Box::new(Config { initial_cluster: cluster, ..*config })),
         Invocation::Help | Invocation::Version => unreachable!("no flag asks for them"),
     }
-}
-
-/// The arguments of one command, each fine by itself.
-#[derive(Debug, Default)]
-struct Given {
-    files: Vec<String>,
-    values: BTreeMap<&'static str, String>,
-    wants_help: bool,
-}
-
-impl Given {
-    fn read(
-        arguments: &mut dyn Iterator<Item = OsString>,
-        values: &[&'static str],
-        switches: &[&'static str],
-    ) -> Result<Given, Error> {
-        let mut given = Given::default();
-        while let Some(argument) = arguments.next() {
-            let argument = text(argument)?;
-            let long = argument.strip_prefix("-w").map(|value| format!("write-out{value}"));
-            let Some(flag) = argument.strip_prefix("--").or(long.as_deref()) else {
-                match argument.as_str() {
-                    "-h" => given.wants_help = true,
-                    short if short.starts_with('-') && short.len() > 1 => {
-                        return Err(Error::Usage(format!("unknown shorthand flag in {short}")));
-                    }
-                    _ => given.files.push(argument),
-                }
-                continue;
-            };
-            let (name, inline) = match flag.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (flag, None),
-            };
-            let known = |names: &[&'static str]| names.iter().copied().find(|known| *known == name);
-            if name == "help" {
-                given.wants_help = true;
-            } else if let Some(name) = known(switches) {
-                given.values.insert(name, inline.unwrap_or_else(|| "true".to_owned()));
-            } else if let Some(name) = known(values) {
-                let value = match inline {
-                    Some(value) => value,
-                    None => {
-                        let next =
-                            arguments.next().ok_or_else(|| Error::Usage(format!("flag needs an argument: --{name}")));
-                        text(next?)?
-                    }
-                };
-                given.values.insert(name, value);
-            } else {
-                return Err(Error::Usage(format!("unknown flag: --{name}")));
-            }
-        }
-        for name in switches {
-            if let Some(value) = given.values.get(name)
-                && !["true", "false"].contains(&value.as_str())
-            {
-                return Err(Error::Usage(format!("invalid argument {value:?} for --{name}")));
-            }
-        }
-        Ok(given)
-    }
-
-    /// The only argument that is no flag.
-    fn file(&mut self, otherwise: &str) -> Result<PathBuf, Error> {
-        match std::mem::take(&mut self.files).as_slice() {
-            [file] => Ok(file.into()),
-            _ => Err(Error::Usage(otherwise.to_owned())),
-        }
-    }
-
-    fn take(&mut self, name: &str) -> Option<String> {
-        self.values.remove(name)
-    }
-
-    fn switch(&self, name: &str) -> bool {
-        self.values.get(name).is_some_and(|value| value == "true")
-    }
-}
-
-fn text(argument: OsString) -> Result<String, Error> {
-    argument.into_string().map_err(|argument| Error::Usage(format!("argument {argument:?} is not UTF-8 text")))
 }
 
 #[cfg(test)]

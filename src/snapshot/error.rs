@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::command::UsageError;
 use crate::config::{self, FoundingError};
 use crate::etcd_file;
 use crate::storage;
@@ -93,4 +94,10 @@ pub enum Error {
         /// What the bytes give.
         found: String,
     },
+}
+
+impl From<UsageError> for Error {
+    fn from(UsageError(why): UsageError) -> Error {
+        Error::Usage(why)
+    }
 }

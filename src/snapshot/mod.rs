@@ -14,22 +14,21 @@ mod arguments;
 mod call;
 mod error;
 mod folder;
-mod progress;
 mod restore;
 mod save;
 mod status;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 pub use self::arguments::USAGE;
+pub(crate) use self::arguments::VERBS;
 use self::arguments::{Command, command};
 pub use self::error::Error;
-use self::progress::Progress;
+use crate::command::{Progress, print};
 use crate::env;
 use crate::etcd_file::{DigestCheck, SnapshotFile};
 
@@ -59,11 +58,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Prints to stdout; a reader that has gone away is no fault.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// Opens a snapshot and checks all of it.

@@ -9,7 +9,7 @@ use super::arguments::Restore;
 use super::error::Error;
 use super::folder::{NewFolder, check_empty};
 use super::open;
-use super::progress::Progress;
+use crate::command::Progress;
 use crate::env::RealDisk;
 use crate::etcd_file::{self, Revisions, SnapshotFile};
 use crate::model::Revision;

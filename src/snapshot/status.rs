@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::arguments::StatusOf;
 use super::error::Error;
-use super::progress::size;
-use super::{open, print};
+use super::open;
+use crate::command::{print, size};
 use crate::etcd_file::{DigestCheck, Status};
 
 /// How it is told.

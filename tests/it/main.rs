@@ -9,7 +9,9 @@ mod calls;
 mod client_tls;
 mod clients;
 mod cluster;
+mod commands;
 mod compatibility;
+mod contrib;
 mod crash;
 mod damage;
 mod decoders;
@@ -33,6 +35,7 @@ mod memory_budget;
 #[path = "../model/mod.rs"]
 #[allow(dead_code, reason = "the simulation uses the rest")]
 mod model;
+mod operators;
 #[path = "../model/pair.rs"]
 mod pair;
 mod peer_tls;

@@ -43,7 +43,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["node", "net", "model", "env"]),
     ("config", &["auth", "env", "model"]),
     ("server", &["api", "peer", "config", "telemetry", "node", "net", "auth", "model", "env"]),
-    ("snapshot", &["server", "config", "node", "etcd_file", "net", "proto", "storage", "env", "model"]),
+    ("command", &[]),
+    ("snapshot", &["command", "server", "config", "node", "etcd_file", "net", "proto", "storage", "env", "model"]),
+    (
+        "inspect",
+        &["command", "server", "node", "etcd_file", "raft", "machine", "mvcc", "storage", "wal", "env", "model"],
+    ),
+    ("cli", &["command", "snapshot", "inspect", "config", "net"]),
     ("embed", &["server", "config", "node", "model", "env"]),
 ];
 
@@ -53,7 +59,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("openraft_rt_tokio", &["raft"]),
     ("redb", &["storage"]),
     ("tonic", &["api", "peer", "proto"]),
-    ("tokio", &["net", "peer", "raft", "node", "api", "server", "snapshot", "embed", "main.rs"]),
+    ("tokio", &["net", "peer", "raft", "node", "api", "server", "snapshot", "cli/health.rs", "embed", "main.rs"]),
     ("h2", &["api", "peer", "snapshot/call.rs"]),
     ("hyper", &["api", "peer", "server"]),
     ("axum", &["api", "peer"]),

@@ -133,7 +133,7 @@ pub fn folder() -> SimDisk {
 }
 
 /// Leases, members, writes of every kind, and compactions.
-async fn fill(node: &Node) -> Result<(), NodeError> {
+pub async fn fill(node: &Node) -> Result<(), NodeError> {
     for id in 1..=6 {
         node.lease_grant(LeaseId(id * 1000), 600 + id).await?;
     }

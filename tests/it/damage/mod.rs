@@ -16,6 +16,7 @@
 //! Everything runs in one thread and by a clock of its own, so a seed and a number name a flip for ever: [`flips`] prints
 //! the line that does it again. [`live`] flips bits under a member that runs, [`cuts`] takes the end of the log away.
 
+mod checked;
 mod cuts;
 mod flips;
 mod live;

@@ -14,6 +14,8 @@ use super::member::{self, MARK, STATE, Whole};
 
 /// Where the batches of a segment begin.
 pub const HEADER_BYTES: usize = 4096;
+/// What a segment says of itself.
+const SEGMENT_HEAD_BYTES: usize = 44;
 const BATCH_MAGIC: [u8; 4] = 0x4843_5442_u32.to_le_bytes();
 const BATCH_HEADER_BYTES: usize = 32;
 const BATCH_ALIGNMENT: usize = 8;
@@ -131,16 +133,33 @@ pub fn batches(segment: &[u8]) -> Vec<Batch> {
 /// The records in the log of a stopped member. All are proven to have been synced; only the seal is not.
 pub fn log_records(disk: &SimDisk) -> Places {
     let mut places = Places::default();
+    for (path, batch) in proven_batches(disk).iter().filter(|(_, batch)| batch.records > 0) {
+        places.add(Some(path), batch.start + BATCH_HEADER_BYTES..batch.end);
+    }
+    places
+}
+
+/// All that means something in the log of a stopped member: what its segments say of themselves, and batches with their
+/// heads, but for the last one. Paddings and what was not written are no part of it.
+pub fn log_meaning(disk: &SimDisk) -> Places {
+    let mut places = Places::default();
+    for path in member::segments(disk) {
+        places.add(Some(&path), 0..SEGMENT_HEAD_BYTES);
+    }
+    for (path, batch) in proven_batches(disk) {
+        places.add(Some(&path), batch.start..batch.end);
+    }
+    places
+}
+
+fn proven_batches(disk: &SimDisk) -> Vec<(PathBuf, Batch)> {
     let mut found: Vec<(PathBuf, Batch)> = Vec::new();
     for path in member::segments(disk) {
         let batches = batches(&member::read(disk, &path));
         found.extend(batches.into_iter().map(|batch| (path.clone(), batch)));
     }
     found.pop();
-    for (path, batch) in found.iter().filter(|(_, batch)| batch.records > 0) {
-        places.add(Some(path), batch.start + BATCH_HEADER_BYTES..batch.end);
-    }
-    places
+    found
 }
 
 /// Every copy in the checkpoint of a record that is to be read, with the checksum before it.

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 /// Tells on stderr how far something is.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     what: &'static str,
     total: u64,
     done: u64,
@@ -15,12 +15,12 @@ pub(super) struct Progress {
 
 impl Progress {
     /// `what` is done with so many bytes.
-    pub(super) fn new(what: &'static str, total: u64) -> Progress {
+    pub(crate) fn new(what: &'static str, total: u64) -> Progress {
         Progress { what, total, done: 0, percent: None, is_terminal: std::io::stderr().is_terminal() }
     }
 
     /// So many bytes are done.
-    pub(super) fn tell(&mut self, done: u64) {
+    pub(crate) fn tell(&mut self, done: u64) {
         self.done = done.min(self.total);
         let percent = self.done.saturating_mul(100) / self.total.max(1);
         if self.is_terminal && self.percent != Some(percent) {
@@ -40,7 +40,7 @@ impl Drop for Progress {
 }
 
 /// A number of bytes as etcd's tools write it.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let (mut unit, mut scale) = (0, 1u64);
     while unit + 1 < UNITS.len() && bytes / scale >= 1000 {
