@@ -10,6 +10,7 @@ mod client_tls;
 mod clients;
 mod cluster;
 mod compatibility;
+mod configuration;
 mod crash;
 mod damage;
 mod decoders;

@@ -44,6 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["auth", "env", "model"]),
     ("server", &["api", "peer", "config", "telemetry", "node", "net", "auth", "model", "env"]),
     ("snapshot", &["server", "config", "node", "etcd_file", "net", "proto", "storage", "env", "model"]),
+    ("tcp_gateway", &["config", "telemetry", "env"]),
     ("embed", &["server", "config", "node", "model", "env"]),
 ];
 
@@ -53,11 +54,12 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("openraft_rt_tokio", &["raft"]),
     ("redb", &["storage"]),
     ("tonic", &["api", "peer", "proto"]),
-    ("tokio", &["net", "peer", "raft", "node", "api", "server", "snapshot", "embed", "main.rs"]),
+    ("tokio", &["net", "peer", "raft", "node", "api", "server", "snapshot", "tcp_gateway", "embed", "main.rs"]),
     ("h2", &["api", "peer", "snapshot/call.rs"]),
     ("hyper", &["api", "peer", "server"]),
     ("axum", &["api", "peer"]),
     ("sha2", &["etcd_file"]),
+    ("saphyr_parser", &["config/file"]),
     ("rustls", &["net"]),
     ("tokio_rustls", &["net"]),
     ("rcgen", &["net"]),

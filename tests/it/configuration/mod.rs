@@ -1,0 +1,190 @@
+//! Everything that can be said by flags, variables and the configuration file, compared with the table of etcd's contract
+//! (`contract`) and with a real etcd.
+
+mod bad_input;
+mod contract;
+mod gateway;
+mod program;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use lodemark::config::{Config, Error, Invocation};
+
+use self::contract::{FLAGS, Form, IGNORED, NOT_YET, Row};
+use crate::harness::{Process, own_program, reference};
+
+/// With the value 1 the document is written instead of being compared.
+const WRITE: &str = "LODEMARK_WRITE_DOCS";
+const DOCUMENT: &str = "docs/configuration.md";
+
+/// The flags of the contract that are there.
+fn present() -> impl Iterator<Item = &'static Row> {
+    FLAGS.iter().filter(|row| !NOT_YET.contains(&row.flag))
+}
+
+fn run(program: &Path, arguments: &[String], variables: &[(String, String)]) -> (Option<i32>, String, String) {
+    let temp = tempfile::tempdir().unwrap();
+    let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+    Process::start_with(program, &arguments, temp.path(), variables).output()
+}
+
+#[test]
+fn what_is_still_to_come_is_a_flag_of_etcd_that_is_refused() {
+    for name in NOT_YET {
+        assert!(FLAGS.iter().any(|row| row.flag == *name), "{name}");
+        let error = Invocation::from_args([format!("--{name}=x").into()]).unwrap_err();
+        assert!(matches!(error, Error::NotYet { .. }), "--{name} is there: take it out of NOT_YET: {error}");
+    }
+}
+
+#[test]
+fn help_has_every_flag_with_its_default() {
+    let (status, help, _) = run(&own_program(), &["--help".into()], &[]);
+    assert_eq!(status, Some(0));
+    for row in present() {
+        let line = format!("\n  --{} '{}'\n", row.flag, row.default);
+        assert!(help.contains(&line), "{line:?} is missing in:\n{help}");
+    }
+    for flag in IGNORED.iter().chain(&["config-file", "version", "help"]) {
+        assert!(help.contains(&format!("\n  --{flag}")), "--{flag} is missing");
+    }
+}
+
+#[test]
+fn the_document_is_what_the_table_gives() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
+    let document = lodemark::config::document();
+    if std::env::var(WRITE).as_deref() == Ok("1") {
+        return fs::write(path, document).unwrap();
+    }
+    let there = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        there == document,
+        "{DOCUMENT} is not what the table of flags gives; write it anew with\n  \
+         {WRITE}=1 cargo test --test it the_document_is_what_the_table_gives"
+    );
+}
+
+#[test]
+fn the_document_has_names_variables_keys_and_defaults_of_etcd() {
+    let document = lodemark::config::document();
+    for row in present() {
+        let form = match row.form {
+            Form::Time => " (nanoseconds)",
+            Form::List => " (list)",
+            Form::Text | Form::Switch | Form::Number => "",
+        };
+        let key = if row.key.is_empty() { String::new() } else { format!("`{}`{form}", row.key) };
+        let default = if row.default.is_empty() { String::new() } else { format!("`{}`", row.default) };
+        let line = format!("\n| `--{}` | `{}` | {key} | {default} | ", row.flag, row.variable());
+        assert!(document.contains(&line), "{line}");
+    }
+}
+
+/// All flags of the table at once, each written by `write`, with a stray argument behind them: whoever complains of that has
+/// taken the flags.
+fn all_taken(program: &Path, rows: &[&Row], write: impl Fn(&Row) -> Vec<String>) {
+    let mut arguments: Vec<String> = rows.iter().flat_map(|row| write(row)).collect();
+    arguments.push("stray".into());
+    let (status, _, stderr) = run(program, &arguments, &[]);
+    assert!(status == Some(1) && stderr.contains(r#"\"stray\" is not a valid flag"#), "{status:?}: {stderr}");
+}
+
+#[test]
+fn every_flag_is_taken_in_every_way_to_write_it() {
+    let ours: Vec<&Row> = present().collect();
+    let all: Vec<&Row> = FLAGS.iter().collect();
+    let programs = [(own_program(), ours)].into_iter().chain(reference().map(|etcd| (etcd.join("etcd"), all)));
+    for (program, rows) in programs {
+        for dashes in ["-", "--"] {
+            let inline = |row: &Row| vec![format!("{dashes}{}={}", row.flag, row.sample)];
+            all_taken(&program, &rows, inline);
+            // The value of a switch cannot stand by itself.
+            all_taken(&program, &rows, |row| match row.form {
+                Form::Switch => vec![format!("{dashes}{}", row.flag)],
+                _ => vec![format!("{dashes}{}", row.flag), row.sample.to_owned()],
+            });
+        }
+        for ignored in [|flag: &&str| format!("--{flag}=x"), |flag: &&str| format!("-{flag}")] {
+            let arguments: Vec<String> = IGNORED.iter().map(ignored).chain(["stray".to_owned()]).collect();
+            let (status, _, stderr) = run(&program, &arguments, &[]);
+            assert!(status == Some(1) && stderr.contains("is not a valid flag"), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn every_variable_is_used_and_told() {
+    let ours: Vec<&Row> = present().filter(|row| row.flag != "log-level").collect();
+    let mut variables: Vec<(String, String)> = ours.iter().map(|row| (row.variable(), row.sample.to_owned())).collect();
+    // So that it ends.
+    for (name, value) in &mut variables {
+        if name == "ETCD_ELECTION_TIMEOUT" {
+            *value = "60000".into();
+        }
+    }
+    let (status, _, stderr) = run(&own_program(), &[], &variables);
+    assert!(status == Some(1) && stderr.contains("is too long, and should be set less than 50000ms"), "{stderr}");
+    for (name, value) in &variables {
+        let fields = [("variable-name", name), ("variable-value", value)];
+        let is_told = |line: &serde_json::Value| {
+            line["msg"] == "recognized and used environment variable"
+                && fields.iter().all(|(field, text)| line[*field] == text.as_str())
+        };
+        let lines = stderr.lines().filter_map(|line| serde_json::from_str(line).ok());
+        assert_eq!(lines.filter(is_told).count(), 1, "{name}: {stderr}");
+    }
+    assert!(!stderr.contains("unrecognized environment variable"), "{stderr}");
+}
+
+/// What the three ways make of one value.
+fn outcomes(row: &Row) -> [Option<Result<Config, Error>>; 3] {
+    let config = |outcome: Result<Invocation, Error>| match outcome {
+        Ok(Invocation::Serve(config)) => Ok(*config),
+        Ok(other) => panic!("{}: {other:?}", row.flag),
+        Err(error) => Err(error),
+    };
+    let flag = Invocation::from_args([format!("--{}={}", row.flag, row.sample).into()]);
+    let variable = Invocation::read([], [(row.variable().into(), row.sample.into())]).outcome;
+    let file = (!row.key.is_empty()).then(|| {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("etcd.yml");
+        fs::write(&path, row.in_file(row.sample)).unwrap();
+        Invocation::from_args([format!("--config-file={}", path.display()).into()])
+    });
+    [Some(flag), Some(variable), file].map(|outcome| outcome.map(config))
+}
+
+/// Without a URL that asks for TLS they mean nothing.
+const NOTHING_ALONE: &[&str] = &[
+    "auto-tls",
+    "client-cert-allowed-hostname",
+    "client-cert-file",
+    "client-crl-file",
+    "client-key-file",
+    "trusted-ca-file",
+    "self-signed-cert-validity",
+];
+/// Means nothing without `--enable-distributed-tracing`; nor does that mean anything.
+const TRACING: &str = "distributed-tracing-";
+/// On the command line the advertised URLs must be said too; in a file the default stands.
+const NOT_ALIKE_IN_A_FILE: &str = "listen-client-urls";
+
+#[test]
+fn a_flag_its_variable_and_its_key_say_the_same() {
+    for row in present() {
+        let [flag, variable, file] = outcomes(row);
+        assert_eq!(flag, variable, "--{}", row.flag);
+        if row.flag == NOT_ALIKE_IN_A_FILE {
+            assert_eq!(file.unwrap().unwrap().listen_client_urls[0].as_str(), row.sample);
+        } else if file.is_some() {
+            assert_eq!(flag, file, "--{}", row.flag);
+        }
+        let is_idle = NOTHING_ALONE.contains(&row.flag) || row.flag.starts_with(TRACING);
+        if !is_idle && row.sample != row.default {
+            assert_ne!(flag, Some(Ok(Config::default())), "--{} changes nothing", row.flag);
+        }
+    }
+}
