@@ -14,6 +14,7 @@
 //! A flag beside its variable is an error; a file takes the place of all others. What is wrong with a single argument ends
 //! the program with status 2, everything else with 1, as in etcd. Nothing has been touched then. Source: etcd, `server/etcdmain/config.go` and `server/embed/config.go`.
 
+pub mod any_bytes;
 mod args;
 mod auth;
 mod compaction;

@@ -123,8 +123,14 @@ fn reason(kind: ErrorKind) -> String {
 /// # Errors
 /// [`FileError`] for the first thing that is wrong.
 pub(super) fn read(path: &Path, notices: &mut Vec<Notice>) -> Result<Settings, FileError> {
-    let text = text_of(path)?;
-    let root = yaml::read(&text).map_err(|error| FileError::Yaml {
+    let bytes = bytes_of(path)?;
+    read_bytes(path, &bytes, notices)
+}
+
+/// The same for what is in the file at `path`.
+pub(super) fn read_bytes(path: &Path, bytes: &[u8], notices: &mut Vec<Notice>) -> Result<Settings, FileError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| FileError::NotText { path: path.to_owned() })?;
+    let root = yaml::read(text).map_err(|error| FileError::Yaml {
         path: path.to_owned(),
         line: error.line,
         reason: error.reason,
@@ -148,14 +154,14 @@ pub(super) fn read(path: &Path, notices: &mut Vec<Notice>) -> Result<Settings, F
     Ok(settings)
 }
 
-fn text_of(path: &Path) -> Result<String, FileError> {
+fn bytes_of(path: &Path) -> Result<Vec<u8>, FileError> {
     let unreadable = |error: std::io::Error| FileError::Unreadable { path: path.to_owned(), kind: error.kind() };
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(FileError::TooLarge { path: path.to_owned() });
     }
-    String::from_utf8(bytes).map_err(|_| FileError::NotText { path: path.to_owned() })
+    Ok(bytes)
 }
 
 /// Takes a file's values over.

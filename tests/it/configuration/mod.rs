@@ -139,52 +139,60 @@ fn every_variable_is_used_and_told() {
     assert!(!stderr.contains("unrecognized environment variable"), "{stderr}");
 }
 
-/// What the three ways make of one value.
-fn outcomes(row: &Row) -> [Option<Result<Config, Error>>; 3] {
-    let config = |outcome: Result<Invocation, Error>| match outcome {
-        Ok(Invocation::Serve(config)) => Ok(*config),
-        Ok(other) => panic!("{}: {other:?}", row.flag),
-        Err(error) => Err(error),
-    };
-    let flag = Invocation::from_args([format!("--{}={}", row.flag, row.sample).into()]);
-    let variable = Invocation::read([], [(row.variable().into(), row.sample.into())]).outcome;
-    let file = (!row.key.is_empty()).then(|| {
-        let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("etcd.yml");
-        fs::write(&path, row.in_file(row.sample)).unwrap();
-        Invocation::from_args([format!("--config-file={}", path.display()).into()])
-    });
-    [Some(flag), Some(variable), file].map(|outcome| outcome.map(config))
-}
-
-/// Without a URL that asks for TLS they mean nothing.
-const NOTHING_ALONE: &[&str] = &[
-    "auto-tls",
-    "client-cert-allowed-hostname",
-    "client-cert-file",
-    "client-crl-file",
-    "client-key-file",
-    "trusted-ca-file",
-    "self-signed-cert-validity",
-];
 /// Means nothing without `--enable-distributed-tracing`; nor does that mean anything.
 const TRACING: &str = "distributed-tracing-";
-/// On the command line the advertised URLs must be said too; in a file the default stands.
-const NOT_ALIKE_IN_A_FILE: &str = "listen-client-urls";
+/// Clients are served over TLS.
+const CLIENTS_OVER_TLS: &[(&str, &str)] = &[
+    ("listen-client-urls", "https://127.0.0.1:1"),
+    ("advertise-client-urls", "https://127.0.0.1:1"),
+    ("cert-file", "c.pem"),
+    ("key-file", "k.pem"),
+];
+
+/// What must be said as well for a flag to mean something.
+fn companions(flag: &str) -> &'static [(&'static str, &'static str)] {
+    match flag {
+        "listen-client-urls" => &[("advertise-client-urls", "http://127.0.0.1:1")],
+        "auto-tls" => &CLIENTS_OVER_TLS[..2],
+        "self-signed-cert-validity" => &[("peer-auto-tls", "true")],
+        "peer-client-cert-file" | "peer-client-key-file" => &[("peer-cert-file", "c.pem"), ("peer-key-file", "k.pem")],
+        "cert-file" | "key-file" | "trusted-ca-file" | "client-crl-file" => CLIENTS_OVER_TLS,
+        client if client.starts_with("client-cert-") || client.starts_with("client-key-") => CLIENTS_OVER_TLS,
+        _ => &[],
+    }
+}
+
+/// What the three ways make of some values; of the file nothing if one of them has no key.
+fn outcomes(said: &[(&Row, &str)]) -> [Option<Result<Config, Error>>; 3] {
+    let config = |outcome: Result<Invocation, Error>| match outcome {
+        Ok(Invocation::Serve(config)) => Ok(*config),
+        Ok(other) => panic!("{said:?}: {other:?}"),
+        Err(error) => Err(error),
+    };
+    let flags = said.iter().map(|(row, value)| format!("--{}={value}", row.flag).into());
+    let variables = said.iter().map(|(row, value)| (row.variable().into(), value.into()));
+    let file = said.iter().all(|(row, _)| !row.key.is_empty()).then(|| {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("etcd.yml");
+        fs::write(&path, said.iter().map(|(row, value)| row.in_file(value)).collect::<String>()).unwrap();
+        Invocation::from_args([format!("--config-file={}", path.display()).into()])
+    });
+    let (flags, variables) = (Invocation::from_args(flags), Invocation::read([], variables).outcome);
+    [Some(flags), Some(variables), file].map(|outcome| outcome.map(config))
+}
 
 #[test]
 fn a_flag_its_variable_and_its_key_say_the_same() {
+    let find = |flag: &str| FLAGS.iter().find(|row| row.flag == flag).unwrap();
     for row in present() {
-        let [flag, variable, file] = outcomes(row);
+        let companions = companions(row.flag).iter().filter(|(flag, _)| *flag != row.flag);
+        let without: Vec<(&Row, &str)> = companions.map(|(flag, value)| (find(flag), *value)).collect();
+        let with: Vec<(&Row, &str)> = without.iter().copied().chain([(row, row.sample)]).collect();
+        let [flag, variable, file] = outcomes(&with);
         assert_eq!(flag, variable, "--{}", row.flag);
-        if row.flag == NOT_ALIKE_IN_A_FILE {
-            assert_eq!(file.unwrap().unwrap().listen_client_urls[0].as_str(), row.sample);
-        } else if file.is_some() {
-            assert_eq!(flag, file, "--{}", row.flag);
-        }
-        let is_idle = NOTHING_ALONE.contains(&row.flag) || row.flag.starts_with(TRACING);
-        if !is_idle && row.sample != row.default {
-            assert_ne!(flag, Some(Ok(Config::default())), "--{} changes nothing", row.flag);
+        assert!(file.is_none() == row.key.is_empty() && (file.is_none() || flag == file), "--{}: {file:?}", row.flag);
+        if !row.flag.starts_with(TRACING) && row.sample != row.default {
+            assert_ne!(flag, outcomes(&without)[0], "--{} changes nothing", row.flag);
         }
     }
 }
