@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn variables_that_are_no_flags_are_told_apart() {
         let variables =
-            [("ETCD_VERSION", "3"), ("ETCD_UNSUPPORTED_ARCH", "arm64"), ("ETCD_NMAE", "x"), ("ETCD_HELP", "1")];
+            [("ETCD_VERSION", "3"), ("ETCD_UNSUPPORTED_ARCH", "arm64"), ("ETCD_DATA_DRI", "x"), ("ETCD_HELP", "1")];
         let reading = read(&[], &variables);
         assert!(matches!(reading.outcome, Ok(Invocation::Serve(_))));
         let unknown = |variable: &str, near: Option<&str>| Notice::UnknownVariable {
@@ -178,8 +178,8 @@ mod tests {
             reading.notices,
             [
                 Notice::SpecialVariable { name: "ETCD_VERSION".into(), value: "3".into() },
+                unknown("ETCD_DATA_DRI=x", Some("ETCD_DATA_DIR")),
                 unknown("ETCD_HELP=1", None),
-                unknown("ETCD_NMAE=x", Some("ETCD_NAME")),
             ]
         );
     }

@@ -10,6 +10,9 @@ const FORMER_PREFIX: &str = "experimental-";
 const VARIABLE_PREFIX: &str = "ETCD_";
 /// Names that differ in more letters are other names.
 const TYPOS_MAX: usize = 2;
+/// The same for names that are shorter than [`SHORT`].
+const TYPOS_MAX_OF_SHORT: usize = 1;
+const SHORT: usize = 6;
 
 /// What a name without dashes stands for.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +53,12 @@ pub(in crate::config) fn variable(name: &str) -> String {
 
 /// The flag whose name is nearest to one that nobody knows, if it is near at all.
 pub(in crate::config) fn nearest(name: &str) -> Option<&'static str> {
-    // Of a longer name no letter would be right.
-    let typos_max = TYPOS_MAX.min(name.len().saturating_sub(1));
+    let typos_max = match name.len() {
+        // No letter might be right.
+        0..=1 => return None,
+        2..SHORT => TYPOS_MAX_OF_SHORT,
+        _ => TYPOS_MAX,
+    };
     let near = ALL.iter().filter(|flag| flag.is_setting()).map(|flag| (typos(name, flag.name), flag.name));
     near.filter(|(typos, _)| *typos <= typos_max).min().map(|(_, name)| name)
 }
@@ -103,6 +110,7 @@ mod tests {
             ("data_dir", Some("data-dir")),
             ("snapshot-cuont", Some("snapshot-count")),
             ("nonsense", None),
+            ("port", None),
             ("", None),
             ("x", None),
         ] {

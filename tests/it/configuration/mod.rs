@@ -153,6 +153,7 @@ const CLIENTS_OVER_TLS: &[(&str, &str)] = &[
 fn companions(flag: &str) -> &'static [(&'static str, &'static str)] {
     match flag {
         "listen-client-urls" => &[("advertise-client-urls", "http://127.0.0.1:1")],
+        "auto-compaction-mode" => &[("auto-compaction-retention", "1h")],
         "auto-tls" => &CLIENTS_OVER_TLS[..2],
         "self-signed-cert-validity" => &[("peer-auto-tls", "true")],
         "peer-client-cert-file" | "peer-client-key-file" => &[("peer-cert-file", "c.pem"), ("peer-key-file", "k.pem")],
@@ -184,6 +185,7 @@ fn outcomes(said: &[(&Row, &str)]) -> [Option<Result<Config, Error>>; 3] {
 #[test]
 fn a_flag_its_variable_and_its_key_say_the_same() {
     let find = |flag: &str| FLAGS.iter().find(|row| row.flag == flag).unwrap();
+    let mut idle = Vec::new();
     for row in present() {
         let companions = companions(row.flag).iter().filter(|(flag, _)| *flag != row.flag);
         let without: Vec<(&Row, &str)> = companions.map(|(flag, value)| (find(flag), *value)).collect();
@@ -191,8 +193,9 @@ fn a_flag_its_variable_and_its_key_say_the_same() {
         let [flag, variable, file] = outcomes(&with);
         assert_eq!(flag, variable, "--{}", row.flag);
         assert!(file.is_none() == row.key.is_empty() && (file.is_none() || flag == file), "--{}: {file:?}", row.flag);
-        if !row.flag.starts_with(TRACING) && row.sample != row.default {
-            assert_ne!(flag, outcomes(&without)[0], "--{} changes nothing", row.flag);
+        if !row.flag.starts_with(TRACING) && row.sample != row.default && flag == outcomes(&without)[0] {
+            idle.push(row.flag);
         }
     }
+    assert!(idle.is_empty(), "these change nothing: {idle:?}");
 }
