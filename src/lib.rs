@@ -106,6 +106,7 @@
 //! | [`api`] | fronts: etcd's gRPC services, plain HTTP |
 //! | [`config`], [`server`], [`telemetry`] | flags, assembly, logs |
 //! | [`embed`] | a server inside a program, and its store without a socket |
+//! | [`tcp_gateway`] | the command that forwards connections to members |
 //! | [`command`], [`snapshot`], [`inspect`], [`cli`] | the program's commands: what they share; snapshots; `check` and `dump`; which there are |
 //!
 //! Only [`embed`], with the values of [`model`] that it names, is meant to be built upon; the rest is open for those who read
@@ -126,7 +127,7 @@
 //! | the log and the checkpoint | [`wal::Wal::open`], [`storage::Storage::open`] | entries and tables |
 //! | a snapshot on its way | [`storage::Arrival`] | batches of table rows |
 //! | a snapshot of etcd's | [`etcd_file::SnapshotFile`] | rows of tables |
-//! | the command line | [`config::Invocation::from_args`] | a [`config::Config`] |
+//! | the command line, variables, a file | [`config::Invocation::read`] | a [`config::Config`] |
 //!
 //! A further protocol would be a folder in [`api`] with a decoder and a table of errors of its own, before the same verbs.
 //! Each decoder is a fuzz target (`fuzz/`), whose body the tests run as well.
@@ -155,6 +156,7 @@ pub mod raft;
 pub mod server;
 pub mod snapshot;
 pub mod storage;
+pub mod tcp_gateway;
 pub mod telemetry;
 pub mod wal;
 pub mod watch;

@@ -3,11 +3,13 @@
 #[cfg(feature = "mimalloc")]
 mod allocator;
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 use lodemark::api::ETCD_VERSION;
-use lodemark::config::{self, Config, Invocation};
-use lodemark::{cli, server, telemetry};
+use lodemark::config::{self, Config, Invocation, Notice, Reading};
+use lodemark::{cli, env, server, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -15,24 +17,39 @@ use tokio_util::sync::CancellationToken;
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1).peekable();
-    if let Some(done) = cli::run(&mut arguments) {
+    let mut arguments = std::env::args_os();
+    let program = program_name(arguments.next());
+    let mut arguments = arguments.peekable();
+    if let Some(done) = cli::run(&program, &mut arguments) {
         return done;
     }
-    match Invocation::from_args(arguments) {
-        Ok(Invocation::Help) => print(&config::help()),
+    let Reading { outcome, notices } = Invocation::read(arguments, std::env::vars_os());
+    match outcome {
+        Ok(Invocation::Help) => print(&config::help(&program)),
         Ok(Invocation::Version) => print(&version()),
-        Ok(Invocation::Serve(config)) => serve(*config),
+        Ok(Invocation::Serve(config)) => serve(*config, &notices),
         Err(error) if error.is_usage() => {
-            eprintln!("{error}\n{}", config::USAGE);
+            eprintln!("{error}\n{}", config::usage(&program));
             ExitCode::from(EXIT_USAGE)
         }
         Err(error) => {
             telemetry::init(config::LogLevel::default());
-            tracing::warn!(%error, "failed to verify flags");
+            notices.iter().for_each(Notice::log);
+            match &error {
+                config::Error::Shadowed { variable } => {
+                    tracing::error!(target: telemetry::FATAL, { "environment-variable" = variable }, "{error}");
+                }
+                error => tracing::warn!(%error, "failed to verify flags"),
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the program was started as: packages call it `etcd`, so that unit files need not change.
+fn program_name(argument: Option<OsString>) -> String {
+    let name = argument.as_deref().and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str);
+    name.unwrap_or(env!("CARGO_PKG_NAME")).to_owned()
 }
 
 /// Prints to stdout; a reader that has gone away is no fault.
@@ -59,12 +76,25 @@ fn version() -> String {
     )
 }
 
-fn serve(config: Config) -> ExitCode {
+fn serve(mut config: Config, notices: &[Notice]) -> ExitCode {
     #[cfg(feature = "mimalloc")]
     allocator::tune();
     telemetry::init(config.log_level);
+    notices.iter().for_each(Notice::log);
     log_command_line(&config);
-    raise_file_limit();
+    advertise_default_host(&mut config);
+    env::raise_file_limit();
+    if config.memory_mlock
+        && let Err(error) = lock_memory()
+    {
+        tracing::error!(
+            target: telemetry::FATAL,
+            %error,
+            "cannot keep memory from being swapped out (--memory-mlock): raise the limit of locked memory \
+             (LimitMEMLOCK=infinity in a unit file, ulimit -l unlimited in a shell), or leave the flag out"
+        );
+        return ExitCode::FAILURE;
+    }
     #[cfg(target_os = "linux")]
     use_small_pages();
     let run = async {
@@ -113,25 +143,33 @@ fn log_command_line(config: &Config) {
     for advice in &config.advice {
         tracing::warn!("{advice}");
     }
-    let ignored: Vec<String> = std::env::vars_os()
-        .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|name| name.starts_with("ETCD_") && name != "ETCD_UNSUPPORTED_ARCH")
-        .collect();
-    if !ignored.is_empty() {
-        tracing::warn!(
-            "variables.json" = telemetry::json(&ignored),
-            "environment variables ETCD_* are not read by this version; use flags"
-        );
+}
+
+/// Tells others the machine's own address if they would be told `localhost` while everybody is awaited.
+fn advertise_default_host(config: &mut Config) {
+    if !config.wants_default_host() {
+        return;
+    }
+    match server::default_host() {
+        Ok(host) => {
+            tracing::info!(%host, "detected default host for advertise");
+            config.advertise_default_host(host);
+        }
+        Err(error) => tracing::warn!(%error, "failed to detect default host"),
     }
 }
 
-/// Each connection takes a file descriptor: this process may have as many as it may ask for, as a Go program has.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
+/// Keeps what is in memory, and what will be, from being swapped out. Pages are locked when they are first used: the
+/// allocator asks for far more than that.
+#[cfg(target_os = "linux")]
+fn lock_memory() -> std::io::Result<()> {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    Ok(mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lock_memory() -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// Keeps memory in pages of 4 KiB. The system would make it pages of 2 MiB where it may (the allocator asks it to): then

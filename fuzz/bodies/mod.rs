@@ -28,7 +28,7 @@ pub use self::peer::{peer_headers, peer_message, peer_stream, raft_message};
 pub use self::request::request;
 pub use self::snapshot::{snapshot, snapshot_chunks};
 pub use self::token::{token, token_options};
-pub use self::words::{addresses, flags, headers};
+pub use self::words::{addresses, config_file, flags, headers};
 
 /// Any bytes: either no record, or one that writes the same again.
 pub fn record(bytes: &[u8]) -> bool {

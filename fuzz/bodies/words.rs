@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lodemark::api::grpc::any_bytes;
 use lodemark::api::http::MemberList;
-use lodemark::config::{Addresses, InitialCluster, Invocation, Url, find_own, host_names};
+use lodemark::config::{Addresses, Config, InitialCluster, Invocation, Url, find_own, host_names};
 use lodemark::net::Address;
 
 /// Any bytes as arguments, with zeros between them.
@@ -16,6 +16,20 @@ pub fn flags(bytes: &[u8]) -> bool {
     let invocation = Invocation::from_args(arguments);
     super::told(invocation.as_ref().err());
     let Ok(Invocation::Serve(config)) = invocation else { return false };
+    keeps_its_promises(&config);
+    true
+}
+
+/// Any bytes as a configuration file.
+pub fn config_file(bytes: &[u8]) -> bool {
+    let config = lodemark::config::any_bytes::config_file(bytes);
+    super::told(config.as_ref().err());
+    let Ok(config) = config else { return false };
+    keeps_its_promises(&config);
+    true
+}
+
+fn keeps_its_promises(config: &Config) {
     assert!(!config.listen_client_urls.is_empty() && !config.listen_peer_urls.is_empty());
     assert!(config.snapshot_entries > 0 && config.election_timeout >= 5 * config.heartbeat);
     let urls = config.compared_urls();
@@ -27,7 +41,6 @@ pub fn flags(bytes: &[u8]) -> bool {
             assert!(founding.members.iter().any(|member| member.id == founding.member));
         }
     }
-    true
 }
 
 /// Any text as the URL of a flag, or of a member that is to be connected to.

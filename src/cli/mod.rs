@@ -10,9 +10,7 @@ use std::iter::Peekable;
 use std::process::ExitCode;
 
 use crate::command::{Operands, Verb, print};
-use crate::config;
-use crate::inspect;
-use crate::snapshot;
+use crate::{config, env, inspect, snapshot, tcp_gateway};
 
 /// The arguments are wrong. Source: Go, package `flag`.
 const EXIT_USAGE: u8 = 2;
@@ -27,65 +25,81 @@ struct Subcommand {
     name: &'static str,
     /// One line.
     about: &'static str,
-    /// All there is to know.
-    usage: fn() -> &'static str,
+    /// All there is to know, of a program of that name.
+    usage: fn(&str) -> String,
     verbs: &'static [Verb],
-    run: fn(Arguments<'_>) -> ExitCode,
+    /// Runs it, in a program of that name, with the arguments that follow.
+    run: fn(&str, Arguments<'_>) -> ExitCode,
 }
 
-const SUBCOMMANDS: [Subcommand; 7] = [
+const SUBCOMMANDS: [Subcommand; 8] = [
     Subcommand {
         name: "snapshot",
         about: "Save a snapshot of a member, look at one, restore one.",
-        usage: || snapshot::USAGE,
+        usage: |_| snapshot::USAGE.to_owned(),
         verbs: &snapshot::VERBS,
-        run: |arguments| snapshot::main(arguments),
+        run: |_, arguments| snapshot::main(arguments),
     },
     Subcommand {
         name: "check",
         about: "Check the data of a stopped member, or a snapshot.",
-        usage: || inspect::CHECK_USAGE,
+        usage: |_| inspect::CHECK_USAGE.to_owned(),
         verbs: &[inspect::CHECK],
-        run: |arguments| inspect::check(arguments),
+        run: |_, arguments| inspect::check(arguments),
     },
     Subcommand {
         name: "dump",
         about: "Print the log or the state of a stopped member.",
-        usage: || inspect::DUMP_USAGE,
+        usage: |_| inspect::DUMP_USAGE.to_owned(),
         verbs: &inspect::DUMP,
-        run: |arguments| inspect::dump(arguments),
+        run: |_, arguments| inspect::dump(arguments),
     },
     Subcommand {
         name: "defrag",
         about: "Write the checkpoint of a stopped member anew, to give space back.",
-        usage: || inspect::DEFRAG_USAGE,
+        usage: |_| inspect::DEFRAG_USAGE.to_owned(),
         verbs: &[inspect::DEFRAG],
-        run: |arguments| inspect::defrag(arguments),
+        run: |_, arguments| inspect::defrag(arguments),
+    },
+    Subcommand {
+        name: "gateway",
+        about: "Forward connections to the members of a cluster.",
+        usage: tcp_gateway::usage,
+        verbs: &[tcp_gateway::START],
+        run: |program, arguments| {
+            env::raise_file_limit();
+            tcp_gateway::main(program, arguments)
+        },
     },
     Subcommand {
         name: "health",
         about: "Ask a member whether it is ready to serve.",
-        usage: || health::USAGE,
+        usage: |_| health::USAGE.to_owned(),
         verbs: &[health::VERB],
-        run: |arguments| health::main(arguments),
+        run: |_, arguments| health::main(arguments),
     },
     Subcommand {
         name: "completion",
         about: "Print what lets a shell complete all this.",
-        usage: || completion::USAGE,
+        usage: |_| completion::USAGE.to_owned(),
         verbs: &[completion::VERB],
-        run: |arguments| completion::main(arguments),
+        run: |_, arguments| completion::main(arguments),
     },
     Subcommand {
         name: "help",
         about: "Explain a command.",
-        usage: || HELP_USAGE,
+        usage: |_| HELP_USAGE.to_owned(),
         verbs: &[Verb { name: "", values: &[], switches: &[], operands: Operands::Words(&HELP_WORDS) }],
         run: help,
     },
 ];
 
-const HELP_WORDS: [&str; 7] = ["snapshot", "check", "dump", "defrag", "health", "completion", "help"];
+const HELP_WORDS: [&str; 8] = ["snapshot", "check", "dump", "defrag", "gateway", "health", "completion", "help"];
+
+/// A command of etcd that is left out on purpose, and what is said to whoever calls it.
+const GRPC_PROXY: &str = "grpc-proxy";
+const NO_GRPC_PROXY: &str = "Lodemark has no gRPC proxy. Let clients talk to the members themselves, or to \"gateway start\", \
+                             which forwards their connections";
 
 const HELP_USAGE: &str = "\
 Usage:
@@ -94,8 +108,8 @@ Usage:
     Explain a command; without one, say which there are. \"lodemark --help\" explains the flags of the server.
 ";
 
-/// Runs the command that the arguments begin with; `None` if they are those of the server.
-pub fn run(arguments: &mut Peekable<impl Iterator<Item = OsString>>) -> Option<ExitCode> {
+/// Runs the command that the arguments begin with, in a program of that name; `None` if they are those of the server.
+pub fn run(program: &str, arguments: &mut Peekable<impl Iterator<Item = OsString>>) -> Option<ExitCode> {
     let first = arguments.peek()?.to_str()?;
     if first.starts_with('-') {
         return None;
@@ -103,12 +117,16 @@ pub fn run(arguments: &mut Peekable<impl Iterator<Item = OsString>>) -> Option<E
     match find(first) {
         Some(command) => {
             arguments.next();
-            Some((command.run)(arguments))
+            Some((command.run)(program, arguments))
+        }
+        None if first == GRPC_PROXY => {
+            eprintln!("{program} {GRPC_PROXY}: {NO_GRPC_PROXY}");
+            Some(ExitCode::FAILURE)
         }
         // The server's own arguments refuse it, in etcd's words.
         None => {
             if let Some(meant) = nearest(first) {
-                eprintln!("there is no command {first:?}; did you mean \"lodemark {meant}\"?");
+                eprintln!("there is no command {first:?}; did you mean \"{program} {meant}\"?");
             }
             None
         }
@@ -119,21 +137,21 @@ fn find(name: &str) -> Option<&'static Subcommand> {
     SUBCOMMANDS.iter().find(|command| command.name == name)
 }
 
-fn help(arguments: Arguments<'_>) -> ExitCode {
+fn help(program: &str, arguments: Arguments<'_>) -> ExitCode {
     let name = arguments.next().map(|name| name.to_string_lossy().into_owned());
     match name.as_deref() {
         None | Some("-h" | "--help") => {
-            print(&overview());
+            print(&overview(program));
             ExitCode::SUCCESS
         }
         Some(name) => match find(name) {
             Some(command) => {
-                print((command.usage)());
+                print(&(command.usage)(program));
                 ExitCode::SUCCESS
             }
             None => {
                 let meant = nearest(name).map(|meant| format!("; did you mean {meant:?}?")).unwrap_or_default();
-                eprintln!("there is no command {name:?}{meant}\n{}", overview());
+                eprintln!("there is no command {name:?}{meant}\n{}", overview(program));
                 ExitCode::from(EXIT_USAGE)
             }
         },
@@ -141,8 +159,8 @@ fn help(arguments: Arguments<'_>) -> ExitCode {
 }
 
 /// Which commands there are.
-fn overview() -> String {
-    let mut text = format!("{}\nCommands:\n\n", config::USAGE);
+fn overview(program: &str) -> String {
+    let mut text = format!("{}\nCommands:\n\n", config::usage(program));
     for command in &SUBCOMMANDS {
         text.push_str(&format!("  {:<12}{}\n", command.name, command.about));
     }
@@ -179,9 +197,9 @@ mod tests {
         let names: Vec<&str> = SUBCOMMANDS.iter().map(|command| command.name).collect();
         assert_eq!(names, HELP_WORDS);
         for command in &SUBCOMMANDS {
-            let usage = (command.usage)();
+            let usage = (command.usage)("lodemark");
             assert!(usage.contains(&format!("lodemark {}", command.name)), "{usage}");
-            assert!(config::USAGE.contains(command.name) || command.name == "help", "{} is not in USAGE", command.name);
+            assert!(config::usage("lodemark").contains(command.name), "{} is not in the usage", command.name);
             for verb in command.verbs {
                 assert!(usage.contains(verb.name), "{}", verb.name);
                 for flag in verb.values.iter().chain(verb.switches) {
@@ -212,7 +230,7 @@ mod tests {
         for arguments in [&[][..], &["--name=check"], &["-h"], &["strange"]] {
             let mut arguments = arguments.iter().map(OsString::from).peekable();
             let first = arguments.peek().cloned();
-            assert!(run(&mut arguments).is_none());
+            assert!(run("lodemark", &mut arguments).is_none());
             assert_eq!(arguments.next(), first, "nothing is taken");
         }
     }

@@ -6,8 +6,7 @@
 use std::ffi::OsString;
 
 use super::error::Error;
-use super::flags::{self, Kind, Settings};
-use super::gates;
+use super::flags::{self, Called, Kind, Settings};
 use super::value;
 
 /// What the arguments say.
@@ -21,22 +20,9 @@ pub(super) enum Parsed {
     Settings(Box<Settings>),
 }
 
-/// The defaults of the table.
-pub(super) fn defaults() -> Settings {
-    let mut settings = Settings::default();
-    for flag in flags::ALL {
-        match flag.kind {
-            Kind::Value(set) => set(&mut settings, flag.default).expect("a test reads the defaults of the table"),
-            Kind::Switch(set) => set(&mut settings, value::switch(flag.default).expect("as above")),
-            Kind::Version | Kind::Help => {}
-        }
-    }
-    settings
-}
-
 /// Reads the arguments, over the defaults of the table. Of a repeated flag the last value counts.
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
-    let mut settings = defaults();
+    let mut settings = Settings::defaults();
     let mut wants_version = false;
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
@@ -44,35 +30,33 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
         let (name, inline) = match split(&argument)? {
             Split::End => {
                 let stray = arguments.next().map(text).transpose()?;
-                stray.map_or(Ok(()), |stray| Err(stray_argument(stray)))?;
+                stray.map_or(Ok(()), |stray| Err(Error::Stray { argument: stray }))?;
                 break;
             }
-            Split::Stray => return Err(stray_argument(argument)),
+            Split::Stray => return Err(Error::Stray { argument }),
             Split::Flag(name, inline) => (name, inline),
         };
-        let former = || flags::present_name(name).and_then(flags::find);
-        let flag = match flags::find(name).or_else(former) {
-            Some(flag) => flag,
-            None if name == "h" => return Ok(Parsed::Help),
-            None if let Some(gate) = flags::present_name(name).and_then(gates::of_former_flag) => {
-                let value = inline.unwrap_or("true");
-                let bad = || Error::BadSwitch { name: "feature-gates", value: value.to_owned() };
-                let set = settings.gates.set(gate, value::switch(value).ok_or_else(bad)?);
-                set.expect("gates know their own names");
+        let flag = match flags::call(name) {
+            Called::Flag(flag) => flag,
+            Called::Formerly(flag) => {
+                settings.called_formerly.insert(flag.name);
+                flag
+            }
+            Called::Gate(gate) => {
+                let value = switch(name, inline)?;
+                settings.gates.set(gate, value).expect("gates know their own names");
                 settings.gates_called_formerly.insert(gate, name.to_owned());
                 continue;
             }
-            None if flags::is_of_etcd(name) => return Err(Error::NotYet { name: name.to_owned() }),
-            None => return Err(Error::UnknownFlag { name: name.to_owned() }),
-        };
-        let switch = || {
-            let value = inline.unwrap_or("true");
-            value::switch(value).ok_or_else(|| Error::BadSwitch { name: flag.name, value: value.to_owned() })
+            Called::Nothing if name == "h" => return Ok(Parsed::Help),
+            Called::NotYet => return Err(Error::NotYet { name: name.to_owned() }),
+            Called::Nothing => return Err(Error::UnknownFlag { name: name.to_owned(), near: flags::nearest(name) }),
         };
         match flag.kind {
             Kind::Help => return Ok(Parsed::Help),
-            Kind::Version => wants_version = switch()?,
-            Kind::Switch(set) => set(&mut settings, switch()?),
+            Kind::Version => wants_version = switch(name, inline)?,
+            Kind::Switch(set) => set(&mut settings, switch(name, inline)?),
+            Kind::Ignored => {}
             Kind::Value(set) => {
                 let value = match inline {
                     Some(value) => value.to_owned(),
@@ -82,11 +66,14 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
             }
         }
         settings.given.insert(flag.name);
-        if flag.name != name {
-            settings.called_formerly.insert(flag.name);
-        }
     }
     Ok(if wants_version { Parsed::Version } else { Parsed::Settings(Box::new(settings)) })
+}
+
+/// The value of a switch, which only follows `=`.
+fn switch(name: &str, inline: Option<&str>) -> Result<bool, Error> {
+    let value = inline.unwrap_or("true");
+    value::switch(value).ok_or_else(|| Error::BadSwitch { name: name.to_owned(), value: value.to_owned() })
 }
 
 /// One argument, taken apart.
@@ -116,13 +103,6 @@ fn split(argument: &str) -> Result<Split<'_>, Error> {
 
 fn text(argument: OsString) -> Result<String, Error> {
     argument.into_string().map_err(|argument| Error::NotText { argument: argument.to_string_lossy().into_owned() })
-}
-
-fn stray_argument(argument: String) -> Error {
-    match argument.as_str() {
-        "gateway" | "grpc-proxy" => Error::CommandNotYet { command: argument },
-        _ => Error::Stray { argument },
-    }
 }
 
 #[cfg(test)]
@@ -166,6 +146,16 @@ mod tests {
         for (arguments, text, is_usage) in [
             (&["--foo"][..], "flag provided but not defined: -foo", true),
             (&["-foo=1"], "flag provided but not defined: -foo", true),
+            (
+                &["--v2-deprecation=not-yet"],
+                "invalid value \"not-yet\" for flag -v2-deprecation: invalid value \"not-yet\"",
+                true,
+            ),
+            (
+                &["--feature-gates=X=true"],
+                "invalid value \"X=true\" for flag -feature-gates: unrecognized feature gate: X",
+                true,
+            ),
             (&["--name"], "flag needs an argument: -name", true),
             (&["---x"], "bad flag syntax: ---x", true),
             (&["--=x"], "bad flag syntax: --=x", true),
@@ -208,6 +198,10 @@ mod tests {
         assert_eq!((megabytes(&[]), megabytes(&["--auto-defrag-threshold-megabytes=0"])), (64, 0));
     }
 
+    fn read_defrag(argument: &str) -> u64 {
+        settings(&[argument]).bootstrap_defrag_megabytes
+    }
+
     #[test]
     fn a_former_name_of_a_flag_works() {
         let settings = settings(&["--experimental-max-learners=3", "--experimental-snapshot-catchup-entries", "7"]);
@@ -216,8 +210,7 @@ mod tests {
             settings.called_formerly.iter().copied().collect::<Vec<_>>(),
             ["max-learners", "snapshot-catchup-entries"]
         );
-        let name = "--experimental-bootstrap-defrag-threshold-megabytes=1";
-        assert!(matches!(read(&[name]), Err(Error::NotYet { .. })), "{name}");
+        assert_eq!(read_defrag("--experimental-bootstrap-defrag-threshold-megabytes=1"), 1);
         for name in ["--experimental-nonsense", "--experimental-experimental-name=a", "--experimental-"] {
             assert!(matches!(read(&[name]), Err(Error::UnknownFlag { .. })), "{name}");
         }
@@ -234,16 +227,25 @@ mod tests {
         assert_eq!(read_as(&[both[0], "--feature-gates=InitialCorruptCheck=false"]), (false, false));
         assert!(matches!(
             read(&["--experimental-initial-corrupt-check=maybe"]),
-            Err(Error::BadSwitch { name: "feature-gates", .. })
+            Err(Error::BadSwitch { name, .. }) if name == "experimental-initial-corrupt-check"
         ));
     }
 
     #[test]
-    fn flags_of_etcd_that_are_still_to_come_are_told_apart() {
-        let error = read(&["--cipher-suites=x"]).unwrap_err().to_string();
-        assert!(error.starts_with("flag provided but not defined: -cipher-suites\n"), "{error}");
-        assert!(error.contains("does not have yet"), "{error}");
-        let error = read(&["grpc-proxy", "start"]).unwrap_err();
-        assert!(!error.is_usage() && error.to_string().contains("does not have yet"), "{error}");
+    fn what_etcd_has_given_up_is_taken_with_or_without_a_value() {
+        for arguments in [&["--enable-v2"][..], &["--enable-v2=true"], &["-v=3", "-vv"], &["--test.coverprofile=x"]] {
+            assert_eq!(settings(arguments).given.len(), arguments.len(), "{arguments:?}");
+        }
+        assert!(
+            matches!(read(&["--force", "x"]), Err(Error::Stray { .. })),
+            "as for etcd, it takes no value behind it"
+        );
+    }
+
+    #[test]
+    fn a_typo_is_answered_with_what_was_meant() {
+        let text = |argument: &str| read(&[argument]).unwrap_err().to_string();
+        assert_eq!(text("--nme=a"), "flag provided but not defined: -nme\ndid you mean --name?");
+        assert_eq!(text("--nonsense"), "flag provided but not defined: -nonsense");
     }
 }

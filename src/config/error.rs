@@ -1,13 +1,17 @@
-//! What is wrong with the arguments.
+//! What is wrong with the arguments, with variables, or with the configuration file.
 
-/// What is wrong with the arguments. The texts are those of etcd and of Go's flag package: launchers match on them.
+use super::file::FileError;
+
+/// What is wrong with what was said. The texts are those of etcd and of Go's flag package: launchers match on them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Nobody knows this flag.
-    #[error("flag provided but not defined: -{name}")]
+    #[error("flag provided but not defined: -{name}{}", near.map(|near| format!("\ndid you mean --{near}?")).unwrap_or_default())]
     UnknownFlag {
         /// As given, without dashes.
         name: String,
+        /// A flag of which that may be a misspelling.
+        near: Option<&'static str>,
     },
     /// etcd has this flag, this version does not.
     #[error(
@@ -43,8 +47,8 @@ pub enum Error {
     /// The value of a switch is neither true nor false.
     #[error("invalid boolean value {value:?} for -{name}: parse error")]
     BadSwitch {
-        /// The flag.
-        name: &'static str,
+        /// The flag, as it was called.
+        name: String,
         /// As given.
         value: String,
     },
@@ -68,12 +72,28 @@ pub enum Error {
         /// As given.
         argument: String,
     },
-    /// A sub-command of etcd.
-    #[error("{command:?} is a command of etcd that this version of Lodemark does not have yet")]
-    CommandNotYet {
-        /// As given.
-        command: String,
+    /// The value of a variable cannot be read.
+    #[error("invalid value {value:?} for {variable}: {reason}")]
+    BadVariable {
+        /// The variable.
+        variable: String,
+        /// Its value.
+        value: String,
+        /// Why not.
+        reason: String,
     },
+    /// The same thing is said twice, and nobody knows which is meant.
+    #[error(
+        "conflicting environment variable is shadowed by corresponding command-line flag (either unset environment \
+         variable or disable flag))"
+    )]
+    Shadowed {
+        /// The variable.
+        variable: String,
+    },
+    /// The configuration file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Sockets are bound to addresses, not to names.
     #[error("expected IP in URL for binding ({url})")]
     BindsName {
@@ -81,14 +101,15 @@ pub enum Error {
         url: String,
     },
     /// Nobody could connect to that.
-    #[error(
-        "--{flag} {url:?} must be in the format \"host:port\", \"unix:/path/to/socket\" or \"unixs:/path/to/socket\" \
-         (unexpected empty host ({url}))"
-    )]
+    #[error("--{flag} {given:?} must be {form} (unexpected empty host ({url}))")]
     EmptyHost {
         /// The flag.
         flag: &'static str,
-        /// The URL.
+        /// What would do.
+        form: &'static str,
+        /// All of its URLs.
+        given: String,
+        /// The first such URL.
         url: String,
     },
     /// Others cannot connect to a listener for TLS without a certificate.
@@ -181,6 +202,15 @@ pub enum Error {
     NegativeTime {
         /// The flag.
         flag: &'static str,
+    },
+    /// A gate that needs another one.
+    #[error("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint")]
+    CheckpointsPersistAlone,
+    /// More or fewer traces than there can be.
+    #[error("distributed tracing configurition is not valid: (tracing sampling rate must be {bound})")]
+    SamplingRate {
+        /// What it must be.
+        bound: &'static str,
     },
     /// A time that must be some time.
     #[error("--{flag} must be >0 (set to {given})")]

@@ -30,6 +30,8 @@ struct Gate {
 
 const INITIAL_CORRUPT_CHECK: &str = "InitialCorruptCheck";
 const COMPACT_HASH_CHECK: &str = "CompactHashCheck";
+const LEASE_CHECKPOINT: &str = "LeaseCheckpoint";
+const LEASE_CHECKPOINT_PERSIST: &str = "LeaseCheckpointPersist";
 
 const ALWAYS: &str = "that is always so";
 const ITS_OWN_WAY: &str = "it is about etcd's own code";
@@ -38,20 +40,24 @@ const ALL: &[Gate] = &[
     alpha(INITIAL_CORRUPT_CHECK, Some("initial-corrupt-check"), ""),
     alpha(COMPACT_HASH_CHECK, Some("compact-hash-check-enabled"), ""),
     alpha("StopGRPCServiceOnDefrag", Some("stop-grpc-service-on-defrag"), "a defragmentation stops nothing"),
-    alpha("LeaseCheckpoint", Some("enable-lease-checkpoint"), ALWAYS),
-    alpha("LeaseCheckpointPersist", None, ALWAYS),
-    alpha("SetMemberLocalAddr", None, "the system chooses the address that a connection to a member comes from"),
+    alpha(LEASE_CHECKPOINT, Some("enable-lease-checkpoint"), ALWAYS),
+    alpha(LEASE_CHECKPOINT_PERSIST, Some("enable-lease-checkpoint-persist"), ALWAYS),
+    alpha(
+        "SetMemberLocalAddr",
+        Some("set-member-localaddr"),
+        "the system chooses the address that a connection to a member comes from",
+    ),
     alpha("PriorityRequest", None, ITS_OWN_WAY),
-    beta("FastLeaseKeepAlive", ALWAYS),
-    beta("TxnModeWriteWithSharedBuffer", ITS_OWN_WAY),
+    beta("FastLeaseKeepAlive", None, ALWAYS),
+    beta("TxnModeWriteWithSharedBuffer", Some("txn-mode-write-with-shared-buffer"), ITS_OWN_WAY),
 ];
 
 const fn alpha(name: &'static str, former_flag: Option<&'static str>, without_effect: &'static str) -> Gate {
     Gate { name, stage: Stage::Alpha, is_on: false, former_flag, without_effect }
 }
 
-const fn beta(name: &'static str, without_effect: &'static str) -> Gate {
-    Gate { name, stage: Stage::Beta, is_on: true, former_flag: None, without_effect }
+const fn beta(name: &'static str, former_flag: Option<&'static str>, without_effect: &'static str) -> Gate {
+    Gate { name, stage: Stage::Beta, is_on: true, former_flag, without_effect }
 }
 
 /// The gates that a flag of etcd 3.5 is today.
@@ -102,12 +108,22 @@ impl Gates {
         Ok(())
     }
 
+    /// Turns a gate on or off that nobody has named yet.
+    pub(super) fn set_unless_named(&mut self, gate: &'static str, value: bool) {
+        self.named.entry(gate).or_insert(value);
+    }
+
     pub(super) fn checks_initially(&self) -> bool {
         self.is_on(INITIAL_CORRUPT_CHECK)
     }
 
     pub(super) fn checks_compactions(&self) -> bool {
         self.is_on(COMPACT_HASH_CHECK)
+    }
+
+    /// Tells whether checkpoints of leases are to be kept and none are to be made, which etcd refuses.
+    pub(super) fn persist_alone(&self) -> bool {
+        self.is_on(LEASE_CHECKPOINT_PERSIST) && !self.is_on(LEASE_CHECKPOINT)
     }
 
     fn is_on(&self, name: &str) -> bool {
@@ -155,6 +171,20 @@ mod tests {
         assert_eq!(checks(&["InitialCorruptCheck=false,AllAlpha=true"]), (false, true), "by name comes first");
         assert_eq!(checks(&["AllBeta=true"]), (false, false));
         assert_eq!(checks(&["CompactHashCheck=true", "InitialCorruptCheck=true"]), (true, true), "lists add up");
+    }
+
+    #[test]
+    fn what_is_kept_must_be_made() {
+        for (list, alone) in [
+            ("LeaseCheckpointPersist=true", true),
+            ("LeaseCheckpoint=true,LeaseCheckpointPersist=true", false),
+            ("LeaseCheckpoint=true", false),
+            ("AllAlpha=true", false),
+            ("AllAlpha=true,LeaseCheckpoint=false", true),
+            ("AllBeta=false", false),
+        ] {
+            assert_eq!(gates(&[list]).persist_alone(), alone, "{list}");
+        }
     }
 
     #[test]

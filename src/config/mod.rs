@@ -1,21 +1,28 @@
-//! Flags: what an operator says, checked once.
+//! Flags, variables and the configuration file: what an operator says, checked once.
 //!
 //! The names, defaults and error texts are etcd's, so that launchers need not know which of the two they start. One
-//! table (`flags`) drives the reading of arguments, their defaults and the help text; `args` knows Go's syntax of
-//! flags; `validate` turns what was said into a [`Config`], which the rest of the program trusts:
+//! table (`flags`) drives the reading of arguments, variables and files, the defaults, the help text and
+//! `docs/configuration.md`; `args` knows Go's syntax of flags, `environment` the variables, `file` the YAML; `validate` turns
+//! what was said into a [`Config`], which the rest of the program trusts:
 //!
 //! ```text
-//! arguments ── args ──> Settings ── validate ──> Config ─┬─ founding ──> members and ids of a new cluster
-//!                 └ flags: the table                     └─ joining  ──> this member among those of a running one
+//! arguments ── args ────────┐
+//! variables ── environment ─┼──> Settings ── validate ──> Config ─┬─ founding ──> members and ids of a new cluster
+//! or a file ── file ────────┘ flags: the table                    └─ joining  ──> this member among those of a running one
 //! ```
 //!
-//! What is wrong with a single value ends the program with status 2, what is wrong with their combination with 1, as in
-//! etcd. Source: etcd, `server/etcdmain/config.go` and `server/embed/config.go`.
+//! A flag beside its variable is an error; a file takes the place of all others. What is wrong with a single argument ends
+//! the program with status 2, everything else with 1, as in etcd. Nothing has been touched then. Source: etcd, `server/etcdmain/config.go` and `server/embed/config.go`.
 
+pub mod any_bytes;
 mod args;
 mod auth;
 mod compaction;
+mod default_host;
+mod document;
+mod environment;
 mod error;
+mod file;
 mod flags;
 mod founding;
 mod gates;
@@ -23,24 +30,32 @@ mod help;
 mod initial_cluster;
 mod joining;
 mod keepalive;
+mod notice;
 mod tls;
 mod url;
 mod validate;
 mod value;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use self::environment::Variables;
 
 pub use self::auth::{AuthConfig, JwtFiles, TokenConfig};
 pub use self::compaction::CompactionConfig;
+pub use self::document::document;
 pub use self::error::Error;
+pub use self::file::FileError;
 pub use self::founding::{Founding, FoundingError};
-pub use self::help::{USAGE, flag_names, help};
+pub use self::help::{flag_names, help, usage};
 pub use self::initial_cluster::{Addresses, InitialCluster, host_names};
 pub use self::joining::{JoiningError, find_own, urls_of};
 pub use self::keepalive::KeepaliveConfig;
+pub use self::notice::Notice;
 pub use self::tls::{Certificate, KeyPair, TlsConfig};
 pub use self::url::{Scheme, Url};
+pub use self::value::unsigned_duration;
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,18 +68,54 @@ pub enum Invocation {
     Version,
 }
 
+/// What was read, and what is to be said of it once there is a log.
+#[derive(Debug)]
+pub struct Reading {
+    /// What is asked for, or the first thing that is wrong.
+    pub outcome: Result<Invocation, Error>,
+    /// In the order in which it came up, whatever the outcome is.
+    pub notices: Vec<Notice>,
+}
+
 impl Invocation {
-    /// Reads the arguments that follow the program's name.
+    /// Reads the arguments that follow the program's name, and with them the variables of its environment or the file that
+    /// either names.
+    pub fn read(
+        arguments: impl IntoIterator<Item = OsString>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Reading {
+        let mut notices = Vec::new();
+        let outcome = read(arguments, variables, &mut notices);
+        Reading { outcome, notices }
+    }
+
+    /// Reads the arguments alone.
     ///
     /// # Errors
     /// The first thing that is wrong with them.
-    pub fn from_args(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Invocation, Error> {
-        match args::parse(arguments)? {
-            args::Parsed::Help => Ok(Invocation::Help),
-            args::Parsed::Version => Ok(Invocation::Version),
-            args::Parsed::Settings(settings) => Ok(Invocation::Serve(Box::new(validate::validate(*settings)?))),
-        }
+    pub fn from_args(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, Error> {
+        Invocation::read(arguments, []).outcome
     }
+}
+
+fn read(
+    arguments: impl IntoIterator<Item = OsString>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    notices: &mut Vec<Notice>,
+) -> Result<Invocation, Error> {
+    let mut settings = match args::parse(arguments)? {
+        args::Parsed::Help => return Ok(Invocation::Help),
+        args::Parsed::Version => return Ok(Invocation::Version),
+        args::Parsed::Settings(settings) => settings,
+    };
+    let variables = Variables::of(variables);
+    let path =
+        if settings.config_file.is_empty() { variables.config_file() } else { Some(settings.config_file.clone()) };
+    match path {
+        Some(path) => *settings = file::read(Path::new(&path), notices)?,
+        None => variables.apply(&mut settings, notices)?,
+    }
+    validate::validate(*settings).map(Box::new).map(Invocation::Serve)
 }
 
 /// What a server is run with. Values fit together; [`Config::founding`] and [`Config::joining`] have the checks that only a
@@ -111,6 +162,8 @@ pub struct Config {
     pub compaction: CompactionConfig,
     /// Free bytes in the checkpoint's file from which on it is written anew if they are most of it; `None` if never.
     pub reclaim_bytes_min: Option<u64>,
+    /// Free bytes in the checkpoint's file from which on it is written anew before the member serves; `None` if never.
+    pub bootstrap_defrag_bytes: Option<u64>,
     /// Make this member the only one of its cluster. Means nothing for a data folder that is new.
     pub force_new_cluster: bool,
     /// How members talk over TLS.
@@ -145,6 +198,10 @@ pub struct Config {
     pub watch_progress_interval: Duration,
     /// Which log lines are written.
     pub log_level: LogLevel,
+    /// Never wait for the disk.
+    pub unsafe_no_fsync: bool,
+    /// Keep memory from being swapped out.
+    pub memory_mlock: bool,
     /// What is legal and probably not meant, to be logged as warnings.
     pub advice: Vec<String>,
 }
@@ -152,7 +209,7 @@ pub struct Config {
 impl Default for Config {
     /// What no flags mean.
     fn default() -> Config {
-        validate::validate(args::defaults()).expect("the defaults fit together, as a test shows")
+        validate::validate(flags::Settings::defaults()).expect("the defaults fit together, as a test shows")
     }
 }
 

@@ -36,7 +36,7 @@ pub struct TlsConfig {
     /// show one in any case.
     pub client_cert_auth: bool,
     /// Common names of which a certificate that others show must have one; empty allows any. Not together with
-    /// `allowed_hostnames`, and not for clients.
+    /// `allowed_hostnames`; for clients the configuration file alone can say it.
     pub allowed_common_names: Vec<String>,
     /// Host names of which a certificate that others show must be valid for one; empty allows any.
     pub allowed_hostnames: Vec<String>,

@@ -12,8 +12,8 @@ use super::{Config, InitialCluster, auth, compaction, keepalive, tls};
 pub(super) const DEFAULT_NAME: &str = "default";
 /// What [`DEFAULT_NAME`] founds.
 pub(super) const DEFAULT_CLUSTER: &str = "default=http://localhost:2380";
-const DEFAULT_URLS_CLIENT: &str = "http://localhost:2379";
-const DEFAULT_URLS_PEER: &str = "http://localhost:2380";
+pub(super) const DEFAULT_URLS_CLIENT: &str = "http://localhost:2379";
+pub(super) const DEFAULT_URLS_PEER: &str = "http://localhost:2380";
 /// What 0 means. Source: etcd, `DefaultQuotaBytes`.
 const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// What 0 means.
@@ -24,6 +24,10 @@ const DEFAULT_WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
 const ELECTION_MS_MAX: u64 = 50_000;
 /// What is shared must be enough for the fixed shares.
 const MEMORY_BUDGET_BYTES_MIN: u64 = 128 * 1024 * 1024;
+/// From here on a member takes long to start and to be replaced. Source: etcd, `MaxQuotaBytes`.
+const QUOTA_BYTES_RECOMMENDED_MAX: i64 = 8 * 1024 * 1024 * 1024;
+/// All of a million. Source: etcd, `maxSamplingRatePerMillion`.
+const PER_MILLION_MAX: i64 = 1_000_000;
 /// From here on requests disturb each other. Source: etcd, `recommendedMaxRequestBytes`.
 const REQUEST_BYTES_RECOMMENDED_MAX: u64 = 10 * 1024 * 1024;
 
@@ -34,6 +38,10 @@ const REQUEST_BYTES_RECOMMENDED_MAX: u64 = 10 * 1024 * 1024;
 pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
     fill_empty(&mut settings.listen_client_urls, DEFAULT_URLS_CLIENT);
     fill_empty(&mut settings.listen_peer_urls, DEFAULT_URLS_PEER);
+    if settings.is_of_file {
+        fill_empty(&mut settings.advertise_client_urls, DEFAULT_URLS_CLIENT);
+        fill_empty(&mut settings.advertise_peer_urls, DEFAULT_URLS_PEER);
+    }
     check_urls(&settings)?;
     check_times(&settings)?;
     let mut more_advice = tls::peer_advice(&settings.peer_tls, &settings.listen_peer_urls);
@@ -46,11 +54,16 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
     more_advice.extend(auth_advice);
     let advertises =
         settings.given.contains(flags::ADVERTISE_CLIENT_URLS) && !settings.advertise_client_urls.is_empty();
-    if settings.given.contains(flags::LISTEN_CLIENT_URLS) && !advertises {
+    // In a file the default stands for what is not said.
+    if settings.given.contains(flags::LISTEN_CLIENT_URLS) && !advertises && !settings.is_of_file {
         return Err(Error::NoAdvertisedUrls);
     }
 
     let compaction = compaction::validate(&settings.compaction)?;
+    check_tracing(&settings)?;
+    if settings.gates.persist_alone() {
+        return Err(Error::CheckpointsPersistAlone);
+    }
     if (1..MEMORY_BUDGET_BYTES_MIN).contains(&settings.memory_budget_bytes) {
         return Err(Error::MemoryBudgetTooSmall { given: settings.memory_budget_bytes, min: MEMORY_BUDGET_BYTES_MIN });
     }
@@ -92,6 +105,10 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
             0 => None,
             megabytes => Some(megabytes.saturating_mul(1 << 20)),
         },
+        bootstrap_defrag_bytes: match settings.bootstrap_defrag_megabytes {
+            0 => None,
+            megabytes => Some(megabytes.saturating_mul(1 << 20)),
+        },
         force_new_cluster: settings.force_new_cluster,
         peer_tls,
         client_tls,
@@ -116,6 +133,8 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         keepalive: keepalive::validate(settings.keepalive),
         watch_progress_interval: if progress.is_zero() { DEFAULT_WATCH_PROGRESS_INTERVAL } else { progress },
         log_level: settings.log_level,
+        unsafe_no_fsync: settings.unsafe_no_fsync,
+        memory_mlock: settings.memory_mlock,
         advice,
     })
 }
@@ -133,12 +152,17 @@ fn check_urls(settings: &Settings) -> Result<(), Error> {
         }
     }
     let advertised = [
-        (flags::ADVERTISE_PEER_URLS, &settings.advertise_peer_urls),
-        (flags::ADVERTISE_CLIENT_URLS, &settings.advertise_client_urls),
+        (flags::ADVERTISE_PEER_URLS, "\"host:port\"", &settings.advertise_peer_urls),
+        (
+            flags::ADVERTISE_CLIENT_URLS,
+            "in the format \"host:port\", \"unix:/path/to/socket\" or \"unixs:/path/to/socket\"",
+            &settings.advertise_client_urls,
+        ),
     ];
-    for (flag, urls) in advertised {
+    for (flag, form, urls) in advertised {
         if let Some(url) = urls.iter().find(|url| url.host().is_empty()) {
-            return Err(Error::EmptyHost { flag, url: url.to_string() });
+            let given = urls.iter().map(Url::as_str).collect::<Vec<_>>().join(",");
+            return Err(Error::EmptyHost { flag, form, given, url: url.to_string() });
         }
     }
     Ok(())
@@ -169,6 +193,15 @@ fn check_times(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
+fn check_tracing(settings: &Settings) -> Result<(), Error> {
+    match settings.tracing_per_million {
+        _ if !settings.tracing => Ok(()),
+        ..0 => Err(Error::SamplingRate { bound: "positive" }),
+        0..=PER_MILLION_MAX => Ok(()),
+        _ => Err(Error::SamplingRate { bound: "less than 1000000" }),
+    }
+}
+
 fn advice(settings: &Settings) -> Vec<String> {
     let mut advice = Vec::new();
     if settings.name == DEFAULT_NAME {
@@ -188,11 +221,28 @@ fn advice(settings: &Settings) -> Vec<String> {
     if settings.data_dir.is_empty() {
         advice.push(format!("--data-dir is not set; using {}.etcd in the working directory", settings.name));
     }
-    if settings.given.contains(flags::DOWNGRADE_CHECK) {
+    advice.extend(flags::advice_without_effect(&settings.given));
+    if !settings.tick_advance {
+        advice.push(
+            "--initial-election-tick-advance=false has no effect: the first election waits as long as any other"
+                .to_owned(),
+        );
+    }
+    if settings.tracing {
+        advice.push("--enable-distributed-tracing has no effect: this version sends no traces".to_owned());
+    }
+    if settings.unsafe_no_fsync {
+        advice.push(
+            "--unsafe-no-fsync is set: a machine that loses power loses what was acknowledged, and may not start again \
+             with its data"
+                .to_owned(),
+        );
+    }
+    if settings.quota_bytes > QUOTA_BYTES_RECOMMENDED_MAX {
         advice.push(format!(
-            "--{} has no effect: a downgrade ends when all members run the earlier version, and no member of Lodemark \
-             does; etcdctl downgrade cancel ends it",
-            flags::DOWNGRADE_CHECK
+            "quota exceeds the maximum value: --quota-backend-bytes {} is more than the recommended \
+             {QUOTA_BYTES_RECOMMENDED_MAX}",
+            settings.quota_bytes
         ));
     }
     if settings.request_bytes_max > REQUEST_BYTES_RECOMMENDED_MAX {
@@ -250,6 +300,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unsafe_or_changes_nothing_is_said() {
+        let advice = |arguments: &[&str]| {
+            let arguments: Vec<&str> = [&["--name=a", "--data-dir=a"], arguments].concat();
+            config(&arguments).unwrap().advice
+        };
+        assert_eq!(advice(&["--bootstrap-defrag-threshold-megabytes=1", "--memory-mlock"]), Vec::<String>::new());
+        for (argument, text) in [
+            ("--unsafe-no-fsync", "loses power"),
+            ("--initial-election-tick-advance=false", "has no effect"),
+            ("--enable-distributed-tracing", "sends no traces"),
+            ("--quota-backend-bytes=8589934593", "quota exceeds the maximum value"),
+            ("--max-snapshots=5", "--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8"),
+            ("--v2-deprecation=gone", "The default value is enforced, ignoring user input."),
+            ("--enable-v2", "--enable-v2 has no effect"),
+        ] {
+            let advice = advice(&[argument]);
+            assert!(advice.len() == 1 && advice[0].contains(text), "{argument}: {advice:?}");
+        }
+    }
+
+    #[test]
     fn zero_and_empty_mean_the_default() {
         let config = config(&["--snapshot-count=0", "--listen-peer-urls=", "--log-level="]).unwrap();
         assert_eq!(config.snapshot_entries, 10_000);
@@ -283,6 +354,22 @@ mod tests {
             (
                 &["--election-timeout=60000"],
                 "--election-timeout[60000ms] is too long, and should be set less than 50000ms",
+            ),
+            (
+                &["--feature-gates=LeaseCheckpointPersist=true"],
+                "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
+            ),
+            (
+                &["--enable-distributed-tracing", "--distributed-tracing-sampling-rate=2000000"],
+                "distributed tracing configurition is not valid: (tracing sampling rate must be less than 1000000)",
+            ),
+            (
+                &["--enable-distributed-tracing", "--distributed-tracing-sampling-rate=-1"],
+                "distributed tracing configurition is not valid: (tracing sampling rate must be positive)",
+            ),
+            (
+                &["--initial-advertise-peer-urls=http://:1"],
+                "--initial-advertise-peer-urls \"http://:1\" must be \"host:port\" (unexpected empty host (http://:1))",
             ),
             (
                 &["--advertise-client-urls=http://:1"],

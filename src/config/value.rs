@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-const NOT_A_VALUE: &str = "parse error";
+/// Go's word for a text that is no such value.
+pub(super) const NOT_A_VALUE: &str = "parse error";
 const OUT_OF_RANGE: &str = "value out of range";
 
 /// As [`number`], with a sign or without one.
@@ -94,6 +95,12 @@ pub(super) fn duration(text: &str) -> Result<SignedDuration, &'static str> {
     }
     let nanos = u64::try_from(nanos).map_err(|_| NOT_A_VALUE)?;
     Ok(SignedDuration { is_negative: is_negative && nanos > 0, length: Duration::from_nanos(nanos) })
+}
+
+/// Reads a duration that does not lie in the past, as Go writes it: `300ms`, `1h30m`.
+#[must_use]
+pub fn unsigned_duration(text: &str) -> Option<Duration> {
+    duration(text).ok().filter(|read| !read.is_negative).map(|read| read.length)
 }
 
 /// Reads one number with its unit; gives nanoseconds and what follows.

@@ -21,7 +21,7 @@ pub use disk::{DAMAGE_REMEDY, Disk, File, SyncSite, lacks_space};
 pub use memory_disk::MemoryDisk;
 pub use mistake::Mistake;
 pub use overlay::Overlay;
-pub use process::ProcessFigures;
+pub use process::{ProcessFigures, raise_file_limit};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use real_disk::{RealDisk, RealFile};
 pub use sim_disk::{Image, SimDisk};

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// What this process takes and may take. What the system does not tell is not there.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ProcessFigures {
@@ -74,6 +76,14 @@ fn open_files_max(limits: &str) -> Option<u64> {
 
 fn booted_at(system: &str) -> Option<f64> {
     system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
+/// Each connection takes a file descriptor: this process may have as many as it may ask for, as a Go program has.
+pub fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 #[cfg(test)]

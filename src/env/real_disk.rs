@@ -22,6 +22,7 @@ const SLOW_SYNC: Duration = Duration::from_secs(1);
 pub struct RealDisk {
     root: PathBuf,
     access: Access,
+    durability: Durability,
 }
 
 /// What the system is asked for when a file is opened.
@@ -31,17 +32,32 @@ enum Access {
     Read,
 }
 
+/// Whether the disk is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    /// What was synced is there after a loss of power.
+    Synced,
+    /// Nothing is ever synced: what is there after a loss of power is anybody's guess.
+    None,
+}
+
 impl RealDisk {
     /// Uses `root`, which must exist.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> RealDisk {
-        RealDisk { root: root.into(), access: Access::Write }
+        RealDisk { root: root.into(), access: Access::Write, durability: Durability::Synced }
     }
 
     /// The same for whoever only looks: files are opened to read, and to write to one is an error.
     #[must_use]
     pub fn read_only(root: impl Into<PathBuf>) -> RealDisk {
-        RealDisk { root: root.into(), access: Access::Read }
+        RealDisk { access: Access::Read, ..RealDisk::new(root) }
+    }
+
+    /// The same, but never waits for the disk: for tests that may lose everything.
+    #[must_use]
+    pub fn without_syncs(root: impl Into<PathBuf>) -> RealDisk {
+        RealDisk { durability: Durability::None, ..RealDisk::new(root) }
     }
 
     /// The folder that all paths are relative to.
@@ -59,13 +75,13 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let writes = self.access == Access::Write;
         let file = OpenOptions::new().read(true).write(writes).open(self.at(path))?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(RealFile { file, durability: self.durability }))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(FILE_MODE).open(self.at(path))?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(RealFile { file, durability: self.durability }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -90,7 +106,7 @@ impl Disk for RealDisk {
         // too: whoever made it may have been killed before it could.
         let mut above = path.as_path();
         while let Some(parent) = above.parent().filter(|_| above != self.root) {
-            fs::File::open(parent)?.sync_all()?;
+            self.durability.sync_folder(parent)?;
             above = parent;
         }
         Ok(())
@@ -109,7 +125,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path, _site: SyncSite) -> io::Result<()> {
-        fs::File::open(self.at(dir))?.sync_all()
+        self.durability.sync_folder(&self.at(dir))
     }
 
     fn free_bytes(&self) -> io::Result<Option<u64>> {
@@ -118,54 +134,69 @@ impl Disk for RealDisk {
     }
 }
 
+impl Durability {
+    fn sync_folder(self, path: &Path) -> io::Result<()> {
+        match self {
+            Durability::Synced => fs::File::open(path)?.sync_all(),
+            Durability::None => Ok(()),
+        }
+    }
+}
+
 /// A file of the operating system's file system.
 #[derive(Debug)]
-pub struct RealFile(fs::File);
+pub struct RealFile {
+    file: fs::File,
+    durability: Durability,
+}
 
 impl From<fs::File> for RealFile {
     /// Uses a file that was opened, be it only to read.
     fn from(file: fs::File) -> RealFile {
-        RealFile(file)
+        RealFile { file, durability: Durability::Synced }
     }
 }
 
 impl File for RealFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn disk_bytes(&self) -> io::Result<u64> {
-        let found = self.0.metadata()?;
+        let found = self.file.metadata()?;
         // Blocks may go beyond the end.
         Ok(found.len().min(found.blocks().saturating_mul(BLOCK_BYTES)))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     #[cfg(target_os = "linux")]
     fn allocate(&self, len: u64) -> io::Result<()> {
-        fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len)
+        fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len)
     }
 
     #[cfg(target_os = "linux")]
     fn give_back(&self, offset: u64, len: u64) -> io::Result<()> {
         use rustix::fs::FallocateFlags;
-        fallocate(&self.0, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)
+        fallocate(&self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)
     }
 
     fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
+        self.file.read_exact_at(out, offset)
     }
 
     fn write_all_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
+        self.file.write_all_at(data, offset)
     }
 
     fn sync_data(&self, site: SyncSite) -> io::Result<()> {
+        if self.durability == Durability::None {
+            return Ok(());
+        }
         let clock = SystemClock::new();
-        self.0.sync_data()?;
+        self.file.sync_data()?;
         let took = clock.now().0;
         if site == SyncSite::WalBatch && took > SLOW_SYNC {
             tracing::warn!(?took, "expected-duration" = ?SLOW_SYNC, "slow fdatasync");
@@ -175,7 +206,7 @@ impl File for RealFile {
 
     fn forget_cached(&self) {
         // A hint: if the system does not take it, nothing is lost.
-        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 
@@ -199,7 +230,12 @@ mod tests {
     #[test]
     fn files_are_made_written_listed_and_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let disk = RealDisk::new(dir.path());
+        use_all(&RealDisk::new(dir.path()));
+        let dir = tempfile::tempdir().unwrap();
+        use_all(&RealDisk::without_syncs(dir.path()));
+    }
+
+    fn use_all(disk: &RealDisk) {
         disk.create_dir_all(Path::new("a/b")).unwrap();
         let file = disk.create(Path::new("a/b/f")).unwrap();
         assert_eq!(disk.create(Path::new("a/b/f")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);

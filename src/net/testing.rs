@@ -36,7 +36,24 @@ impl Authority {
 
     /// Writes a certificate of `common_name` for `hosts`, and its key; replaces those that are there.
     pub fn issue(&self, dir: &Path, file: &str, common_name: &str, serial: u64, hosts: &[&str]) -> CertificateFiles {
+        self.issue_until(4096, (dir, file), common_name, serial, hosts)
+    }
+
+    /// The same for a certificate that has ended.
+    pub fn issue_ended(&self, dir: &Path, file: &str, hosts: &[&str]) -> CertificateFiles {
+        self.issue_until(2020, (dir, file), "ended", 1, hosts)
+    }
+
+    fn issue_until(
+        &self,
+        end_year: i32,
+        (dir, file): (&Path, &str),
+        common_name: &str,
+        serial: u64,
+        hosts: &[&str],
+    ) -> CertificateFiles {
         let mut parameters = parameters(common_name, hosts);
+        parameters.not_after = date_time_ymd(end_year, 1, 1);
         parameters.serial_number = Some(SerialNumber::from(serial));
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();

@@ -102,6 +102,25 @@ impl Defragmenter {
 }
 
 impl Node {
+    /// The same as [`Node::defragment`], if that would give at least `free_bytes_min` back. A failure is told in the log alone.
+    ///
+    /// Source: etcd, `maybeDefragBackend` in `server/etcdserver/bootstrap.go`.
+    pub async fn defragment_if_free(&self, free_bytes_min: u64) {
+        let space = self.defragmenter.space();
+        let is_worth_it = space.free() >= free_bytes_min;
+        tracing::info!(
+            "current-db-size-bytes" = space.taken,
+            "current-db-size-in-use-bytes" = space.needed,
+            "bootstrap-defrag-threshold-bytes" = free_bytes_min,
+            "{}",
+            if is_worth_it { "Defragmenting before the member serves" } else { "Skipping defragmentation" }
+        );
+        if is_worth_it {
+            // It has been told, and the file is as it was. If that is damaged, the node stops by itself.
+            let _ = self.defragment().await;
+        }
+    }
+
     /// Makes the checkpoint's file as small as what is in it. Local: it needs no quorum. What is compacted and not yet freed
     /// stays; writes and reads go on meanwhile. Several that ask at once are served one after the other.
     ///

@@ -222,6 +222,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn at_a_start_the_file_becomes_small_if_enough_of_it_is_free() {
+        let disk = SimDisk::new();
+        let node = start(&disk, None).await;
+        fill(&node).await;
+        compact(&node).await;
+        delete(&node).await;
+        compact(&node).await;
+        node.stop().await;
+        let node = start(&disk, None).await;
+        let before = node.defragmenter.space();
+        node.defragment_if_free(before.free() + 1).await;
+        assert_eq!(node.defragmenter.space(), before);
+        node.defragment_if_free(before.free()).await;
+        assert!(node.defragmenter.space().taken < before.taken, "{before:?}");
+        assert_eq!(live_keys(&node), KEPT);
+        node.stop().await;
+    }
+
+    #[tokio::test]
     async fn it_is_left_alone_if_little_is_free_or_nobody_wants_it() {
         let disk = SimDisk::new();
         let node = start(&disk, None).await;

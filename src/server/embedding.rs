@@ -41,7 +41,11 @@ pub struct Ready {
 /// What a member keeps its data on.
 pub(super) enum Data {
     /// The data folder, locked.
-    Folder(DataDir),
+    Folder {
+        folder: DataDir,
+        /// Nothing is synced there.
+        is_unsafe: bool,
+    },
     /// Memory instead.
     Memory(MemoryDisk),
 }
@@ -51,7 +55,10 @@ impl Data {
     pub(super) fn open(config: &Config, memory: Option<MemoryDisk>) -> Result<Data, DataDirError> {
         match memory {
             Some(memory) => Ok(Data::Memory(memory)),
-            None => DataDir::open(&config.data_dir).map(Data::Folder),
+            None => {
+                let folder = DataDir::open(&config.data_dir)?;
+                Ok(Data::Folder { folder, is_unsafe: config.unsafe_no_fsync })
+            }
         }
     }
 
@@ -61,7 +68,8 @@ impl Data {
 
     pub(super) fn disk(&self) -> Arc<dyn Disk> {
         match self {
-            Data::Folder(folder) => Arc::new(RealDisk::new(folder.member())),
+            Data::Folder { folder, is_unsafe: false } => Arc::new(RealDisk::new(folder.member())),
+            Data::Folder { folder, is_unsafe: true } => Arc::new(RealDisk::without_syncs(folder.member())),
             Data::Memory(memory) => Arc::new(memory.clone()),
         }
     }
@@ -69,7 +77,7 @@ impl Data {
     /// The folder of log and checkpoint, if there is one.
     pub(super) fn member_dir(&self) -> Option<&Path> {
         match self {
-            Data::Folder(folder) => Some(folder.member()),
+            Data::Folder { folder, .. } => Some(folder.member()),
             Data::Memory(_) => None,
         }
     }
@@ -77,14 +85,14 @@ impl Data {
     /// What keeps others from the folder.
     pub(super) fn lock(&self) -> Option<Arc<File>> {
         match self {
-            Data::Folder(folder) => Some(folder.lock()),
+            Data::Folder { folder, .. } => Some(folder.lock()),
             Data::Memory(_) => None,
         }
     }
 
     pub(super) fn segment_bytes(&self) -> u64 {
         match self {
-            Data::Folder(_) => SEGMENT_BYTES,
+            Data::Folder { .. } => SEGMENT_BYTES,
             Data::Memory(_) => SEGMENT_BYTES_IN_MEMORY,
         }
     }

@@ -14,16 +14,19 @@
 
 mod bootstrap;
 mod data_dir;
+mod default_host;
 mod embedding;
 mod inquiry;
 mod listen;
 mod look_up;
 mod memory;
 mod peers;
+mod preflight;
 mod tls;
 mod tokens;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use self::bootstrap::Beginning;
 pub use self::bootstrap::{BootstrapError, founding};
 pub use self::data_dir::{DataDirError, LOCK_FILE, MEMBER_DIR, trace_of_etcd};
+pub use self::default_host::default_host;
 use self::embedding::Data;
 pub use self::embedding::{Embedding, Ready};
 use self::listen::{Socket, Speaks};
@@ -87,13 +91,30 @@ pub enum Error {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// A file that TLS between members needs is missing, or is no such file.
-    #[error("cannot speak TLS with other members: {0}; look at the flags that begin with --peer-")]
+    #[error(
+        "cannot speak TLS with other members: {0}; look at --peer-cert-file, --peer-key-file, --peer-trusted-ca-file and \
+         --peer-crl-file"
+    )]
     PeerTls(#[from] TlsError),
     /// The same for clients.
     #[error(
         "cannot speak TLS with clients: {0}; look at --cert-file, --key-file, --trusted-ca-file and --client-crl-file"
     )]
     ClientTls(#[source] TlsError),
+    /// A certificate that nobody would accept.
+    #[error(
+        "--{flag} {}: the certificate has ended: it was valid until {since}; put a new one in its place, or correct the \
+         machine's clock",
+        path.display()
+    )]
+    CertificateEnded {
+        /// Which flag names it.
+        flag: &'static str,
+        /// Its file.
+        path: PathBuf,
+        /// When.
+        since: String,
+    },
     /// A key that signs tokens is missing, or cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokensError),
@@ -151,6 +172,7 @@ pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: Cancel
         "listen-client-urls.json" = url_list(&config.listen_client_urls),
         "configuring listeners"
     );
+    preflight::check(&config)?;
     let peer_sockets = listen::bind_all(&config.listen_peer_urls)?;
     let clients = listen::listen_all(listen::bind_shared(&config.listen_client_urls)?)?;
     let client_urls: Vec<Url> = clients.iter().map(Socket::url).collect();
@@ -168,6 +190,13 @@ pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: Cancel
     let options = NodeOptions { lease_clock: lease_clock.unwrap_or_else(|| options.clock.clone()), ..options };
     let peer_sockets = listen::listen_all(peer_sockets)?;
     let node = Node::start(options.clone()).await.map_err(Error::of_start).inspect_err(tell_of_removal)?;
+    if let Some(free_bytes_min) = config.bootstrap_defrag_bytes {
+        tokio::select! {
+            () = node.defragment_if_free(free_bytes_min) => {}
+            // A copy that is under way is given up when the node ends.
+            () = stop.cancelled() => {}
+        }
+    }
 
     let announce = |node: &Node| {
         if let Some(ready_tx) = ready_tx {
@@ -289,6 +318,7 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         },
         "initial-cluster-token" = config.initial_cluster_token,
         "pre-vote" = config.pre_vote,
+        "v2-deprecation" = "write-only",
         "strict-reconfig-check" = config.strict_reconfig,
         "max-learners" = config.learners_max,
         "agreement-check" = config.agreement_check,

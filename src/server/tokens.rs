@@ -35,7 +35,8 @@ pub(super) fn open(config: &TokenConfig) -> Result<Tokens, Error> {
     }
 }
 
-fn jwt(files: &JwtFiles) -> Result<Jwt, TokensError> {
+/// Reads the keys of signed tokens.
+pub(super) fn jwt(files: &JwtFiles) -> Result<Jwt, TokensError> {
     let JwtFiles { method, public_key, private_key, ttl } = files;
     let read = |path: &Option<PathBuf>| path.as_deref().map(read).transpose();
     let options =

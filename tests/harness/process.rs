@@ -34,12 +34,23 @@ pub struct Process {
 impl Process {
     /// Starts `program`.
     pub fn start(program: &Path, arguments: &[OsString], working_dir: &Path) -> Process {
+        Process::start_with(program, arguments, working_dir, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn start_with(
+        program: &Path,
+        arguments: &[OsString],
+        working_dir: &Path,
+        variables: &[(String, String)],
+    ) -> Process {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(working_dir).stdin(Stdio::null());
         // Variables of the one who runs the tests must not reach the program.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD")) {
             command.env_remove(name);
         }
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

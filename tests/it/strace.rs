@@ -31,6 +31,26 @@ async fn failed_sync_stops_the_member_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_fsync_nothing_is_synced_once_the_folder_is_there() {
+    if !can_trace() {
+        return skip("strace that may trace");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let trace = folder.path().join("trace");
+    let program = Program::lodemark().under(tracer(&trace, &["-e", CALLS, "-e", "signal=none"]));
+    let site = Site::new(folder.path()).with_flags(["--unsafe-no-fsync".to_owned()]);
+    let server = Member::start(&program, site).await;
+    let mut client = server.client().await;
+    client.put("key", "value", None).await.expect("the server takes a put");
+    server.terminate();
+
+    let text = std::fs::read(&trace).expect("strace has written");
+    let calls = calls(&String::from_utf8_lossy(&text));
+    let synced: Vec<&Call> = calls.iter().filter(|call| call.is_sync() && call.file.contains("/member/")).collect();
+    assert!(synced.is_empty() && !calls.is_empty(), "{synced:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "checks the test itself on a real etcd"]
 async fn a_real_etcd_passes_the_same_checks() {
     let Some(etcd) = Program::etcd() else { return };

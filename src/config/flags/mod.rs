@@ -1,12 +1,19 @@
 //! Flags: what there is (`table`), what it means, and where its value goes.
+//!
+//! Everything that can be said of a flag follows from its entry in the table: how it is called on the command line
+//! (`names`), its variable, its key in the configuration file ([`super::file`]), its place in the help text and in
+//! `docs/configuration.md`.
 
+mod names;
 mod still_to_come;
 mod table;
+mod without_effect;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) use self::still_to_come::{is_of_etcd, present_name};
+pub(super) use self::names::{Called, call, nearest, variable};
 pub(super) use self::table::ALL;
+pub(super) use self::without_effect::advice as advice_without_effect;
 use super::auth::AuthSettings;
 use super::compaction::CompactionSettings;
 use super::gates::Gates;
@@ -14,7 +21,7 @@ use super::keepalive::KeepaliveSettings;
 use super::tls::TlsSettings;
 use super::url::Url;
 use super::value::SignedDuration;
-use super::{ClusterState, LogLevel};
+use super::{ClusterState, LogLevel, value};
 
 /// One flag.
 #[derive(Debug)]
@@ -42,12 +49,15 @@ pub(super) enum Group {
     Compaction,
     Timing,
     Logging,
+    Tracing,
+    Unsafe,
     General,
+    Ignored,
 }
 
 impl Group {
     /// In the order of the help text, with their headings.
-    pub(super) const ALL: [(Group, &'static str); 11] = [
+    pub(super) const ALL: &[(Group, &'static str)] = &[
         (Group::Member, "Member"),
         (Group::Cluster, "Cluster (read only when the data folder is new)"),
         (Group::Membership, "Members"),
@@ -58,7 +68,10 @@ impl Group {
         (Group::Compaction, "Compaction of history, and the file"),
         (Group::Timing, "Raft timing and log"),
         (Group::Logging, "Logging"),
+        (Group::Tracing, "Distributed tracing"),
+        (Group::Unsafe, "Unsafe"),
         (Group::General, "General"),
+        (Group::Ignored, "Without effect, for the sake of old unit files"),
     ];
 }
 
@@ -69,6 +82,8 @@ pub(super) enum Kind {
     Value(fn(&mut Settings, &str) -> Result<(), String>),
     /// Is true or false; its name alone means true.
     Switch(fn(&mut Settings, bool)),
+    /// May have any value, which means nothing; its name alone will do.
+    Ignored,
     /// A switch: tell the version.
     Version,
     /// Explain the flags.
@@ -78,8 +93,12 @@ pub(super) enum Kind {
 /// What was said: the values of all flags, each fine by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Settings {
-    /// The flags that were on the command line.
+    /// The flags that were given: on the command line, by a variable, or in the file.
     pub(super) given: BTreeSet<&'static str>,
+    /// The file that says everything; empty if there is none.
+    pub(super) config_file: String,
+    /// What is said comes from that file.
+    pub(super) is_of_file: bool,
     /// The flags that were called by a name that etcd has given up.
     pub(super) called_formerly: BTreeSet<&'static str>,
     pub(super) name: String,
@@ -103,6 +122,7 @@ pub(super) struct Settings {
     pub(super) corrupt_check_time: SignedDuration,
     pub(super) compact_hash_check_time: SignedDuration,
     pub(super) auto_defrag_megabytes: u64,
+    pub(super) bootstrap_defrag_megabytes: u64,
     pub(super) compaction: CompactionSettings,
     pub(super) force_new_cluster: bool,
     pub(super) peer_tls: TlsSettings,
@@ -122,6 +142,47 @@ pub(super) struct Settings {
     pub(super) keepalive: KeepaliveSettings,
     pub(super) watch_progress_interval: SignedDuration,
     pub(super) log_level: LogLevel,
+    pub(super) unsafe_no_fsync: bool,
+    pub(super) memory_mlock: bool,
+    pub(super) tick_advance: bool,
+    pub(super) raft_read_timeout: SignedDuration,
+    pub(super) raft_write_timeout: SignedDuration,
+    pub(super) tracing: bool,
+    pub(super) tracing_per_million: i64,
+}
+
+impl Settings {
+    /// The defaults of the table.
+    pub(super) fn defaults() -> Settings {
+        let mut settings = Settings::default();
+        for flag in ALL.iter().filter(|flag| flag.is_setting()) {
+            flag.read(flag.default, &mut settings).expect("a test reads the defaults of the table");
+        }
+        settings
+    }
+}
+
+impl Flag {
+    /// Tells whether it has a value that matters.
+    pub(super) fn is_setting(&self) -> bool {
+        matches!(self.kind, Kind::Value(_) | Kind::Switch(_))
+    }
+
+    /// Reads a value from a text.
+    ///
+    /// # Errors
+    /// Go's or etcd's words for what is wrong.
+    pub(super) fn read(&self, text: &str, settings: &mut Settings) -> Result<(), String> {
+        match self.kind {
+            Kind::Value(set) => set(settings, text),
+            Kind::Switch(set) => {
+                set(settings, value::switch(text).ok_or(value::NOT_A_VALUE)?);
+                Ok(())
+            }
+            Kind::Version | Kind::Help => value::switch(text).map(drop).ok_or_else(|| value::NOT_A_VALUE.to_owned()),
+            Kind::Ignored => Ok(()),
+        }
+    }
 }
 
 /// The flag of that name.
@@ -129,6 +190,8 @@ pub(super) fn find(name: &str) -> Option<&'static Flag> {
     ALL.iter().find(|flag| flag.name == name)
 }
 
+pub(super) const BOOTSTRAP_DEFRAG: &str = "bootstrap-defrag-threshold-megabytes";
+pub(super) const CONFIG_FILE: &str = "config-file";
 pub(super) const NAME: &str = "name";
 pub(super) const DATA_DIR: &str = "data-dir";
 pub(super) const LISTEN_CLIENT_URLS: &str = "listen-client-urls";
@@ -140,23 +203,19 @@ pub(super) const ELECTION: &str = "election-timeout";
 pub(super) const SELF_SIGNED_VALIDITY: &str = "self-signed-cert-validity";
 pub(super) const COMPACT_HASH_CHECK_TIME: &str = "compact-hash-check-time";
 pub(super) const DOWNGRADE_CHECK: &str = "downgrade-check-time";
+pub(super) const RAFT_READ_TIMEOUT: &str = "raft-read-timeout";
+pub(super) const RAFT_WRITE_TIMEOUT: &str = "raft-write-timeout";
 pub(super) const WATCH_PROGRESS: &str = "watch-progress-notify-interval";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::value;
 
     #[test]
     fn every_default_can_be_read() {
         let mut settings = Settings::default();
         for flag in ALL {
-            match flag.kind {
-                Kind::Value(set) => assert_eq!(set(&mut settings, flag.default), Ok(()), "{}", flag.name),
-                Kind::Switch(_) | Kind::Version | Kind::Help => {
-                    assert!(value::switch(flag.default).is_some(), "{}", flag.name);
-                }
-            }
+            assert_eq!(flag.read(flag.default, &mut settings), Ok(()), "{}", flag.name);
         }
     }
 

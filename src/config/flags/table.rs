@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::{
-    ADVERTISE_CLIENT_URLS, ADVERTISE_PEER_URLS, COMPACT_HASH_CHECK_TIME, DATA_DIR, DOWNGRADE_CHECK, ELECTION, Flag,
-    Group, HEARTBEAT, Kind, LISTEN_CLIENT_URLS, LISTEN_PEER_URLS, NAME, SELF_SIGNED_VALIDITY, WATCH_PROGRESS,
+    ADVERTISE_CLIENT_URLS, ADVERTISE_PEER_URLS, BOOTSTRAP_DEFRAG, COMPACT_HASH_CHECK_TIME, CONFIG_FILE, DATA_DIR,
+    DOWNGRADE_CHECK, ELECTION, Flag, Group, HEARTBEAT, Kind, LISTEN_CLIENT_URLS, LISTEN_PEER_URLS, NAME,
+    RAFT_READ_TIMEOUT, RAFT_WRITE_TIMEOUT, SELF_SIGNED_VALIDITY, WATCH_PROGRESS,
 };
 use crate::config::url::Url;
 use crate::config::value::SignedDuration;
@@ -129,6 +130,13 @@ pub(in crate::config) const ALL: &[Flag] = &[
         }),
     },
     Flag {
+        name: "initial-election-tick-advance",
+        group: Group::Cluster,
+        default: "true",
+        about: "Taken for etcd's sake: the first election waits as long as any other, which is less than --election-timeout.",
+        kind: Kind::Switch(|settings, value| settings.tick_advance = value),
+    },
+    Flag {
         name: "strict-reconfig-check",
         group: Group::Membership,
         default: "true",
@@ -183,6 +191,14 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Switch(|settings, value| settings.force_new_cluster = value),
     },
     Flag {
+        name: "unsafe-no-fsync",
+        group: Group::Unsafe,
+        default: "false",
+        about: "Never wait for the disk (no fsync): faster, for tests. A machine that loses power loses what was acknowledged,\n\
+                and may not start again with its data.",
+        kind: Kind::Switch(|settings, value| settings.unsafe_no_fsync = value),
+    },
+    Flag {
         name: "auto-compaction-mode",
         group: Group::Compaction,
         default: "periodic",
@@ -229,6 +245,35 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Value(|settings, value| number(value, &mut settings.auto_defrag_megabytes)),
     },
     Flag {
+        name: BOOTSTRAP_DEFRAG,
+        group: Group::Compaction,
+        default: "0",
+        about: "Free space within the checkpoint's file, in megabytes, from which on a member does what defrag does when it\n\
+                starts, before it serves. 0 is never.",
+        kind: Kind::Value(|settings, value| number(value, &mut settings.bootstrap_defrag_megabytes)),
+    },
+    Flag {
+        name: "backend-batch-interval",
+        group: Group::Compaction,
+        default: "0s",
+        about: "Taken for etcd's sake: what is acknowledged is in the log; its tables are written after a second.",
+        kind: Kind::Value(|_, value| value::duration(value).map(drop).map_err(str::to_owned)),
+    },
+    Flag {
+        name: "backend-batch-limit",
+        group: Group::Compaction,
+        default: "0",
+        about: "As --backend-batch-interval: or after 16 MiB.",
+        kind: Kind::Value(|_, value| value::signed_number(value).map(drop).map_err(str::to_owned)),
+    },
+    Flag {
+        name: "backend-bbolt-freelist-type",
+        group: Group::Compaction,
+        default: "",
+        about: "Taken for etcd's sake: there is no bbolt here.",
+        kind: Kind::Value(|_, _| Ok(())),
+    },
+    Flag {
         name: "quota-backend-bytes",
         group: Group::Limits,
         default: "0",
@@ -255,6 +300,13 @@ pub(in crate::config) const ALL: &[Flag] = &[
                 keys stay in memory beside it, about 150 bytes each. 0 means half of the machine's memory, or of what the\n\
                 process may have.",
         kind: Kind::Value(|settings, value| number(value, &mut settings.memory_budget_bytes)),
+    },
+    Flag {
+        name: "memory-mlock",
+        group: Group::Limits,
+        default: "false",
+        about: "Keep everything that the program has in memory from being swapped out. Needs a limit (ulimit -l) that allows it.",
+        kind: Kind::Switch(|settings, value| settings.memory_mlock = value),
     },
     Flag {
         name: "max-txn-ops",
@@ -523,6 +575,34 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Value(|settings, value| number(value, &mut settings.snapshot_catchup_entries)),
     },
     Flag {
+        name: "max-snapshots",
+        group: Group::Timing,
+        default: "5",
+        about: "Taken for etcd's sake: there is one snapshot, the checkpoint.",
+        kind: Kind::Value(|_, value| value::number(value, u64::MAX).map(drop).map_err(str::to_owned)),
+    },
+    Flag {
+        name: "max-wals",
+        group: Group::Timing,
+        default: "5",
+        about: "Taken for etcd's sake: segments of the log go when nothing needs them.",
+        kind: Kind::Value(|_, value| value::number(value, u64::MAX).map(drop).map_err(str::to_owned)),
+    },
+    Flag {
+        name: RAFT_READ_TIMEOUT,
+        group: Group::Timing,
+        default: "5s",
+        about: "Taken for etcd's sake: how long a member is waited for follows from --election-timeout.",
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.raft_read_timeout)),
+    },
+    Flag {
+        name: RAFT_WRITE_TIMEOUT,
+        group: Group::Timing,
+        default: "5s",
+        about: "As --raft-read-timeout.",
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.raft_write_timeout)),
+    },
+    Flag {
         name: "log-level",
         group: Group::Logging,
         default: "info",
@@ -538,6 +618,55 @@ pub(in crate::config) const ALL: &[Flag] = &[
                 "fatal" | "FATAL" => LogLevel::Fatal,
                 _ => return Err(format!("unrecognized level: {value:?}")),
             };
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "enable-distributed-tracing",
+        group: Group::Tracing,
+        default: "false",
+        about: "Taken for etcd's sake: this version sends no traces.",
+        kind: Kind::Switch(|settings, value| settings.tracing = value),
+    },
+    Flag {
+        name: "distributed-tracing-address",
+        group: Group::Tracing,
+        default: "localhost:4317",
+        about: "Where etcd would send traces.",
+        kind: Kind::Value(|_, _| Ok(())),
+    },
+    Flag {
+        name: "distributed-tracing-service-name",
+        group: Group::Tracing,
+        default: "etcd",
+        about: "What etcd would call the cluster in them.",
+        kind: Kind::Value(|_, _| Ok(())),
+    },
+    Flag {
+        name: "distributed-tracing-instance-id",
+        group: Group::Tracing,
+        default: "",
+        about: "What etcd would call the member in them.",
+        kind: Kind::Value(|_, _| Ok(())),
+    },
+    Flag {
+        name: "distributed-tracing-sampling-rate",
+        group: Group::Tracing,
+        default: "0",
+        about: "How many of a million requests etcd would trace.",
+        kind: Kind::Value(|settings, value| {
+            settings.tracing_per_million = value::signed_number(value)?;
+            Ok(())
+        }),
+    },
+    Flag {
+        name: CONFIG_FILE,
+        group: Group::General,
+        default: "",
+        about: "File that says everything instead, as YAML or JSON: other flags and all variables are ignored then.\n\
+                docs/configuration.md has its keys. Times in it are whole numbers of nanoseconds.",
+        kind: Kind::Value(|settings, value| {
+            settings.config_file = value.to_owned();
             Ok(())
         }),
     },
@@ -562,7 +691,50 @@ pub(in crate::config) const ALL: &[Flag] = &[
         about: "Print this text and exit; -h is the same.",
         kind: Kind::Help,
     },
+    Flag {
+        name: "v2-deprecation",
+        group: Group::Ignored,
+        default: "write-only",
+        about: "Taken for etcd's sake: there is no v2 store. write-only, write-only-skip-check, write-only-drop-data or gone.",
+        kind: Kind::Value(|_, value| {
+            let is_stage = |stage: &&str| !V2_STAGES.contains(stage);
+            match value.split(',').find(is_stage) {
+                Some(odd) => Err(format!("invalid value {odd:?}")),
+                None => Ok(()),
+            }
+        }),
+    },
+    ignored("enable-v2"),
+    ignored("cluster-active-size"),
+    ignored("cluster-remove-delay"),
+    ignored("cluster-sync-interval"),
+    ignored("config"),
+    ignored("force"),
+    ignored("max-result-buffer"),
+    ignored("max-retry-attempts"),
+    ignored("peer-heartbeat-interval"),
+    ignored("peer-election-timeout"),
+    ignored("retry-interval"),
+    ignored("snapshot"),
+    ignored("v"),
+    ignored("vv"),
+    ignored("test.coverprofile"),
+    ignored("test.outputdir"),
 ];
+
+/// What `--v2-deprecation` may be, with the one that it is.
+const V2_STAGES: [&str; 4] = ["write-only", "write-only-skip-check", "write-only-drop-data", "gone"];
+
+/// A flag that meant something to an etcd of long ago.
+const fn ignored(name: &'static str) -> Flag {
+    Flag {
+        name,
+        group: Group::Ignored,
+        default: "",
+        about: "Taken for the sake of old unit files.",
+        kind: Kind::Ignored,
+    }
+}
 
 fn urls(value: &str, into: &mut Vec<Url>) -> Result<(), String> {
     *into = Url::parse_list(value)?;

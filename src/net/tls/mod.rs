@@ -21,6 +21,7 @@ mod revoked;
 mod self_signed;
 #[cfg(test)]
 mod tests;
+mod validity;
 mod verify;
 
 use std::io;
@@ -114,6 +115,14 @@ pub enum TlsError {
     /// The self-signed certificate cannot be made.
     #[error("cannot make a self-signed certificate: {0}")]
     SelfSigned(#[from] rcgen::Error),
+    /// A key is not the one that a certificate was made for.
+    #[error("{}: it is not the key of the certificate in {}", key.display(), cert.display())]
+    WrongKey {
+        /// The certificate.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
     /// What was read does not fit.
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
@@ -325,7 +334,12 @@ impl State {
     }
 
     fn own(&self, files: &CertificateFiles) -> Result<CertifiedKey, TlsError> {
-        Ok(CertifiedKey::from_der(files.chain()?, files.private_key()?, &self.provider)?)
+        match CertifiedKey::from_der(files.chain()?, files.private_key()?, &self.provider) {
+            Err(rustls::Error::InconsistentKeys(_)) => {
+                Err(TlsError::WrongKey { cert: files.cert.clone(), key: files.key.clone() })
+            }
+            own => Ok(own?),
+        }
     }
 
     fn authorities(&self) -> Result<Arc<rustls::RootCertStore>, TlsError> {

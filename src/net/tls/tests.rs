@@ -240,7 +240,7 @@ fn what_would_fail_every_handshake_fails_the_start() {
                 certificate: Some(CertificateFiles { key: other.key.clone(), ..certificate.clone() }),
                 ..good.clone()
             },
-            "keys may not be consistent",
+            "is not the key of the certificate in",
         ),
         (
             TlsOptions {

@@ -117,6 +117,11 @@ fn flags() {
 }
 
 #[test]
+fn config_files() {
+    try_some(bodies::config_file, seeds::config_files(), INPUTS_MANY);
+}
+
+#[test]
 fn json() {
     try_many(bodies::json, seeds::json());
 }

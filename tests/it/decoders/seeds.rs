@@ -550,6 +550,18 @@ pub fn flags() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
+pub fn config_files() -> Vec<Vec<u8>> {
+    [
+        "name: n\ndata-dir: 'a b'\nlisten-client-urls: http://127.0.0.1:1,unix://s\nsnapshot-count: 0x10\npre-vote: no\n",
+        "{\"name\": \"n\", \"heartbeat-interval\": 50, \"cors\": \"*\", \"corrupt-check-time\": 5000000000}",
+        "client-transport-security: &tls\n  cert-file: c\n  key-file: k\n  allowed-cn: [a, 'b,c']\n  auto-tls: false\n\
+         peer-transport-security: *tls\nfeature-gates: InitialCorruptCheck=true\n",
+        "# remark\nauto-compaction-retention: \"1h\"\nquota-backend-bytes: -1\nproxy: 'off'\ninitial-cluster-token: |\n  t\n",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
 /// Of members' memory, and of each method that etcd knows; and claims.
 pub fn tokens() -> Vec<Vec<u8>> {
     let made_by_etcd = include_str!("../../../src/auth/token/testdata/made_by_etcd.txt");
