@@ -6,7 +6,7 @@ mod allocator;
 use std::process::ExitCode;
 
 use lodemark::api::ETCD_VERSION;
-use lodemark::config::{self, Config, Invocation};
+use lodemark::config::{self, Config, Invocation, LogConfig, LogLevel};
 use lodemark::{server, snapshot, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -27,12 +27,15 @@ fn main() -> ExitCode {
             eprintln!("{error}\n{}", config::USAGE);
             ExitCode::from(EXIT_USAGE)
         }
-        Err(error) => {
-            telemetry::init(config::LogLevel::default());
-            tracing::warn!(%error, "failed to verify flags");
-            ExitCode::FAILURE
-        }
+        Err(error) => refuse(&error),
     }
+}
+
+/// Says that the flags do not fit together, where the log is as long as they say nothing of it.
+fn refuse(error: &dyn std::error::Error) -> ExitCode {
+    telemetry::init(LogLevel::default(), &LogConfig::default()).expect("stderr needs not be opened");
+    tracing::warn!(%error, "failed to verify flags");
+    ExitCode::FAILURE
 }
 
 /// Prints to stdout; a reader that has gone away is no fault.
@@ -62,7 +65,9 @@ fn version() -> String {
 fn serve(config: Config) -> ExitCode {
     #[cfg(feature = "mimalloc")]
     allocator::tune();
-    telemetry::init(config.log_level);
+    if let Err(error) = telemetry::init(config.log_level, &config.log) {
+        return refuse(&error);
+    }
     log_command_line(&config);
     raise_file_limit();
     #[cfg(target_os = "linux")]

@@ -137,6 +137,9 @@ pub enum Error {
     /// `--auth-token` cannot be read.
     #[error("auth: invalid auth options: {0}")]
     AuthToken(#[from] super::auth::TokenOptionError),
+    /// There can be no such log.
+    #[error(transparent)]
+    Logging(#[from] super::logging::LoggingError),
     /// A time of zero.
     #[error("--{flag} must be >0 (set to 0ms)")]
     ZeroTime {
@@ -214,7 +217,7 @@ impl Error {
 }
 
 /// A list of texts as Go's `%q` writes it.
-fn go_list(texts: &[String]) -> String {
+pub(super) fn go_list(texts: &[String]) -> String {
     let quoted: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
     format!("[{}]", quoted.join(" "))
 }

@@ -23,6 +23,7 @@ mod help;
 mod initial_cluster;
 mod joining;
 mod keepalive;
+mod logging;
 mod tls;
 mod url;
 mod validate;
@@ -39,6 +40,7 @@ pub use self::help::{USAGE, help};
 pub use self::initial_cluster::{Addresses, InitialCluster, host_names};
 pub use self::joining::{JoiningError, find_own, urls_of};
 pub use self::keepalive::KeepaliveConfig;
+pub use self::logging::{LogConfig, LogFormat, LogOutput, LogRotation, LoggingError};
 pub use self::tls::{Certificate, KeyPair, TlsConfig};
 pub use self::url::{Scheme, Url};
 
@@ -101,6 +103,8 @@ pub struct Config {
     pub learners_max: usize,
     /// Compare states with other members, and stop if most have another one.
     pub agreement_check: bool,
+    /// The feature gates that were turned, for the log.
+    pub feature_gates: String,
     /// Compare the records with those of other members before clients are served.
     pub initial_corrupt_check: bool,
     /// How often the leader compares the records of all members; `None` if never.
@@ -145,6 +149,14 @@ pub struct Config {
     pub watch_progress_interval: Duration,
     /// Which log lines are written.
     pub log_level: LogLevel,
+    /// Where they go, and in which form.
+    pub log: LogConfig,
+    /// The folder of the Raft log, if it is not in the data folder.
+    pub wal_dir: Option<PathBuf>,
+    /// A unary request that takes longer is logged.
+    pub slow_unary: Duration,
+    /// A read, or the execution of a command, that takes longer is logged.
+    pub slow_apply: Duration,
     /// What is legal and probably not meant, to be logged as warnings.
     pub advice: Vec<String>,
 }

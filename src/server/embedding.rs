@@ -7,9 +7,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::data_dir::{DataDir, DataDirError};
+use super::log_dir::LogDir;
 use crate::config::{Config, Url};
 use crate::env::{Clock, Disk, MemoryDisk, RealDisk};
-use crate::node::Node;
+use crate::node::{Identity, LogPlace, Node};
 
 /// Size of one segment of the log: small enough to be made in no time, large enough to be made ahead.
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -40,8 +41,8 @@ pub struct Ready {
 
 /// What a member keeps its data on.
 pub(super) enum Data {
-    /// The data folder, locked.
-    Folder(DataDir),
+    /// The data folder, and that of the log if it has one of its own; both locked.
+    Folder(DataDir, Option<LogDir>),
     /// Memory instead.
     Memory(MemoryDisk),
 }
@@ -51,7 +52,32 @@ impl Data {
     pub(super) fn open(config: &Config, memory: Option<MemoryDisk>) -> Result<Data, DataDirError> {
         match memory {
             Some(memory) => Ok(Data::Memory(memory)),
-            None => DataDir::open(&config.data_dir).map(Data::Folder),
+            None => {
+                let folder = DataDir::open(&config.data_dir)?;
+                let log = match &config.wal_dir {
+                    Some(path) => Some(LogDir::open(path, folder.member())?),
+                    None => LogDir::check_none(folder.member()).map(|()| None)?,
+                };
+                Ok(Data::Folder(folder, log))
+            }
+        }
+    }
+
+    /// Notes whose the folders are, where they have to know.
+    pub(super) fn claim(&self, identity: Identity) -> Result<(), DataDirError> {
+        match self {
+            Data::Folder(folder, Some(log)) => Ok(log.claim(identity, folder.member())?),
+            Data::Folder(_, None) | Data::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Where the log is, if not with the rest.
+    pub(super) fn log_place(&self) -> Option<LogPlace> {
+        match self {
+            Data::Folder(_, Some(log)) => {
+                Some(LogPlace { disk: Arc::new(RealDisk::new(log.path())), lock: log.lock() })
+            }
+            Data::Folder(_, None) | Data::Memory(_) => None,
         }
     }
 
@@ -61,7 +87,7 @@ impl Data {
 
     pub(super) fn disk(&self) -> Arc<dyn Disk> {
         match self {
-            Data::Folder(folder) => Arc::new(RealDisk::new(folder.member())),
+            Data::Folder(folder, _) => Arc::new(RealDisk::new(folder.member())),
             Data::Memory(memory) => Arc::new(memory.clone()),
         }
     }
@@ -69,7 +95,7 @@ impl Data {
     /// The folder of log and checkpoint, if there is one.
     pub(super) fn member_dir(&self) -> Option<&Path> {
         match self {
-            Data::Folder(folder) => Some(folder.member()),
+            Data::Folder(folder, _) => Some(folder.member()),
             Data::Memory(_) => None,
         }
     }
@@ -77,14 +103,14 @@ impl Data {
     /// What keeps others from the folder.
     pub(super) fn lock(&self) -> Option<Arc<File>> {
         match self {
-            Data::Folder(folder) => Some(folder.lock()),
+            Data::Folder(folder, _) => Some(folder.lock()),
             Data::Memory(_) => None,
         }
     }
 
     pub(super) fn segment_bytes(&self) -> u64 {
         match self {
-            Data::Folder(_) => SEGMENT_BYTES,
+            Data::Folder(..) => SEGMENT_BYTES,
             Data::Memory(_) => SEGMENT_BYTES_IN_MEMORY,
         }
     }

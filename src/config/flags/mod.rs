@@ -11,6 +11,7 @@ use super::auth::AuthSettings;
 use super::compaction::CompactionSettings;
 use super::gates::Gates;
 use super::keepalive::KeepaliveSettings;
+use super::logging::LogSettings;
 use super::tls::TlsSettings;
 use super::url::Url;
 use super::value::SignedDuration;
@@ -122,6 +123,10 @@ pub(super) struct Settings {
     pub(super) keepalive: KeepaliveSettings,
     pub(super) watch_progress_interval: SignedDuration,
     pub(super) log_level: LogLevel,
+    pub(super) log: LogSettings,
+    pub(super) wal_dir: String,
+    pub(super) slow_unary: SignedDuration,
+    pub(super) slow_apply: SignedDuration,
 }
 
 /// The flag of that name.

@@ -34,6 +34,17 @@ pub(in crate::config) const ALL: &[Flag] = &[
         }),
     },
     Flag {
+        name: "wal-dir",
+        group: Group::Member,
+        default: "",
+        about: "Folder for the Raft log alone, best on a disk of its own; empty means member/wal in the data folder. To move\n\
+                the log of a member, stop it and move the files.",
+        kind: Kind::Value(|settings, value| {
+            settings.wal_dir = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
         name: LISTEN_CLIENT_URLS,
         group: Group::Member,
         default: "http://localhost:2379",
@@ -526,8 +537,7 @@ pub(in crate::config) const ALL: &[Flag] = &[
         name: "log-level",
         group: Group::Logging,
         default: "info",
-        about: "The lowest level that is logged: debug, info, warn, error, panic or fatal.\n\
-                The log goes to stderr, one JSON object a line.",
+        about: "The lowest level that is logged: debug, info, warn, error, panic or fatal.",
         kind: Kind::Value(|settings, value| {
             settings.log_level = match value {
                 "debug" | "DEBUG" => LogLevel::Debug,
@@ -540,6 +550,69 @@ pub(in crate::config) const ALL: &[Flag] = &[
             };
             Ok(())
         }),
+    },
+    Flag {
+        name: "log-format",
+        group: Group::Logging,
+        default: "json",
+        about: "'json' for one object a line, 'console' for people.",
+        kind: Kind::Value(|settings, value| {
+            settings.log.format = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "log-outputs",
+        group: Group::Logging,
+        default: "default",
+        about: "Where the log goes, comma-separated: stderr, stdout, systemd/journal, or files, which are appended to.\n\
+                'default' is stderr; it and the journal stand alone.",
+        kind: Kind::Value(|settings, value| {
+            settings.log.outputs = value.split(',').map(str::to_owned).collect();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "enable-log-rotation",
+        group: Group::Logging,
+        default: "false",
+        about: "Put the one file of --log-outputs aside when it is full.",
+        kind: Kind::Switch(|settings, value| settings.log.rotates = value),
+    },
+    Flag {
+        name: "log-rotation-config-json",
+        group: Group::Logging,
+        default: r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#,
+        about: "When it is full (MB), how long what was put aside stays (days), how many such files (0 is no limit), and\n\
+                whether they are compressed.",
+        kind: Kind::Value(|settings, value| {
+            settings.log.rotation = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "logger",
+        group: Group::Logging,
+        default: "zap",
+        about: "Taken for etcd's sake: there is one kind.",
+        kind: Kind::Value(|settings, value| {
+            settings.log.logger = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "warning-unary-request-duration",
+        group: Group::Logging,
+        default: "300ms",
+        about: "A request that takes longer is logged with what it asked for, without values.",
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.slow_unary)),
+    },
+    Flag {
+        name: "warning-apply-duration",
+        group: Group::Logging,
+        default: "100ms",
+        about: "A read, or the execution of a write, that takes longer is logged as well.",
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.slow_apply)),
     },
     Flag {
         name: DOWNGRADE_CHECK,
