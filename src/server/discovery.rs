@@ -19,6 +19,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::RData;
 
 use crate::config::{Config, SrvDiscovery, Url};
+use crate::telemetry::json;
 
 /// The service of members that are reached by https, and by http.
 const SERVICES: [(&str, &str); 2] = [("https", "etcd-server-ssl"), ("http", "etcd-server")];
@@ -75,9 +76,11 @@ impl Names for Dns {
         // From the root: the domain is whole as it was given.
         let absolute = format!("{}.", name.trim_end_matches('.'));
         let failed = |error: &dyn std::fmt::Display| format!("lookup {name}: {error}");
-        let found = self.0.srv_lookup(absolute).await.map_err(|error| {
-            if error.is_no_records_found() { failed(&"no such host") } else { failed(&error) }
-        })?;
+        let found = self
+            .0
+            .srv_lookup(absolute)
+            .await
+            .map_err(|error| if error.is_no_records_found() { failed(&"no such host") } else { failed(&error) })?;
         let mut services: Vec<_> = found
             .answers()
             .iter()
@@ -110,18 +113,19 @@ pub(super) async fn initial_cluster(
 ) -> Result<String, DiscoveryError> {
     let suffix = if srv.service_name.is_empty() { String::new() } else { format!("-{}", srv.service_name) };
     let (mut members, mut causes) = (Vec::new(), Vec::new());
-    for (scheme, service) in SERVICES {
-        let service = format!("{service}{suffix}");
+    let advertised: Vec<&str> = config.advertise_peer_urls.iter().map(Url::as_str).collect();
+    for (scheme, plain_service) in SERVICES {
+        let service = format!("{plain_service}{suffix}");
         let found = of_service(config, (scheme, &service), &srv.domain, names).await;
-        let listed = found.as_deref().map(|members| members.join(",")).unwrap_or_default();
         tracing::info!(
             "service-scheme" = scheme,
             "service-name" = service,
             "server-name" = config.name,
             "discovery-srv" = srv.domain,
-            "found-cluster" = listed,
+            "advertise-peer-urls.json" = json(&advertised),
+            "found-cluster.json" = json(found.as_deref().unwrap_or_default()),
             error = found.as_ref().err(),
-            "get cluster for etcd-server SRV"
+            "get cluster for {plain_service} SRV"
         );
         match found {
             Ok(found) => members.extend(found),

@@ -92,11 +92,7 @@ async fn dns(zone: Zone) -> (Dns, JoinHandle<()>) {
 }
 
 fn config(name: &str, advertised: &str) -> Config {
-    Config {
-        name: name.to_owned(),
-        advertise_peer_urls: Url::parse_list(advertised).unwrap(),
-        ..Config::default()
-    }
+    Config { name: name.to_owned(), advertise_peer_urls: vec![Url::parse(advertised).unwrap()], ..Config::default() }
 }
 
 fn srv(service_name: &str) -> SrvDiscovery {

@@ -69,8 +69,10 @@ async fn slow_requests_are_warnings_with_a_breakdown() {
     call(&member).await;
     // Answered on the spot, a read is not timed; one that is long takes its time.
     let mut client = member.client().await;
-    client.put("long", vec![b'v'; 700_000], None).await.unwrap();
-    client.get("long", None).await.unwrap();
+    for key in ["long/1", "long/2", "long/3", "long/4"] {
+        client.put(key, vec![b'v'; 200_000], None).await.unwrap();
+    }
+    client.get("long/", Some(GetOptions::new().with_prefix())).await.unwrap();
     member.process().terminate();
     member.process().wait();
     let texts = member.process().lines();
@@ -84,7 +86,7 @@ async fn slow_requests_are_warnings_with_a_breakdown() {
     let requests: Vec<&str> = applied.iter().map(|line| line.text("request")).collect();
     for expected in [
         r#"put:<key:"k1" value_size:20 >"#,
-        r#"key:"long""#,
+        r#"key:"long/" range_end:"long0""#,
         r#"delete_range:{key:"k" range_end:"l"}"#,
         "lease_grant:{TTL:60 ID:",
     ] {
