@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use lodemark::api::ETCD_VERSION;
-use lodemark::config::{self, Config, Invocation, Notice, Reading};
+use lodemark::config::{self, Config, Invocation, LogConfig, LogLevel, Notice, Reading};
 use lodemark::{cli, env, server, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -32,18 +32,21 @@ fn main() -> ExitCode {
             eprintln!("{error}\n{}", config::usage(&program));
             ExitCode::from(EXIT_USAGE)
         }
-        Err(error) => {
-            telemetry::init(config::LogLevel::default());
-            notices.iter().for_each(Notice::log);
-            match &error {
-                config::Error::Shadowed { variable } => {
-                    tracing::error!(target: telemetry::FATAL, { "environment-variable" = variable }, "{error}");
-                }
-                error => tracing::warn!(%error, "failed to verify flags"),
-            }
-            ExitCode::FAILURE
-        }
+        Err(error) => refuse(&error, &notices),
     }
+}
+
+/// Says that the flags do not fit together, where the log is as long as they say nothing of it.
+fn refuse(error: &(dyn std::error::Error + 'static), notices: &[Notice]) -> ExitCode {
+    telemetry::init(LogLevel::default(), &LogConfig::default()).expect("stderr needs not be opened");
+    notices.iter().for_each(Notice::log);
+    match error.downcast_ref() {
+        Some(config::Error::Shadowed { variable }) => {
+            tracing::error!(target: telemetry::FATAL, { "environment-variable" = variable }, "{error}");
+        }
+        _ => tracing::warn!(error = %error, "failed to verify flags"),
+    }
+    ExitCode::FAILURE
 }
 
 /// What the program was started as: packages call it `etcd`, so that unit files need not change.
@@ -79,7 +82,9 @@ fn version() -> String {
 fn serve(mut config: Config, notices: &[Notice]) -> ExitCode {
     #[cfg(feature = "mimalloc")]
     allocator::tune();
-    telemetry::init(config.log_level);
+    if let Err(error) = telemetry::init(config.log_level, &config.log) {
+        return refuse(&error, notices);
+    }
     notices.iter().for_each(Notice::log);
     log_command_line(&config);
     advertise_default_host(&mut config);

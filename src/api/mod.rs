@@ -28,6 +28,23 @@ pub struct Limits {
     pub streams_max: u32,
     /// Pings in both directions.
     pub keepalive: KeepaliveOptions,
+    /// From when on requests are logged.
+    pub slow: SlowRequests,
+}
+
+/// How long requests may take before they are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlowRequests {
+    /// Any unary request, as its client sees it.
+    pub unary: Duration,
+    /// One that only reads.
+    pub read: Duration,
+}
+
+impl SlowRequests {
+    /// etcd's.
+    pub const DEFAULT: SlowRequests =
+        SlowRequests { unary: Duration::from_millis(300), read: Duration::from_millis(100) };
 }
 
 /// Pings on connections of clients.

@@ -158,6 +158,18 @@ pub enum Error {
     /// `--auth-token` cannot be read.
     #[error("auth: invalid auth options: {0}")]
     AuthToken(#[from] super::auth::TokenOptionError),
+    /// There can be no such log.
+    #[error(transparent)]
+    Logging(#[from] super::logging::LoggingError),
+    /// It is not clear who founds the cluster.
+    #[error(
+        "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery-endpoints\" or \
+         \"discovery-srv\""
+    )]
+    TwoWaysToFound,
+    /// Nobody can be one any more.
+    #[error("v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"")]
+    ProxyFallback,
     /// A time of zero.
     #[error("--{flag} must be >0 (set to 0ms)")]
     ZeroTime {
@@ -244,7 +256,7 @@ impl Error {
 }
 
 /// A list of texts as Go's `%q` writes it.
-fn go_list(texts: &[String]) -> String {
+pub(super) fn go_list(texts: &[String]) -> String {
     let quoted: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
     format!("[{}]", quoted.join(" "))
 }

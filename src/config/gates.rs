@@ -73,6 +73,19 @@ pub(super) struct Gates {
     beta: Option<bool>,
 }
 
+impl std::fmt::Display for Gates {
+    /// As etcd logs them: those that were named.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let stages = [("AllAlpha", self.alpha), ("AllBeta", self.beta)];
+        let stages = stages.into_iter().filter_map(|(name, is_on)| Some((name, is_on?)));
+        let named = self.named.iter().map(|(name, is_on)| (*name, *is_on));
+        for (place, (name, is_on)) in stages.chain(named).enumerate() {
+            write!(f, "{}{name}={is_on}", if place == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
 impl Gates {
     /// Reads a list, over what was said before.
     ///

@@ -19,6 +19,7 @@ mod args;
 mod auth;
 mod compaction;
 mod default_host;
+mod discovery;
 mod document;
 mod environment;
 mod error;
@@ -30,6 +31,7 @@ mod help;
 mod initial_cluster;
 mod joining;
 mod keepalive;
+mod logging;
 mod notice;
 mod tls;
 mod url;
@@ -44,6 +46,7 @@ use self::environment::Variables;
 
 pub use self::auth::{AuthConfig, JwtFiles, TokenConfig};
 pub use self::compaction::CompactionConfig;
+pub use self::discovery::SrvDiscovery;
 pub use self::document::document;
 pub use self::error::Error;
 pub use self::file::FileError;
@@ -52,6 +55,7 @@ pub use self::help::{flag_names, help, usage};
 pub use self::initial_cluster::{Addresses, InitialCluster, host_names};
 pub use self::joining::{JoiningError, find_own, urls_of};
 pub use self::keepalive::KeepaliveConfig;
+pub use self::logging::{LogConfig, LogFormat, LogOutput, LogRotation, LoggingError};
 pub use self::notice::Notice;
 pub use self::tls::{Certificate, KeyPair, TlsConfig};
 pub use self::url::{Scheme, Url};
@@ -142,6 +146,8 @@ pub struct Config {
     pub advertise_peer_urls: Vec<Url>,
     /// Who founds the cluster, as it was given: `name=url,name=url`. Read only when the data folder is new.
     pub initial_cluster: String,
+    /// Where DNS says who founds it instead.
+    pub discovery_srv: Option<SrvDiscovery>,
     /// Whether the cluster is there already. Read only when the data folder is new.
     pub initial_cluster_state: ClusterState,
     /// Makes the ids of clusters with the same URLs differ.
@@ -152,6 +158,8 @@ pub struct Config {
     pub learners_max: usize,
     /// Compare states with other members, and stop if most have another one.
     pub agreement_check: bool,
+    /// The feature gates that were turned, for the log.
+    pub feature_gates: String,
     /// Compare the records with those of other members before clients are served.
     pub initial_corrupt_check: bool,
     /// How often the leader compares the records of all members; `None` if never.
@@ -202,6 +210,14 @@ pub struct Config {
     pub unsafe_no_fsync: bool,
     /// Keep memory from being swapped out.
     pub memory_mlock: bool,
+    /// Where they go, and in which form.
+    pub log: LogConfig,
+    /// The folder of the Raft log, if it is not in the data folder.
+    pub wal_dir: Option<PathBuf>,
+    /// A unary request that takes longer is logged.
+    pub slow_unary: Duration,
+    /// A read, or the execution of a command, that takes longer is logged.
+    pub slow_apply: Duration,
     /// What is legal and probably not meant, to be logged as warnings.
     pub advice: Vec<String>,
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::error::Error;
 use super::flags::{self, Settings};
 use super::url::Url;
-use super::{Config, InitialCluster, auth, compaction, keepalive, tls};
+use super::value::SignedDuration;
+use super::{Config, InitialCluster, auth, compaction, discovery, keepalive, logging, tls};
 
 /// Members of different names can be told apart; etcd warns of this one too.
 pub(super) const DEFAULT_NAME: &str = "default";
@@ -36,6 +37,7 @@ const REQUEST_BYTES_RECOMMENDED_MAX: u64 = 10 * 1024 * 1024;
 /// # Errors
 /// The first of etcd's checks that fails, in etcd's order.
 pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
+    let (log, log_advice) = logging::validate(&settings.log)?;
     fill_empty(&mut settings.listen_client_urls, DEFAULT_URLS_CLIENT);
     fill_empty(&mut settings.listen_peer_urls, DEFAULT_URLS_PEER);
     if settings.is_of_file {
@@ -45,6 +47,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
     check_urls(&settings)?;
     check_times(&settings)?;
     let mut more_advice = tls::peer_advice(&settings.peer_tls, &settings.listen_peer_urls);
+    more_advice.extend(log_advice);
     more_advice.extend(tls::client_advice(&settings.client_tls, &settings.listen_client_urls));
     let (peer_tls, client_tls) = (std::mem::take(&mut settings.peer_tls), std::mem::take(&mut settings.client_tls));
     let years = settings.self_signed_years;
@@ -59,6 +62,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         return Err(Error::NoAdvertisedUrls);
     }
 
+    let discovery_srv = discovery::validate(&mut settings)?;
     let compaction = compaction::validate(&settings.compaction)?;
     check_tracing(&settings)?;
     if settings.gates.persist_alone() {
@@ -88,11 +92,13 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         listen_peer_urls: settings.listen_peer_urls,
         advertise_peer_urls: settings.advertise_peer_urls,
         initial_cluster: settings.initial_cluster,
+        discovery_srv,
         initial_cluster_state: settings.initial_cluster_state,
         initial_cluster_token: settings.initial_cluster_token,
         strict_reconfig: settings.strict_reconfig,
         learners_max: usize::try_from(settings.learners_max).unwrap_or(usize::MAX),
         agreement_check: settings.agreement_check,
+        feature_gates: settings.gates.to_string(),
         initial_corrupt_check: settings.gates.checks_initially(),
         // etcd takes a time in the past for none.
         corrupt_check_interval: settings.corrupt_check_time.positive(),
@@ -135,8 +141,17 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         log_level: settings.log_level,
         unsafe_no_fsync: settings.unsafe_no_fsync,
         memory_mlock: settings.memory_mlock,
+        log,
+        wal_dir: (!settings.wal_dir.is_empty()).then(|| PathBuf::from(settings.wal_dir)),
+        slow_unary: duration_or_zero(settings.slow_unary),
+        slow_apply: duration_or_zero(settings.slow_apply),
         advice,
     })
+}
+
+/// A time in the past is over at once, as etcd has it.
+fn duration_or_zero(duration: SignedDuration) -> Duration {
+    duration.positive().unwrap_or_default()
 }
 
 fn fill_empty(urls: &mut Vec<Url>, default: &str) {

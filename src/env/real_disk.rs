@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::clock::{Clock, SystemClock};
 use super::disk::{Disk, File, SyncSite};
+use super::wording::go_duration;
 
 /// Files and folders are the owner's alone.
 const FILE_MODE: u32 = 0o600;
@@ -199,7 +200,7 @@ impl File for RealFile {
         self.file.sync_data()?;
         let took = clock.now().0;
         if site == SyncSite::WalBatch && took > SLOW_SYNC {
-            tracing::warn!(?took, "expected-duration" = ?SLOW_SYNC, "slow fdatasync");
+            tracing::warn!(took = go_duration(took), "expected-duration" = go_duration(SLOW_SYNC), "slow fdatasync");
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! who rolls a cluster back with etcd's tools finds what they look for. What may begin is checked before (`node`), as in
 //! etcd: there is one version that it can go back to, so that two who begin at once want the same.
 
-use super::{Effects, Machine};
+use super::{Effects, Machine, VersionChange};
 use crate::model::{CLUSTER_VERSION, ClusterVersion, Reply};
 use crate::storage::TableWrite;
 
@@ -23,7 +23,9 @@ impl Machine {
 
     pub(super) fn set_downgrade(&mut self, target: Option<ClusterVersion>, effects: &mut Effects) -> Reply {
         if self.downgrade != target {
+            let from = Some(self.cluster_version());
             self.downgrade = target;
+            effects.version = Some(VersionChange { from, to: self.cluster_version() });
             effects.writes.push(TableWrite::Downgrade(target));
         }
         Reply::Done { revision: self.kv.revision() }

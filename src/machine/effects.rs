@@ -1,7 +1,7 @@
 //! What applied commands leave to be done outside.
 
 use super::AuthEffect;
-use crate::model::{AlarmKind, ClusterVersion, Event, LeaseId, MemberId, Revision};
+use crate::model::{AlarmKind, ClusterVersion, Event, LeaseId, Member, MemberId, Revision};
 use crate::storage::TableWrite;
 
 /// What a run of commands leaves to be done; each apply adds to it.
@@ -15,8 +15,10 @@ pub struct Effects {
     pub leases: Vec<LeaseChange>,
     /// The newest compaction.
     pub compacted: Option<Revision>,
-    /// A member was added, removed or changed.
-    pub members_changed: bool,
+    /// Members were added, removed or changed, in order.
+    pub members: Vec<MemberChange>,
+    /// The cluster has agreed on a version.
+    pub version: Option<VersionChange>,
     /// For tokens, and whoever remembers who may do what, in order.
     pub auth: Vec<AuthEffect>,
 }
@@ -36,6 +38,42 @@ pub enum LeaseChange {
         /// Which.
         id: LeaseId,
     },
+}
+
+/// What became of a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberChange {
+    /// It was taken in.
+    Added(Member),
+    /// It was removed for ever; this is what it was.
+    Removed(Member),
+    /// It has got its vote.
+    Promoted(Member),
+    /// It is found elsewhere.
+    Moved(Member),
+    /// It has told its name and where it serves clients.
+    Named,
+}
+
+impl MemberChange {
+    /// What became of a member that was `before`.
+    pub(super) fn of(before: Option<&Member>, now: &Member) -> MemberChange {
+        match before {
+            None => MemberChange::Added(now.clone()),
+            Some(before) if before.is_learner && !now.is_learner => MemberChange::Promoted(now.clone()),
+            Some(before) if before.peer_urls != now.peer_urls => MemberChange::Moved(now.clone()),
+            Some(_) => MemberChange::Named,
+        }
+    }
+}
+
+/// The cluster has agreed on a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VersionChange {
+    /// What it was before; `None` if the cluster begins.
+    pub from: Option<ClusterVersion>,
+    /// What it is now.
+    pub to: ClusterVersion,
 }
 
 /// A place in the effects: what comes after it belongs to one command.

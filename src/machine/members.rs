@@ -9,7 +9,7 @@
 //!
 //! Source: etcd, `server/etcdserver/api/membership/cluster.go`, `ValidateConfigurationChange`.
 
-use super::{Effects, Machine, Rejection};
+use super::{Effects, Machine, MemberChange, Rejection, VersionChange};
 use crate::model::{Member, MemberAdd, MemberAttributes, MemberId, MemberUpdate, Reply};
 use crate::storage::TableWrite;
 
@@ -31,6 +31,7 @@ impl Machine {
             for member in members {
                 self.put_member(member.clone(), effects);
             }
+            effects.version = Some(VersionChange { from: None, to: self.cluster_version() });
         }
         self.done()
     }
@@ -71,10 +72,10 @@ impl Machine {
     }
 
     fn drop_member(&mut self, id: MemberId, effects: &mut Effects) {
-        self.members.remove(&id);
+        let member = self.members.remove(&id);
         self.removed.insert(id);
         effects.writes.extend([TableWrite::RemoveMember(id), TableWrite::Removed(id)]);
-        effects.members_changed = true;
+        effects.members.extend(member.map(MemberChange::Removed));
     }
 
     /// The URLs are taken as they are, as etcd takes them: nobody can be locked out by it who was not before.
@@ -128,7 +129,7 @@ impl Machine {
             return;
         }
         effects.writes.push(TableWrite::Member(member.clone()));
-        effects.members_changed = true;
+        effects.members.push(MemberChange::of(self.members.get(&member.id), &member));
         self.members.insert(member.id, member);
     }
 

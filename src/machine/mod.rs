@@ -33,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 pub use self::auth::AuthEffect;
-pub use self::effects::{Effects, LeaseChange};
+pub use self::effects::{Effects, LeaseChange, MemberChange, VersionChange};
 pub use self::error::{Fault, Rejection};
 use self::marks::Marks;
 pub use self::shared::Shared;

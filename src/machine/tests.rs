@@ -92,7 +92,7 @@ impl Runner {
         let mut lines = match self.machine.apply(&command, &self.storage, &mut effects)? {
             Ok(reply) => show_reply(&reply),
             Err(rejection) => {
-                let untouched = effects.events.is_empty() && effects.writes.is_empty() && !effects.members_changed;
+                let untouched = effects.events.is_empty() && effects.writes.is_empty() && effects.members.is_empty();
                 assert!(untouched, "a rejection changes nothing");
                 vec![format!("error: {rejection}")]
             }
@@ -107,7 +107,7 @@ impl Runner {
                 LeaseChange::Ended { id } => format!("-> lease {} ends", id.0),
             });
         }
-        if effects.members_changed {
+        if !effects.members.is_empty() {
             lines.push("-> members changed".to_owned());
         }
         self.pending.append(&mut effects.writes);

@@ -16,6 +16,7 @@ mod record_key;
 mod reply;
 mod retention;
 mod revision;
+mod summary;
 mod version;
 
 pub use alarm::{Alarm, AlarmChange, AlarmKind, Alarms};

@@ -27,7 +27,7 @@ use super::leadership::Leadership;
 use super::peers::Peers;
 use super::proposer::REQUEST_TIMEOUT;
 use super::readers::{Reader, Waiting};
-use crate::env::Mistake;
+use crate::env::{Mistake, go_duration};
 use crate::peer::{Method, decode_read_index};
 use crate::raft::{Consensus, ReadError};
 
@@ -248,9 +248,17 @@ impl Barrier {
     async fn confirm(&self) -> Result<u64, NodeError> {
         let leader_before = self.consensus.leader();
         let attempt = async {
+            let mut told = Instant::now();
             loop {
                 if let Some(index) = self.read_index().await? {
                     return Ok(index);
+                }
+                if told.elapsed() >= READ_INDEX_TIMEOUT {
+                    told = Instant::now();
+                    tracing::warn!(
+                        "retry-timeout" = go_duration(READ_INDEX_TIMEOUT),
+                        "waiting for ReadIndex response took too long, retrying"
+                    );
                 }
                 let leader = self.consensus.leader();
                 if leader_before.is_some() && leader.is_some() && leader != leader_before {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::applied::Applied;
@@ -14,6 +15,7 @@ use super::courtesy::Courtesy;
 use super::failure::Failure;
 use super::options::NodeOptions;
 use super::threads::Threading;
+use crate::env::{go_duration, size};
 use crate::machine::Shared;
 use crate::raft::Checkpoints;
 
@@ -101,6 +103,7 @@ impl Compactor {
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         self.wake();
         while stop.run_until_cancelled(self.wanted.notified()).await.is_some() {
+            let began = (!self.is_done()).then(Instant::now);
             while !self.is_done() && !stop.is_cancelled() {
                 if !self.shared.machine.read().kv.is_sweeping() {
                     self.hash(&stop).await;
@@ -118,9 +121,39 @@ impl Compactor {
                 // An operator may have asked for a rest of hours.
                 stop.run_until_cancelled(tokio::time::sleep(rest)).await;
             }
+            if let Some(began) = began.filter(|_| self.is_done()) {
+                self.tell_end(began.elapsed());
+            }
             self.rounds.send_modify(|count| *count += 1);
         }
     }
+
+    /// Source: etcd, `server/storage/mvcc/kvstore_compaction.go` and `hash.go`.
+    fn tell_end(&self, took: Duration) {
+        let compacted = self.shared.machine.read().kv.compacted();
+        let hash = self.shared.compaction_hashes().into_iter().find(|hash| hash.at == compacted);
+        let occupancy = self.checkpoints.occupancy();
+        let (taken, in_use) = (occupancy.size(), occupancy.in_use());
+        tracing::info!(
+            "compact-revision" = compacted.0,
+            took = go_duration(took),
+            hash = hash.map(|hash| hash.hash),
+            "current-db-size-bytes" = taken,
+            "current-db-size" = size(taken),
+            "current-db-size-in-use-bytes" = in_use,
+            "current-db-size-in-use" = size(in_use),
+            "finished scheduled compaction"
+        );
+        if let Some(hash) = hash {
+            tracing::info!(
+                hash = hash.hash,
+                revision = hash.at.0,
+                "compact-revision" = hash.compacted.0,
+                "storing new hash"
+            );
+        }
+    }
+
     /// Hashes what the next compaction goes over, if its hash is wanted; given up at `stop`.
     async fn hash(&self, stop: &CancellationToken) {
         let (shared, stop, mut courtesy) = (self.shared.clone(), stop.clone(), Courtesy::new(self.applied.clone()));

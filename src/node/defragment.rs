@@ -6,12 +6,13 @@ use std::fs::File;
 use std::sync::{Arc, Weak};
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::Node;
 use super::error::NodeError;
 use super::options::NodeOptions;
 use super::threads::Threading;
-use crate::env::Disk;
+use crate::env::{Disk, go_duration, size};
 use crate::machine::Shared;
 use crate::raft::Checkpoints;
 use crate::storage::Haste;
@@ -80,7 +81,15 @@ impl Defragmenter {
         // What was freed and waits to be taken out counts as well.
         self.checkpoints.flush_if_there_is_space().await?;
         tracing::info!("starting defragment");
-        let before = self.space().taken;
+        let before = self.space();
+        tracing::info!(
+            "current-db-size-bytes" = before.taken,
+            "current-db-size" = size(before.taken),
+            "current-db-size-in-use-bytes" = before.needed,
+            "current-db-size-in-use" = size(before.needed),
+            "defragmenting"
+        );
+        let began = Instant::now();
         let (checkpoints, disk, lock) = (self.checkpoints.clone(), self.disk.clone(), self.folder_lock.upgrade());
         let rewrite = move || {
             let _held = (turn, lock);
@@ -89,8 +98,18 @@ impl Defragmenter {
         let rewritten = self.threading.background("defragment", rewrite).await.map_err(|error| why(&error))?;
         let is_done = rewritten.map_err(|error| why(&error))?;
         if is_done {
-            let after = self.space().taken;
-            tracing::info!("db-size-bytes-before" = before, "db-size-bytes" = after, "finished defragment");
+            let after = self.space();
+            tracing::info!(
+                "current-db-size-bytes-diff" = after.taken.cast_signed() - before.taken.cast_signed(),
+                "current-db-size-bytes" = after.taken,
+                "current-db-size" = size(after.taken),
+                "current-db-size-in-use-bytes-diff" = after.needed.cast_signed() - before.needed.cast_signed(),
+                "current-db-size-in-use-bytes" = after.needed,
+                "current-db-size-in-use" = size(after.needed),
+                took = go_duration(began.elapsed()),
+                "finished defragmenting directory"
+            );
+            tracing::info!("finished defragment");
         }
         Ok(is_done)
     }

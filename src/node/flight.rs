@@ -19,7 +19,7 @@ use super::error::NodeError;
 use super::leadership::Leadership;
 use super::overdue::Overdue;
 use super::peers::Peers;
-use crate::env::{Clock, Tick};
+use crate::env::{Clock, Tick, go_duration, timestamp, unix_time};
 use crate::machine::Rejection;
 use crate::model::{MemberId, Reply};
 use crate::peer::{Method, PeerError, ProposeAnswer, Refusal};
@@ -32,6 +32,8 @@ const LEADER_POLL: Duration = Duration::from_millis(20);
 /// One entry on its way.
 #[derive(Debug)]
 pub(super) struct Flight {
+    /// When it came up in the queue, when it was sent, and when it is overdue.
+    taken: Tick,
     pub(super) started: Tick,
     pub(super) deadline: Tick,
     /// By which this member knows its batch again if another proposes it.
@@ -55,11 +57,11 @@ pub(super) struct Waiting {
 }
 
 impl Flight {
-    pub(super) fn new(times: (Tick, Tick), number: u64, proposals: Vec<Proposal>, waiting: Waiting) -> Arc<Flight> {
-        let (started, deadline) = times;
+    pub(super) fn new(times: [Tick; 3], number: u64, proposals: Vec<Proposal>, waiting: Waiting) -> Arc<Flight> {
+        let [taken, started, deadline] = times;
         let proposals = Mutex::new(Arc::new(proposals));
         let (is_sent, waiting) = (AtomicBool::new(false), Mutex::new(Some(waiting)));
-        Arc::new(Flight { started, deadline, number, proposals, is_sent, waiting })
+        Arc::new(Flight { taken, started, deadline, number, proposals, is_sent, waiting })
     }
 
     pub(super) fn is_answered(&self) -> bool {
@@ -160,6 +162,8 @@ pub(super) struct Launcher {
     pub(super) abroad: Arc<Abroad>,
     pub(super) overdue: Overdue,
     pub(super) clock: Arc<dyn Clock>,
+    /// A batch that takes longer is told of.
+    pub(super) slow: Duration,
     pub(super) wakes: Arc<Wakes>,
 }
 
@@ -199,7 +203,10 @@ impl Launcher {
         let (launcher, own) = (self.clone(), flight.clone());
         flight.set_sent(true);
         let done = move |result: Result<Answer, ProposeError>| match result {
-            Ok(answer) => own.answer(answer.results, &launcher.wakes),
+            Ok(answer) => {
+                launcher.tell_if_slow(&own, &answer);
+                own.answer(answer.results, &launcher.wakes);
+            }
             // Surely not proposed.
             Err(ProposeError::NotLeader(_)) => {
                 own.set_sent(false);
@@ -215,6 +222,44 @@ impl Launcher {
             }
         };
         self.consensus.propose(flight.proposals().iter(), done).await;
+    }
+
+    /// Says where the time of a slow batch went that was proposed here, as etcd traces a slow request.
+    ///
+    /// Source: etcd, `pkg/traceutil/trace.go`.
+    fn tell_if_slow(&self, flight: &Flight, answer: &Answer) {
+        let now = self.clock.now();
+        let took = now.since(flight.taken);
+        if took <= self.slow {
+            return;
+        }
+        let (number, proposals) = (flight.number, flight.proposals());
+        let logged = self.consensus.logged_at(answer.at.index).unwrap_or(flight.started);
+        let stages = [
+            ("wait for its turn", flight.taken, flight.started),
+            ("write it to the log", flight.started, logged),
+            ("agree on it", logged.max(flight.started), answer.apply_began),
+            ("apply it", answer.apply_began, now),
+        ];
+        let steps = stages.map(|(what, from, until)| {
+            format!("trace[{number}] '{what}'  (duration: {})", go_duration(until.since(from)))
+        });
+        let first = proposals.first().and_then(Proposal::command).map(|command| command.summary());
+        let end = unix_time();
+        tracing::info!(
+            detail = format!(
+                "{{requests:{}; log_index:{}; first:{}; }}",
+                proposals.len(),
+                answer.at.index,
+                first.unwrap_or_default()
+            ),
+            duration = go_duration(took),
+            start = timestamp(end.saturating_sub(took)),
+            end = timestamp(end),
+            "steps.json" = serde_json::to_string(&steps).expect("a list of texts has a JSON form"),
+            step_count = steps.len(),
+            "trace[{number}] process raft request"
+        );
     }
 
     /// Boxed: it sends, and sending may come back here.

@@ -11,6 +11,7 @@ use super::completion::Wakes;
 use super::flight::Abroad;
 use super::leadership::LedTerm;
 use super::lease_keeper::LeaseKeeper;
+use super::member_log::MemberLog;
 use super::quota::Quota;
 use super::watch::WatchHub;
 use crate::machine::{Rejection, Shared};
@@ -31,6 +32,7 @@ pub(super) struct NodeObserver {
     /// This member began its cluster as the only one.
     pub(super) founds_alone: bool,
     pub(super) shared: Arc<Shared>,
+    pub(super) member_log: MemberLog,
     pub(super) wakes: Arc<Wakes>,
 }
 
@@ -50,8 +52,12 @@ impl Observer for NodeObserver {
                 self.roster_changed.notify_one();
             }
         }
-        if run.members_changed {
+        if !run.members.is_empty() {
+            self.member_log.changed(&run.members);
             self.roster_changed.notify_one();
+        }
+        if let Some(change) = run.version {
+            self.member_log.agreed(change);
         }
         // Last: whoever waited for it finds all of the above done.
         self.applied.set(run.applied.index);
@@ -66,6 +72,7 @@ impl Observer for NodeObserver {
     }
 
     fn replaced(&self) {
+        self.member_log.recovered(&self.shared.machine.read());
         self.leases.reset();
         self.auth.look();
         self.hub.resync_all();

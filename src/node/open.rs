@@ -63,12 +63,13 @@ pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
         opened => opened?,
     };
     claim(&storage, Identity { cluster: options.cluster, member: options.member }, &options.founding)?;
-    let wal_options = wal::Options {
-        dir: PathBuf::from(LOG_DIR),
-        segment_bytes: options.segment_bytes,
-        cache_bytes_max: options.memory.log_cache,
+    let (log_disk, log_dir) = match &options.log_place {
+        Some(place) => (place.disk.clone(), PathBuf::from(".")),
+        None => (options.disk.clone(), PathBuf::from(LOG_DIR)),
     };
-    let (wal, writer, recovered) = Wal::open(options.disk.clone(), options.random.clone(), wal_options)?;
+    let wal_options =
+        wal::Options { dir: log_dir, segment_bytes: options.segment_bytes, cache_bytes_max: options.memory.log_cache };
+    let (wal, writer, recovered) = Wal::open(log_disk, options.random.clone(), wal_options)?;
     let meta = storage.meta()?;
     check_agreement(&meta, storage.installed()?, &recovered, wal.first_index())?;
     if options.force_new_cluster && raft::force_alone(&wal, &recovered, &meta, options.member)? {

@@ -17,8 +17,19 @@ use crate::raft::{ConsensusOptions, Network};
 pub use crate::storage::Founding;
 use crate::storage::Identity;
 
+/// What a member without a setting of its own has. Source: etcd, `DefaultWarningApplyDuration`.
+const SLOW_APPLY_DEFAULT: Duration = Duration::from_millis(100);
 /// How many election timeouts an append may stay unanswered.
 const APPEND_TIMEOUTS: u32 = 2;
+
+/// A folder of the log's own.
+#[derive(Debug, Clone)]
+pub struct LogPlace {
+    /// The folder.
+    pub disk: Arc<dyn Disk>,
+    /// Its lock: held until the thread that writes there has ended.
+    pub lock: Arc<File>,
+}
 
 /// What a node is started with.
 #[derive(Debug, Clone)]
@@ -27,6 +38,8 @@ pub struct NodeOptions {
     pub disk: Arc<dyn Disk>,
     /// The folder's lock: held until the last thread that writes there has ended, however that comes about.
     pub folder_lock: Option<Arc<File>>,
+    /// Where the log is, if not in the data folder.
+    pub log_place: Option<LogPlace>,
     /// The clock by which requests and other members are waited for.
     pub clock: Arc<dyn Clock>,
     /// The clock that leases run by: the same, unless a test moves it.
@@ -86,6 +99,8 @@ pub struct NodeOptions {
     pub watch_progress_interval: Duration,
     /// Size of one log segment in bytes.
     pub segment_bytes: u64,
+    /// An entry of the log that takes longer to apply is logged.
+    pub slow_apply: Duration,
     /// How much memory the data and what is done with it may take.
     pub memory: MemoryBudget,
     /// What runs the bodies of threads.
@@ -99,6 +114,7 @@ impl NodeOptions {
         NodeOptions {
             disk,
             folder_lock: None,
+            log_place: None,
             lease_clock: clock.clone(),
             clock,
             random,
@@ -128,6 +144,7 @@ impl NodeOptions {
             request_bytes_max: 1_572_864,
             watch_progress_interval: Duration::from_secs(600),
             segment_bytes: 16 * 1024 * 1024,
+            slow_apply: SLOW_APPLY_DEFAULT,
             memory: MemoryBudget::unbounded(),
             threading: Threading::Threads,
         }
@@ -144,6 +161,7 @@ impl NodeOptions {
             snapshot_entries: self.snapshot_entries,
             catchup_entries: self.catchup_entries,
             pre_vote: self.pre_vote,
+            slow_apply: self.slow_apply,
         }
     }
 
@@ -156,6 +174,7 @@ impl NodeOptions {
             random: self.random.clone(),
             permission: voice,
             append_timeout: self.election_timeout * APPEND_TIMEOUTS,
+            heartbeat: self.heartbeat,
         }
     }
 

@@ -23,7 +23,7 @@ use super::error::{NodeError, Outcome};
 use super::flight::{Flight, Launcher, Waiting};
 use super::memory::MemoryBudget;
 use super::quota::Quota;
-use crate::env::Random;
+use crate::env::{Random, Tick};
 use crate::peer::ProposeAnswer;
 use crate::raft::{Checkpoints, Forwarded, Proposal, Space};
 use crate::wal::{Demand, Fit, Wal};
@@ -82,6 +82,8 @@ pub(super) struct ProposerTask {
     wakes: Arc<Wakes>,
     flights: VecDeque<Arc<Flight>>,
     room: Arc<Semaphore>,
+    /// When what is being proposed came up in the queue.
+    taken: Tick,
 }
 
 /// Makes the queue; the receiver becomes a [`ProposerTask`] once there is a log to propose to.
@@ -112,7 +114,19 @@ impl ProposerQueue {
         let number = random.next_u64();
         let space = launcher.consensus.space().clone();
         let flights = VecDeque::new();
-        ProposerTask { launcher, checkpoints, wal, memory, space, number, queue_rx, wakes, flights, room }
+        ProposerTask {
+            launcher,
+            checkpoints,
+            wal,
+            memory,
+            space,
+            number,
+            queue_rx,
+            wakes,
+            flights,
+            room,
+            taken: Tick::default(),
+        }
     }
 }
 
@@ -202,6 +216,7 @@ impl ProposerTask {
 
     /// Proposes all of `queued`, in as many entries as it takes.
     async fn propose(&mut self, queued: &mut Vec<Queued>) {
+        self.taken = self.launcher.clock.now();
         self.wait_for_the_disk().await;
         let mut rest = std::mem::take(queued).into_iter().peekable();
         while let Some(first) = rest.next() {
@@ -267,7 +282,7 @@ impl ProposerTask {
     async fn launch(&mut self, Entry { proposals, waiters, places }: Entry) {
         let room = self.permit().await;
         let started = self.launcher.clock.now();
-        let times = (started, started.after(REQUEST_TIMEOUT));
+        let times = [self.taken, started, started.after(REQUEST_TIMEOUT)];
         self.number = self.number.wrapping_add(1);
         let flight = Flight::new(times, self.number, proposals, Waiting { waiters, _places: places, _room: room });
         self.flights.push_back(flight.clone());
@@ -410,7 +425,6 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
-    use crate::env::Tick;
     use crate::model::{Command, Put};
     use crate::node::Completed;
 
@@ -440,7 +454,7 @@ mod tests {
         let Ok(Queued::Own { waiter, place, .. }) = queue.queue_rx.try_recv() else { panic!("it was queued") };
         let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let waiting = Waiting { waiters: vec![waiter], _places: place, _room: room };
-        let flight = Flight::new((Tick::default(), Tick::default()), 1, Vec::new(), waiting);
+        let flight = Flight::new([Tick::default(); 3], 1, Vec::new(), waiting);
         proposer.propose_into(proposal.clone(), &completions, last);
         assert_eq!(refused(&completions), [(last, NodeError::TooManyRequests)]);
         flight.refuse(&NodeError::Timeout, &wakes);

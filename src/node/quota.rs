@@ -14,12 +14,18 @@ use tokio_util::sync::CancellationToken;
 use super::Node;
 use super::error::NodeError;
 use super::proposer::Proposer;
+use crate::env::size;
 use crate::machine::Shared;
 use crate::model::{Alarm, AlarmChange, AlarmKind, Command, MemberId, Reply};
 use crate::raft::{Checkpoints, Proposal};
 
 /// What a member without a setting of its own has, in bytes. Source: etcd, `DefaultQuotaBytes`.
 pub(super) const QUOTA_BYTES_DEFAULT: u64 = 2 * 1024 * 1024 * 1024;
+
+/// From here on etcd warns. Source: etcd, `MaxQuotaBytes`.
+const QUOTA_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// What etcd calls the place where it is looked at.
+const QUOTA_NAME: &str = "v3-applier";
 
 /// How large the data may become on this member.
 #[derive(Debug)]
@@ -47,6 +53,7 @@ impl Quota {
         bytes: Option<u64>,
         (shared, checkpoints): (Arc<Shared>, Arc<Checkpoints>),
     ) -> Arc<Quota> {
+        tell(bytes);
         let alarm = Alarm { member, kind: AlarmKind::NoSpace };
         let limit = bytes.map(|bytes| Limit { bytes, alarm, turn: tokio::sync::Mutex::default(), shared, checkpoints });
         Arc::new(Quota { limit, exceeded: Notify::new() })
@@ -93,7 +100,8 @@ impl Quota {
         tracing::warn!(
             "quota-size-bytes" = limit.bytes,
             "size-bytes" = limit.checkpoints.occupancy().size(),
-            "the data is as large as --quota-backend-bytes allows: an alarm is raised, and writes are refused"
+            error = "the data is as large as --quota-backend-bytes allows; writes are refused",
+            "message exceeded backend quota; raising alarm"
         );
         let command = Command::Alarm(AlarmChange::Raise(limit.alarm));
         if let Err(error) = proposer.propose(Proposal::from(&command)).await {
@@ -111,6 +119,31 @@ impl Quota {
         })
         .await;
     }
+}
+
+/// Logs how large the data may become.
+fn tell(bytes: Option<u64>) {
+    let Some(bytes) = bytes else {
+        return tracing::info!("quota-name" = QUOTA_NAME, "quota-size-bytes" = -1, "disabled backend quota");
+    };
+    let quota = size(bytes);
+    if bytes > QUOTA_BYTES_MAX {
+        tracing::warn!(
+            "quota-name" = QUOTA_NAME,
+            "quota-size-bytes" = bytes,
+            "quota-size" = quota,
+            "quota-maximum-size-bytes" = QUOTA_BYTES_MAX,
+            "quota-maximum-size" = size(QUOTA_BYTES_MAX),
+            "quota exceeds the maximum value"
+        );
+    }
+    let with = if bytes == QUOTA_BYTES_DEFAULT { " with default value" } else { "" };
+    tracing::info!(
+        "quota-name" = QUOTA_NAME,
+        "quota-size-bytes" = bytes,
+        "quota-size" = quota,
+        "enabled backend quota{with}"
+    );
 }
 
 impl Limit {

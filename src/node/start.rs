@@ -36,6 +36,7 @@ use super::failure::{Failure, REMOVED};
 use super::flight::{Abroad, Launcher};
 use super::leadership::{Leadership, LedTerm};
 use super::lease_keeper::LeaseKeeper;
+use super::member_log::MemberLog;
 use super::observer::NodeObserver;
 use super::open::{LOG_DIR, Opened, STATE_FILE, open};
 use super::options::NodeOptions;
@@ -127,7 +128,7 @@ pub struct Running {
 impl Running {
     /// Starts the threads.
     fn begin(
-        NodeOptions { threading, folder_lock, .. }: &NodeOptions,
+        NodeOptions { threading, folder_lock, log_place, .. }: &NodeOptions,
         (wal, writer): (Wal, wal::Writer),
         checkpoints: Arc<Checkpoints>,
     ) -> std::io::Result<Running> {
@@ -140,7 +141,8 @@ impl Running {
             checkpoints,
             threads: Vec::new(),
         };
-        running.threads.push(threading.start(Body::Log(Box::new(writer)), folder_lock.clone())?);
+        let log_lock = log_place.as_ref().map(|place| place.lock.clone()).or_else(|| folder_lock.clone());
+        running.threads.push(threading.start(Body::Log(Box::new(writer)), log_lock)?);
         let checkpointer = Body::Checkpoints(Checkpointer::new(running.checkpoints.clone()));
         running.threads.push(threading.start(checkpointer, folder_lock.clone())?);
         Ok(running)
@@ -213,8 +215,10 @@ impl Node {
             roster_changed: roster_changed.clone(),
             founds_alone: founders.are_alone(),
             shared: shared.clone(),
+            member_log: MemberLog { cluster: options.cluster, member: options.member },
             wakes: wakes.clone(),
         };
+        observer.member_log.recovered(&shared.machine.read());
         // Before Raft sends the first message.
         options.transport.set_addresses(founders.addresses(&shared.machine.read()));
 
@@ -256,6 +260,7 @@ impl Node {
             abroad,
             overdue: overdue.clone(),
             clock: clock.clone(),
+            slow: options.slow_apply,
             wakes,
         });
         let pinger = Pinger {
@@ -297,6 +302,8 @@ impl Node {
         tasks.spawn_on(barrier.clone().run(stop.clone()), raft);
         tasks.spawn_on(pinger.run(stop.clone()), raft);
         tasks.spawn_on(roster.run(stop.clone()), raft);
+        let elections = consensus.clone().tell_of_elections(options.member);
+        tasks.spawn_on(run_until(stop.clone(), elections), raft);
         let space_watch = SpaceWatch { space: consensus.space().clone(), consensus: consensus.clone() };
         tasks.spawn_on(space_watch.run(stop.clone()), raft);
         tasks.spawn_on(quota.clone().run(proposer.clone(), stop.clone()), raft);
@@ -433,7 +440,10 @@ impl Node {
             // Its end is an answer to everybody who waits.
             let _ = proposer.await;
         }
-        self.hand_over().await;
+        // For whoever has not done so before.
+        if let Some(successor) = self.successor() {
+            self.transfer_to(successor).await;
+        }
         self.consensus.shutdown().await;
         while running.tasks.join_next().await.is_some() {}
         running.checkpoints.close();
@@ -477,6 +487,11 @@ impl Doors {
         self.proposals_stop.cancel();
         self.hub.close();
     }
+}
+
+/// Runs a task that has no end of its own until `stop`.
+async fn run_until(stop: CancellationToken, task: impl Future<Output = ()>) {
+    let _: Option<()> = stop.run_until_cancelled(task).await;
 }
 
 /// Notes the first thing that breaks and ends the node for its clients; [`Node::stop`] then tidies up.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Node;
 use super::contacts::Contacts;
 use super::error::NodeError;
+use crate::env::go_duration;
 use crate::model::MemberId;
 use crate::raft::Consensus;
 
@@ -42,24 +43,56 @@ impl Node {
         if !has_vote {
             return Err(NodeError::BadTransferee);
         }
+        let began = self.tell_transfer(to);
         let mut asked: Option<Instant> = None;
         while self.consensus.status().leader != Some(to) {
             self.barrier.check_running()?;
             if can_take_over(&self.consensus, &self.contacts, to) && asked.is_none_or(|at| at.elapsed() >= ASK_AGAIN) {
-                tracing::info!(%to, "handing the lead over");
                 self.consensus.transfer_leader(to).await;
                 asked = Some(Instant::now());
             }
             tokio::time::sleep(POLL).await;
         }
+        self.tell_transferred(to, began);
         Ok(())
     }
 
     /// Lets another voter lead, the one that has been connected longest, before this member stops; gives up after a while.
     /// Does nothing if this member does not lead or nobody else can. Clients go on being served meanwhile.
+    ///
+    /// Source of the lines: etcd, `EtcdServer.TryTransferLeadershipOnShutdown`.
     pub async fn hand_over(&self) {
-        let Some(successor) = successor(&self.consensus, &self.contacts, self.member) else { return };
-        tracing::info!(%successor, "leadership transfer starting");
+        let own = self.member;
+        match self.successor() {
+            Some(successor) => self.transfer_to(successor).await,
+            None if !self.leadership.leads() => {
+                let leader = self.consensus.leader().unwrap_or_default();
+                tracing::info!(
+                    "local-member-id" = %own,
+                    "current-leader-member-id" = %leader,
+                    "skipped leadership transfer; local server is not leader"
+                );
+            }
+            None if self.consensus.is_only_voter(own) => tracing::info!(
+                "local-member-id" = %own,
+                "current-leader-member-id" = %own,
+                "skipped leadership transfer for single voting member cluster"
+            ),
+            None => tracing::warn!(
+                "local-member-id" = %own,
+                error = "no other member can take over",
+                "leadership transfer failed"
+            ),
+        }
+    }
+
+    /// Who had best lead instead of this member, if it leads.
+    pub(super) fn successor(&self) -> Option<MemberId> {
+        successor(&self.consensus, &self.contacts, self.member)
+    }
+
+    pub(super) async fn transfer_to(&self, successor: MemberId) {
+        let began = self.tell_transfer(successor);
         let transfer = async {
             self.consensus.transfer_leader(successor).await;
             while self.leadership.leads() {
@@ -67,9 +100,33 @@ impl Node {
             }
         };
         match tokio::time::timeout(HAND_OVER_TIMEOUT, transfer).await {
-            Ok(()) => tracing::info!(%successor, "leadership transfer finished"),
-            Err(_) => tracing::warn!(%successor, "leadership transfer failed: the others will elect a leader"),
+            Ok(()) => self.tell_transferred(successor, began),
+            Err(_) => tracing::warn!(
+                "local-member-id" = %self.member,
+                error = "it did not take over in time: the others will elect a leader",
+                "leadership transfer failed"
+            ),
         }
+    }
+
+    fn tell_transfer(&self, to: MemberId) -> Instant {
+        tracing::info!(
+            "local-member-id" = %self.member,
+            "current-leader-member-id" = %self.member,
+            "transferee-member-id" = %to,
+            "leadership transfer starting"
+        );
+        Instant::now()
+    }
+
+    fn tell_transferred(&self, to: MemberId, began: Instant) {
+        tracing::info!(
+            "local-member-id" = %self.member,
+            "old-leader-member-id" = %self.member,
+            "new-leader-member-id" = %to,
+            took = go_duration(began.elapsed()),
+            "leadership transfer finished"
+        );
     }
 }
 

@@ -185,6 +185,11 @@ impl Checkpoints {
         !is_short || (demand == Demand::Freeing && self.pending_bytes() <= PENDING_BYTES_FULL)
     }
 
+    /// The last log index that is applied.
+    pub(super) fn latest_applied(&self) -> u64 {
+        self.shared.machine.read().applied().index
+    }
+
     /// D: the last log index that the tables hold.
     pub fn applied(&self) -> u64 {
         self.progress.borrow().applied

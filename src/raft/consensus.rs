@@ -14,6 +14,7 @@ use openraft::{Config, EmptyNode, Instant as _, ReadPolicy, ServerState, Snapsho
 
 use super::inbound::Incoming;
 use super::log_store::LogStore;
+use super::log_times::LogTimes;
 use super::network::Network;
 use super::state_machine::StateMachine;
 use super::types::{Answers, Batch, OnComplete, Tc, ours};
@@ -42,6 +43,8 @@ pub struct ConsensusOptions {
     pub catchup_entries: u64,
     /// Ask whether an election can be won before it is begun.
     pub pre_vote: bool,
+    /// An entry whose commands take longer to apply is logged.
+    pub slow_apply: Duration,
 }
 
 /// One member's part in the group.
@@ -55,6 +58,7 @@ pub struct Consensus {
     pub(super) leader_contact: Arc<LeaderContact>,
     pub(super) checkpoints: Arc<Checkpoints>,
     pub(super) space: Space,
+    times: Arc<LogTimes>,
 }
 
 /// When this member last took something from a leader.
@@ -124,6 +128,8 @@ pub struct Answer {
     pub at: LogId,
     /// One for each command.
     pub results: Vec<Result<Reply, Rejection>>,
+    /// When this member began to apply it.
+    pub apply_began: Tick,
 }
 
 /// Why a batch has no answer.
@@ -205,15 +211,17 @@ impl Consensus {
         let incoming = Arc::new(Incoming::new(&files)?);
         let config = Arc::new(config(options).validate()?);
         let space = Space::new(log.0.clone(), checkpoints.clone());
-        let log_store = LogStore::new(log.0, log.1)?;
-        let state_machine = StateMachine::new(shared, checkpoints.clone(), observer, files, meta)?;
+        let times = LogTimes::new(clock.clone());
+        let log_store = LogStore::new(log.0, log.1, times.clone())?;
+        let timing = (clock.clone(), options.slow_apply);
+        let state_machine = StateMachine::new(shared, checkpoints.clone(), observer, files, meta, timing)?;
         let raft = openraft::Raft::new(options.member.0, config, network, log_store, state_machine)
             .await
             .map_err(|error| StartError::Fatal(error.to_string().into()))?;
         let server_metrics = raft.server_metrics();
         let leader_contact = Arc::new(LeaderContact { clock, at: AtomicU64::new(0) });
         let data_metrics = raft.data_metrics();
-        Ok(Consensus { raft, server_metrics, data_metrics, incoming, leader_contact, checkpoints, space })
+        Ok(Consensus { raft, server_metrics, data_metrics, incoming, leader_contact, checkpoints, space, times })
     }
 
     /// Makes a new group of these voters; does nothing if this member is in a group already.
@@ -254,8 +262,8 @@ impl Consensus {
         let responder = OnComplete::new(move |result: openraft::raft::ClientWriteResult<Tc>| {
             done.finish(match result {
                 Ok(response) => {
-                    let Answers(results) = response.data;
-                    Ok(Answer { at: ours(&response.log_id), results })
+                    let Answers { results, began } = response.data;
+                    Ok(Answer { at: ours(&response.log_id), results, apply_began: began })
                 }
                 Err(error) => Err(propose_error(&error)),
             });
@@ -278,6 +286,11 @@ impl Consensus {
             RaftError::Fatal(fatal) => ReadError::Stopped(fatal.to_string().into()),
         })?;
         Ok(ours(read.log_id()).index)
+    }
+
+    /// When an entry became durable here, if that was not long ago.
+    pub fn logged_at(&self, index: u64) -> Option<Tick> {
+        self.times.of(index)
     }
 
     /// The present term and whether this member leads it; cheap enough for each request.

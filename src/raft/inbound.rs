@@ -14,7 +14,7 @@ use super::background::{Background, Begun};
 use super::consensus::Consensus;
 use super::snapshot::{Received, SnapshotData, SnapshotOf};
 use super::state_machine::StateFiles;
-use super::types::{SnapshotMeta, Tc};
+use super::types::{SnapshotMeta, Tc, ours};
 use super::wire::{SnapshotHead, Wire, message};
 use crate::env::Disk;
 use crate::model::MemberId;
@@ -114,7 +114,11 @@ impl Consensus {
             arriving.discard(path).await?;
             return Err(refusal);
         }
-        tracing::info!(%from, last_log = ?meta.last_log_id, "received a snapshot");
+        tracing::info!(
+            "remote-snapshot-sender-id" = %from,
+            "incoming-leader-snapshot-index" = meta.last_log_id.as_ref().map_or(0, |id| ours(id).index),
+            "received and saved database snapshot"
+        );
         let snapshot = SnapshotOf { meta, snapshot: SnapshotData::Received(built) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         // The answer comes after the install, which moved the file. It is still there if the log was further already.

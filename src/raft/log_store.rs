@@ -14,10 +14,11 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::log_codec::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote};
+use super::log_times::LogTimes;
 use super::types::{Entry, Tc, TheirLogId, Vote, ours, theirs};
 use crate::env::Mistake;
 use crate::model::LogId;
-use crate::wal::{Recovered, Wal};
+use crate::wal::{LogEntry, Recovered, Wal};
 
 /// The most bytes of entries that one read for replication answers; at least one entry is answered.
 const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -27,6 +28,7 @@ const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub struct LogStore {
     wal: Wal,
     marks: Arc<Mutex<Marks>>,
+    times: Arc<LogTimes>,
 }
 
 /// What the log says beside its entries, as last written.
@@ -42,7 +44,7 @@ impl LogStore {
     ///
     /// # Errors
     /// If what it holds beside entries cannot be read.
-    pub fn new(wal: Wal, recovered: &Recovered) -> io::Result<LogStore> {
+    pub(super) fn new(wal: Wal, recovered: &Recovered, times: Arc<LogTimes>) -> io::Result<LogStore> {
         let log_id = |bytes: &[u8]| decode_log_id(bytes).map(theirs);
         let purged = recovered.purged.as_ref().map_or(0, |(index, _)| *index);
         let mut last = recovered.last_index.unwrap_or(purged);
@@ -62,7 +64,7 @@ impl LogStore {
                 .filter(|id| ours(id).index <= last),
             purged: recovered.purged.as_ref().map(|(_, mark)| log_id(mark)).transpose()?.flatten(),
         };
-        Ok(LogStore { wal, marks: Arc::new(Mutex::new(marks)) })
+        Ok(LogStore { wal, marks: Arc::new(Mutex::new(marks)), times })
     }
 
     fn read(&self, from: u64, until: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
@@ -138,12 +140,19 @@ impl RaftLogStorage<Tc> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries = entries.into_iter().map(encode_entry).collect();
+        let entries: Vec<LogEntry> = entries.into_iter().map(encode_entry).collect();
+        let (last, times) = (entries.last().map(|entry| entry.index), self.times.clone());
         if Mistake::AnswerBeforeDurable.is_made() {
             callback.io_completed(Ok(()));
             return self.wal.append(entries, Box::new(|_| ()));
         }
-        self.wal.append(entries, Box::new(move |result| callback.io_completed(result)))
+        let done = move |result: io::Result<()>| {
+            if let (Ok(()), Some(last)) = (&result, last) {
+                times.note(last);
+            }
+            callback.io_completed(result);
+        };
+        self.wal.append(entries, Box::new(done))
     }
 
     async fn truncate_after(&mut self, last: Option<TheirLogId>) -> io::Result<()> {
@@ -153,6 +162,7 @@ impl RaftLogStorage<Tc> for LogStore {
     async fn purge(&mut self, through: TheirLogId) -> io::Result<()> {
         let id = ours(&through);
         self.wal.purge(id.index, encode_log_id(id))?;
+        tracing::debug!("compact-index" = id.index, "compacted Raft logs");
         self.marks.lock().purged = Some(through);
         Ok(())
     }

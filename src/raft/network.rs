@@ -27,9 +27,9 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::PollSender;
 
 use super::snapshot::{SnapshotData, SnapshotOf};
-use super::types::{Tc, Vote};
+use super::types::{Tc, Vote, ours};
 use super::wire::{SnapshotHead, Wire, read};
-use crate::env::Random;
+use crate::env::{Random, go_duration};
 use crate::model::{ClusterId, MemberId};
 use crate::peer::{BoxStream, Envelope, Method, PeerError, Refusal, SnapshotSource, Transport};
 use crate::proto::lodemarkpb as pb;
@@ -40,6 +40,8 @@ const SNAPSHOT_RESUMES_MAX: u32 = 10;
 const SNAPSHOT_RESUME_PAUSE: Duration = Duration::from_millis(200);
 /// How long the question after a snapshot's offset may take.
 const SNAPSHOT_OFFSET_TIMEOUT: Duration = Duration::from_secs(1);
+/// Heartbeats in the time of which there was none, until one is late.
+const HEARTBEATS_LATE: u32 = 2;
 
 /// Whether this member may speak: one that nobody reaches must not lead, though it can still send.
 pub trait Permission: Send + Sync + 'static {
@@ -62,6 +64,8 @@ pub struct Network {
     pub permission: Arc<dyn Permission>,
     /// How long an append may stay unanswered.
     pub append_timeout: Duration,
+    /// How often a leader shows that it lives.
+    pub heartbeat: Duration,
 }
 
 /// The way to one member.
@@ -69,6 +73,8 @@ pub struct Network {
 pub struct Link {
     envelope: Envelope,
     network: Network,
+    /// When the last heartbeat was answered; `None` if it was not.
+    heartbeat_at: Option<Instant>,
 }
 
 impl RaftNetworkFactory<Tc> for Network {
@@ -76,7 +82,7 @@ impl RaftNetworkFactory<Tc> for Network {
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Link {
         let envelope = Envelope { cluster: self.cluster, from: self.member, to: MemberId(target) };
-        Link { envelope, network: self.clone() }
+        Link { envelope, network: self.clone(), heartbeat_at: None }
     }
 }
 
@@ -92,6 +98,30 @@ impl Link {
             return Ok(());
         }
         Err(PeerError::Unreachable("no quorum reaches this member, so it keeps quiet".into()))
+    }
+
+    /// Shows that this member lives. Says so if it could have done that long ago: the machine or the disk is overloaded.
+    ///
+    /// Source: etcd, `raftNode.processMessages`.
+    async fn send_heartbeat(
+        &mut self,
+        request: AppendEntriesRequest<Tc>,
+        within: Duration,
+    ) -> Result<StreamAppendResult<Tc>, RPCError<Tc>> {
+        let (interval, expected) = (self.network.heartbeat, self.network.heartbeat * HEARTBEATS_LATE);
+        let exceeded = self.heartbeat_at.take().and_then(|at| at.elapsed().checked_sub(expected));
+        if let Some(exceeded) = exceeded.filter(|exceeded| !exceeded.is_zero()) {
+            tracing::warn!(
+                to = %self.envelope.to,
+                "heartbeat-interval" = go_duration(interval),
+                "expected-duration" = go_duration(expected),
+                "exceeded-duration" = go_duration(exceeded),
+                "leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk"
+            );
+        }
+        let answer = self.ask(Method::Heartbeat, request, within).await?;
+        self.heartbeat_at = Some(Instant::now());
+        Ok(answer)
     }
 
     async fn snapshot_offset(&self, head: &SnapshotHead) -> Result<u64, PeerError> {
@@ -133,7 +163,7 @@ impl RaftNetworkV2<Tc> for Link {
             // Taken first: whoever fails without taking one is asked again at once.
             let Some(first) = input.next().await else { return Ok(empty()) };
             if first.entries.is_empty() && matches!(Pin::new(&mut input).peek().now_or_never(), Some(None)) {
-                let answer: StreamAppendResult<Tc> = self.ask(Method::Heartbeat, first, option.hard_ttl()).await?;
+                let answer = self.send_heartbeat(first, option.hard_ttl()).await?;
                 return Ok(Box::pin(futures_util::stream::iter([Ok(answer)])) as AppendAnswers<'s>);
             }
             self.check_permission().map_err(|error| rpc_error(&error))?;
@@ -186,6 +216,8 @@ impl RaftNetworkV2<Tc> for Link {
         let mut head = SnapshotHead { vote, meta: snapshot.meta, sending, offset: 0 };
         let mut cancel = pin!(cancel);
         let mut resumes = 0;
+        let index = head.meta.last_log_id.as_ref().map_or(0, |id| ours(id).index);
+        tracing::info!("snapshot-index" = index, "remote-peer-id" = %self.envelope.to, "sending database snapshot");
         loop {
             let sent = tokio::select! {
                 biased;
@@ -193,7 +225,10 @@ impl RaftNetworkV2<Tc> for Link {
                 sent = self.send_snapshot(&mut head, &snapshot.snapshot) => sent,
             };
             let error = match sent.and_then(|bytes| Ok(SnapshotResponse::decode(bytes)?)) {
-                Ok(response) => return Ok(response),
+                Ok(response) => {
+                    tracing::info!("snapshot-index" = index, "remote-peer-id" = %self.envelope.to, "sent database snapshot");
+                    return Ok(response);
+                }
                 Err(error) => error,
             };
             resumes += 1;

@@ -80,6 +80,14 @@ impl Proposal {
         command::demand(self.field, &self.body)
     }
 
+    /// What it asks for; `None` if that cannot be read. Not for hot paths: it is decoded.
+    #[must_use]
+    pub fn command(&self) -> Option<Command> {
+        let mut bytes = BytesMut::with_capacity(self.encoded_len());
+        self.encode(&mut bytes);
+        command::decode(bytes.freeze()).ok().map(|request| request.command)
+    }
+
     /// What etcd's quota counts it as, in bytes: a put is its key, its value and 256; a txn the dearer of its branches; a grant
     /// of a lease 64; all else nothing.
     #[must_use]

@@ -110,8 +110,15 @@ impl RaftSnapshotBuilder<Tc> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf> {
+        tracing::info!(
+            "local-member-applied-index" = self.checkpoints.latest_applied(),
+            "local-member-snapshot-index" = self.checkpoints.applied(),
+            "snapshot-forced" = false,
+            "triggering snapshot"
+        );
         self.checkpoints.flush().await.map_err(|why| io::Error::other(why.to_string()))?;
         let frozen = self.checkpoints.storage().freeze().map_err(io::Error::other)?;
+        tracing::info!("snapshot-index" = frozen.meta().applied.index, "saved snapshot to disk");
         snapshot_of(frozen, self.checkpoints.clone())
     }
 }

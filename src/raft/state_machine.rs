@@ -7,6 +7,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
@@ -17,8 +18,8 @@ use super::checkpoint::Checkpoints;
 use super::log_codec::{decode_stored_membership, encode_stored_membership};
 use super::snapshot::{Received, SnapshotBuilder, SnapshotData, SnapshotOf, snapshot_of};
 use super::types::{Answers, Entry, SnapshotMeta, StoredMembership, Tc, TheirLogId, ours, theirs};
-use crate::env::{Disk, SyncSite};
-use crate::machine::{AuthEffect, Effects, LeaseChange, Machine, Rejection, Shared};
+use crate::env::{Clock, Disk, SyncSite, go_duration};
+use crate::machine::{AuthEffect, Effects, LeaseChange, Machine, MemberChange, Rejection, Shared, VersionChange};
 use crate::model::{Event, LogId, Reply, Request, Revision};
 use crate::storage::{self, Storage};
 
@@ -50,8 +51,10 @@ pub struct Run {
     pub leases: Vec<LeaseChange>,
     /// The newest compaction.
     pub compacted: Option<Revision>,
-    /// A member was added, removed or changed.
-    pub members_changed: bool,
+    /// Members were added, removed or changed, in order.
+    pub members: Vec<MemberChange>,
+    /// The cluster has agreed on a version.
+    pub version: Option<VersionChange>,
     /// Users or roles were changed, or tokens given or taken, in order.
     pub auth: Vec<AuthEffect>,
     /// The term whose leader's first (blank) entry was in the run.
@@ -80,6 +83,9 @@ pub struct StateMachine {
     observer: Arc<dyn Observer>,
     files: StateFiles,
     membership: StoredMembership,
+    clock: Arc<dyn Clock>,
+    /// Commands that take longer are logged.
+    slow: Duration,
 }
 
 impl StateMachine {
@@ -93,9 +99,10 @@ impl StateMachine {
         observer: Arc<dyn Observer>,
         files: StateFiles,
         meta: &storage::Meta,
+        (clock, slow): (Arc<dyn Clock>, Duration),
     ) -> io::Result<StateMachine> {
         let membership = decode_stored_membership(&meta.membership)?;
-        Ok(StateMachine { shared, checkpoints, observer, files, membership })
+        Ok(StateMachine { shared, checkpoints, observer, files, membership, clock, slow })
     }
 
     fn apply_run(&mut self, run: Vec<EntryResponder<Tc>>) -> io::Result<()> {
@@ -109,6 +116,9 @@ impl StateMachine {
         let mut effects = Effects::default();
         let mut answers = Vec::with_capacity(entries.len());
         let mut led = None;
+        // What waits for the machine is late, too.
+        let mut began = self.clock.now();
+        let mut late = Vec::new();
 
         let (applied, revision) = {
             let mut machine = self.shared.machine.write();
@@ -128,19 +138,31 @@ impl StateMachine {
                         }
                     }
                 }
-                answers.push((content.number(), Answers(replies)));
+                let now = self.clock.now();
+                if now.since(began) > self.slow {
+                    late.push((
+                        content,
+                        now.since(began),
+                        replies.iter().find_map(|reply| reply.as_ref().err().cloned()),
+                    ));
+                }
+                answers.push((content.number(), Answers { results: replies, began }));
+                began = now;
             }
             let meta = machine.meta(encode_stored_membership(&self.membership));
             self.checkpoints.add(&mut effects.writes, meta);
             (machine.applied(), machine.kv.revision())
         };
 
-        let Effects { events, leases, compacted, members_changed, auth, writes: _ } = effects;
-        self.observer.applied(Run { applied, revision, events, leases, compacted, members_changed, auth, led });
+        for (content, took, rejection) in late {
+            tell_late(content, (took, self.slow), rejection.as_ref());
+        }
+        let Effects { events, leases, compacted, members, version, auth, writes: _ } = effects;
+        self.observer.applied(Run { applied, revision, events, leases, compacted, members, version, auth, led });
         for (responder, (number, answers)) in responders.into_iter().zip(answers) {
             match (responder, number) {
                 (Some(responder), _) => responder.send(answers),
-                (None, Some(number)) => self.observer.forwarded(number, answers.0),
+                (None, Some(number)) => self.observer.forwarded(number, answers.results),
                 (None, None) => {}
             }
         }
@@ -175,6 +197,7 @@ impl StateMachine {
             disk.rename(built, state)?;
             disk.sync_dir(dir, SyncSite::DataFolder)?;
             let storage = Storage::open_built(&**disk, state, *cache_bytes).map_err(io::Error::other)?;
+            tracing::info!("applySnapshot: opened snapshot backend");
             let meta = storage.meta().map_err(io::Error::other)?;
             membership = decode_stored_membership(&meta.membership)?;
             let machine = match records {
@@ -191,6 +214,26 @@ impl StateMachine {
         self.observer.replaced();
         Ok(membership)
     }
+}
+
+/// Tells of commands that took long to apply. Those of one entry are timed together, so only of a single one its answer is
+/// known.
+///
+/// Source: etcd, `server/etcdserver/txn/util.go`.
+fn tell_late(content: &Content, (took, expected): (Duration, Duration), rejection: Option<&Rejection>) {
+    let Content::Commands(_, requests) = content else { return };
+    let Some(first) = requests.first() else { return };
+    let (request, error) = (first.command.summary(), rejection.map(ToString::to_string));
+    tracing::warn!(
+        took = go_duration(took),
+        "expected-duration" = go_duration(expected),
+        prefix = "",
+        request,
+        "request-count" = requests.len(),
+        response = "",
+        error,
+        "apply request took too long"
+    );
 }
 
 /// What an entry asks for.
@@ -236,13 +279,26 @@ impl RaftStateMachine<Tc> for StateMachine {
         SnapshotBuilder { checkpoints: self.checkpoints.clone() }
     }
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
         let SnapshotData::Received(received) = &snapshot else {
             // openraft finds the present checkpoint newer than what is applied only if it was received.
             return Err(io::Error::other("a snapshot of this member itself cannot be installed"));
         };
         // Blocks the worker of the state machine for as long as it takes: nothing can be applied meanwhile anyway.
+        let incoming = meta.last_log_id.as_ref().map(ours).unwrap_or_default();
+        let current = (self.checkpoints.applied(), self.shared.machine.read().applied().index);
+        let tell = |what: &str| {
+            tracing::info!(
+                "current-snapshot-index" = current.0,
+                "current-applied-index" = current.1,
+                "incoming-leader-snapshot-index" = incoming.index,
+                "incoming-leader-snapshot-term" = incoming.term,
+                "{what}"
+            );
+        };
+        tell("applying snapshot");
         self.membership = self.install(received)?;
+        tell("applied snapshot");
         Ok(())
     }
 

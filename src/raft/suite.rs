@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::{Stream, StreamExt, stream};
@@ -16,11 +17,12 @@ use openraft::{EntryPayload, OptionalSend, StorageError};
 use parking_lot::RwLock;
 
 use super::log_store::LogStore;
+use super::log_times::LogTimes;
 use super::snapshot::{Received, SnapshotBuilder, SnapshotData, SnapshotOf};
 use super::state_machine::StateMachine;
 use super::types::{Entry, SnapshotMeta, StoredMembership, Tc, TheirLogId, ours, theirs};
 use super::{Checkpointer, Checkpoints, Observer, Run, StateFiles};
-use crate::env::{RealDisk, SystemRandom};
+use crate::env::{Clock, RealDisk, SystemClock, SystemRandom};
 use crate::machine::{Machine, Rejection, Shared};
 use crate::model::{LogId, Reply};
 use crate::storage::{self, Reserve, Storage};
@@ -142,9 +144,18 @@ impl StoreBuilder<Tc, LogStore, Filled, Guard> for Stores {
         let checkpoints = Checkpoints::new(shared.clone(), applied_log.clone(), &meta, reserve);
         let checkpointer = Checkpointer::new(checkpoints.clone());
         std::thread::spawn(move || checkpointer.run());
-        let log_store = LogStore::new(wal.clone(), &recovered).expect("a new log has no marks");
-        let state_machine =
-            StateMachine::new(shared.clone(), checkpoints.clone(), Arc::new(Deaf), files, &meta).expect("a new state");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let log_store =
+            LogStore::new(wal.clone(), &recovered, LogTimes::new(clock.clone())).expect("a new log has no marks");
+        let state_machine = StateMachine::new(
+            shared.clone(),
+            checkpoints.clone(),
+            Arc::new(Deaf),
+            files,
+            &meta,
+            (clock, Duration::MAX),
+        )
+        .expect("a new state");
         let filled = Filled { inner: state_machine, shared, disk, applied_log: applied_log.clone() };
         Ok((Guard { wal, applied_log, checkpoints, _dir: dir }, log_store, filled))
     }

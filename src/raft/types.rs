@@ -10,6 +10,7 @@ use openraft::vote::leader_id_std;
 use openraft::{EmptyNode, EntryPayload, OptionalSend, RaftTypeConfig};
 
 use super::runtime::Runtime;
+use crate::env::Tick;
 use crate::machine::Rejection;
 use crate::model::{LogId, Reply};
 
@@ -67,7 +68,11 @@ impl fmt::Display for Batch {
 
 /// What became of each command of an entry, in order.
 #[derive(Debug, Default)]
-pub struct Answers(pub Vec<Result<Reply, Rejection>>);
+pub struct Answers {
+    pub results: Vec<Result<Reply, Rejection>>,
+    /// When apply began with the entry.
+    pub began: Tick,
+}
 
 /// Takes the outcome of a proposal, once, on the thread that has it.
 pub struct OnComplete<T>(Box<dyn FnOnce(T) + Send>);

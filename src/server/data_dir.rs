@@ -6,6 +6,8 @@
 //! <data-dir>/member/state.redb  the checkpoint
 //! <data-dir>/fixtures/peer/     the certificate that the member made, if it was to
 //! ```
+//!
+//! The log may be in a folder of its own: see [`super::log_dir`].
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -15,13 +17,19 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::log_dir::LogDirError;
+
 /// Only the owner may look into the folder: values may be secrets.
 const DIR_MODE: u32 = 0o700;
-const LOCK_MODE: u32 = 0o600;
+pub(super) const FILE_MODE: u32 = 0o600;
 /// Marks the folder of a member, for etcd's operators too.
 pub const MEMBER_DIR: &str = "member";
 /// Held by the process that runs.
 pub const LOCK_FILE: &str = "lock";
+/// What a proxy of etcd 2 kept its members in.
+const PROXY_DIR: &str = "proxy";
+/// What there may be in the data folder.
+const OWN_NAMES: [&str; 2] = [MEMBER_DIR, "fixtures"];
 
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +62,15 @@ pub enum DataDirError {
         /// The data folder.
         path: PathBuf,
     },
+    /// A proxy of an old etcd was here.
+    #[error("{}", proxy(*beside_member))]
+    OfProxy {
+        /// There is a member as well.
+        beside_member: bool,
+    },
+    /// The log's folder is another one.
+    #[error(transparent)]
+    Log(#[from] LogDirError),
     /// The system refused.
     #[error("cannot use --data-dir {}: {source}; {}", path.display(), advice(source))]
     Io {
@@ -87,6 +104,9 @@ impl DataDir {
             return Err(DataDirError::OfEtcd { path: path.to_path_buf(), found });
         }
         let member = path.join(MEMBER_DIR);
+        if path.join(PROXY_DIR).is_dir() {
+            return Err(DataDirError::OfProxy { beside_member: member.is_dir() });
+        }
         for folder in [path, &member] {
             if fs::metadata(folder).is_ok_and(|meta| !meta.is_dir()) {
                 return Err(DataDirError::NotAFolder { path: folder.to_path_buf() });
@@ -94,14 +114,11 @@ impl DataDir {
         }
         make_durably(&member).map_err(at(&member))?;
         warn_of_open_doors(path);
-
-        let lock_path = member.join(LOCK_FILE);
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(LOCK_MODE).open(&lock_path);
-        let lock = lock.map_err(at(&lock_path))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(DataDir { member, lock: Arc::new(lock) }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse { path: path.to_path_buf() }),
-            Err(error) => Err(at(&lock_path)(error.into())),
+        warn_of_strangers(path);
+        match lock(&member) {
+            Ok(Some(lock)) => Ok(DataDir { member, lock }),
+            Ok(None) => Err(DataDirError::InUse { path: path.to_path_buf() }),
+            Err(error) => Err(at(&member.join(LOCK_FILE))(error)),
         }
     }
 
@@ -116,6 +133,17 @@ impl DataDir {
     }
 }
 
+/// Locks a folder until the file is closed by all who hold it; `None` if another process has it.
+pub(super) fn lock(folder: &Path) -> io::Result<Option<Arc<File>>> {
+    let path = folder.join(LOCK_FILE);
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(Arc::new(lock))),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Finds a file that only etcd makes: its database, or a segment of its log, whose name has two numbers.
 ///
 /// # Errors
@@ -126,11 +154,15 @@ pub fn trace_of_etcd(path: &Path) -> io::Result<Option<PathBuf>> {
     if exists(&database)? {
         return Ok(Some(database));
     }
-    let log = member.join("wal");
+    segment_of_etcd(&member.join("wal"))
+}
+
+/// The same in a folder that is to hold a log.
+pub(super) fn segment_of_etcd(log: &Path) -> io::Result<Option<PathBuf>> {
     if !log.is_dir() {
         return Ok(None);
     }
-    for entry in fs::read_dir(&log)? {
+    for entry in fs::read_dir(log)? {
         let entry = entry?;
         if entry.file_name().to_str().is_some_and(is_segment_of_etcd) {
             return Ok(Some(entry.path()));
@@ -154,7 +186,7 @@ fn is_segment_of_etcd(name: &str) -> bool {
 }
 
 /// Makes a folder and those above it that are not there; each name is synced into the folder above it.
-fn make_durably(path: &Path) -> io::Result<()> {
+pub(super) fn make_durably(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -171,21 +203,48 @@ fn make_durably(path: &Path) -> io::Result<()> {
     File::open(above)?.sync_all()
 }
 
-/// A folder that was made by somebody else keeps its mode, but others on the machine can read it.
-fn warn_of_open_doors(path: &Path) {
+/// A folder that was made by somebody else keeps its mode, but others on the machine can read it. Source: etcd,
+/// `fileutil.CheckDirPermission`.
+pub(super) fn warn_of_open_doors(path: &Path) {
     let Ok(meta) = fs::metadata(path) else { return };
     let mode = meta.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        tracing::warn!(
-            "data-dir" = %path.display(),
-            permissions = format!("{mode:o}"),
-            recommended = "700",
-            "others on this machine can look into the data folder"
+        let error = format!(
+            "directory {:?} exist, but the permission is \"d{}\". The recommended permission is \"-{}\" to prevent possible \
+             unprivileged access to the data",
+            path.display().to_string(),
+            letters(mode),
+            letters(DIR_MODE)
         );
+        tracing::warn!(error, "check file permission");
     }
 }
 
-fn advice(error: &io::Error) -> &'static str {
+/// A mode as `ls` shows it.
+fn letters(mode: u32) -> String {
+    (0..9).map(|bit| if mode & (0o400 >> bit) != 0 { ['r', 'w', 'x'][bit % 3] } else { '-' }).collect()
+}
+
+/// Tells of what is in the folder and nobody put there. Source: etcd, `identifyDataDirOrDie`.
+fn warn_of_strangers(path: &Path) {
+    let names = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut strangers: Vec<_> = names.filter(|name| !OWN_NAMES.iter().any(|own| name == own)).collect();
+    strangers.sort_unstable();
+    for name in strangers {
+        let (filename, data_dir) = (name.display(), path.display());
+        tracing::warn!(%filename, "data-dir" = %data_dir, "found invalid file under data directory");
+    }
+}
+
+fn proxy(beside_member: bool) -> &'static str {
+    if beside_member {
+        "invalid datadir; both member and proxy directories exist"
+    } else {
+        "v2 http proxy has already been deprecated in 3.6; choose another --data-dir, or remove its folder \"proxy\""
+    }
+}
+
+pub(super) fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             "give the user that runs Lodemark the right to write there, or choose another"
@@ -212,6 +271,23 @@ mod tests {
         assert!(matches!(DataDir::open(&path), Err(DataDirError::InUse { .. })));
         drop(open);
         DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_a_proxy_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join(PROXY_DIR)).unwrap();
+        assert!(matches!(DataDir::open(temp.path()), Err(DataDirError::OfProxy { beside_member: false })));
+        fs::create_dir(temp.path().join(MEMBER_DIR)).unwrap();
+        let error = DataDir::open(temp.path()).unwrap_err();
+        assert_eq!(error.to_string(), "invalid datadir; both member and proxy directories exist");
+    }
+
+    #[test]
+    fn modes_are_shown_in_letters() {
+        for (mode, text) in [(0o755, "rwxr-xr-x"), (0o700, "rwx------"), (0o642, "rw-r---w-")] {
+            assert_eq!(letters(mode), text);
+        }
     }
 
     #[test]

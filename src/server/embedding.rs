@@ -7,9 +7,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::data_dir::{DataDir, DataDirError};
+use super::log_dir::LogDir;
 use crate::config::{Config, Url};
 use crate::env::{Clock, Disk, MemoryDisk, RealDisk};
-use crate::node::Node;
+use crate::node::{Identity, LogPlace, Node};
 
 /// Size of one segment of the log: small enough to be made in no time, large enough to be made ahead.
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -40,9 +41,10 @@ pub struct Ready {
 
 /// What a member keeps its data on.
 pub(super) enum Data {
-    /// The data folder, locked.
+    /// The data folder, and that of the log if it has one of its own; both locked.
     Folder {
         folder: DataDir,
+        log: Option<LogDir>,
         /// Nothing is synced there.
         is_unsafe: bool,
     },
@@ -57,8 +59,30 @@ impl Data {
             Some(memory) => Ok(Data::Memory(memory)),
             None => {
                 let folder = DataDir::open(&config.data_dir)?;
-                Ok(Data::Folder { folder, is_unsafe: config.unsafe_no_fsync })
+                let log = match &config.wal_dir {
+                    Some(path) => Some(LogDir::open(path, folder.member())?),
+                    None => LogDir::check_none(folder.member()).map(|()| None)?,
+                };
+                Ok(Data::Folder { folder, log, is_unsafe: config.unsafe_no_fsync })
             }
+        }
+    }
+
+    /// Notes whose the folders are, where they have to know.
+    pub(super) fn claim(&self, identity: Identity) -> Result<(), DataDirError> {
+        match self {
+            Data::Folder { folder, log: Some(log), .. } => Ok(log.claim(identity, folder.member())?),
+            Data::Folder { log: None, .. } | Data::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Where the log is, if not with the rest.
+    pub(super) fn log_place(&self) -> Option<LogPlace> {
+        match self {
+            Data::Folder { log: Some(log), is_unsafe, .. } => {
+                Some(LogPlace { disk: real_disk(log.path(), *is_unsafe), lock: log.lock() })
+            }
+            Data::Folder { log: None, .. } | Data::Memory(_) => None,
         }
     }
 
@@ -68,8 +92,7 @@ impl Data {
 
     pub(super) fn disk(&self) -> Arc<dyn Disk> {
         match self {
-            Data::Folder { folder, is_unsafe: false } => Arc::new(RealDisk::new(folder.member())),
-            Data::Folder { folder, is_unsafe: true } => Arc::new(RealDisk::without_syncs(folder.member())),
+            Data::Folder { folder, is_unsafe, .. } => real_disk(folder.member(), *is_unsafe),
             Data::Memory(memory) => Arc::new(memory.clone()),
         }
     }
@@ -96,4 +119,9 @@ impl Data {
             Data::Memory(_) => SEGMENT_BYTES_IN_MEMORY,
         }
     }
+}
+
+/// A folder of the file system; if `is_unsafe`, nothing is synced there.
+fn real_disk(folder: &Path, is_unsafe: bool) -> Arc<dyn Disk> {
+    Arc::new(if is_unsafe { RealDisk::without_syncs(folder) } else { RealDisk::new(folder) })
 }

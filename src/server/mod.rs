@@ -15,11 +15,14 @@
 mod bootstrap;
 mod data_dir;
 mod default_host;
+mod discovery;
 mod embedding;
 mod inquiry;
 mod listen;
+mod log_dir;
 mod look_up;
 mod memory;
+mod notify;
 mod peers;
 mod preflight;
 mod tls;
@@ -30,6 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,15 +42,17 @@ use self::bootstrap::Beginning;
 pub use self::bootstrap::{BootstrapError, founding};
 pub use self::data_dir::{DataDirError, LOCK_FILE, MEMBER_DIR, trace_of_etcd};
 pub use self::default_host::default_host;
+pub use self::discovery::DiscoveryError;
 use self::embedding::Data;
 pub use self::embedding::{Embedding, Ready};
 use self::listen::{Socket, Speaks};
+pub use self::log_dir::LogDirError;
 use self::peers::Peers;
 pub use self::tokens::TokensError;
 use crate::api::http::Access;
-use crate::api::{self, ETCD_VERSION, KeepaliveOptions, Limits};
+use crate::api::{self, ETCD_VERSION, KeepaliveOptions, Limits, SlowRequests};
 use crate::config::{ClusterState, Config, Url};
-use crate::env::{SystemClock, SystemRandom};
+use crate::env::{SystemClock, SystemRandom, go_duration};
 use crate::model::Retention;
 use crate::net::{Security, Tls, TlsError};
 use crate::node::{
@@ -158,7 +164,22 @@ impl Error {
 /// # Errors
 /// What kept it from starting, or ended it. Everything is closed in order then, too.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
-    run_embedded(config, Embedding::default(), stop).await
+    let (ready_tx, ready_rx) = oneshot::channel();
+    let embedding = Embedding { ready_tx: Some(ready_tx), ..Embedding::default() };
+    let mut running = std::pin::pin!(run_embedded(config, embedding, stop.clone()));
+    // A server that ends before that has nothing to tell.
+    let is_ready = async { ready_rx.await.is_ok() };
+    tokio::select! {
+        biased;
+        true = is_ready => notify::ready(),
+        ended = &mut running => return ended,
+    }
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => notify::stopping(),
+        ended = &mut running => return ended,
+    }
+    running.await
 }
 
 /// As [`run`], inside a program that decides more than flags say. Dropping the future ends the member without order.
@@ -212,6 +233,7 @@ pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: Cancel
     tracing::info!(
         name = config.name,
         "data-dir" = %config.data_dir.display(),
+        "advertise-peer-urls.json" = url_list(&config.advertise_peer_urls),
         "advertise-client-urls.json" = url_list(&config.advertise_client_urls),
         "closed etcd server"
     );
@@ -240,6 +262,7 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
         Some(identity) => Beginning { identity, founding: Founding::New(Vec::new()) },
         None => bootstrap::begin(config, &peers.connector()).await?,
     };
+    data.claim(identity)?;
     tracing::info!(
         "local-member-id" = %identity.member,
         "cluster-id" = %identity.cluster,
@@ -271,6 +294,7 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
             compactions: config.compact_hash_check_interval,
         },
         memory: memory_budget(config, data),
+        slow_apply: config.slow_apply,
         retention: config.compaction.retention,
         compaction_step_keys: config.compaction.step_keys,
         compaction_rest: config.compaction.rest,
@@ -280,6 +304,7 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
         watch_progress_interval: config.watch_progress_interval,
         segment_bytes: data.segment_bytes(),
         folder_lock: data.lock(),
+        log_place: data.log_place(),
         ..NodeOptions::new(disk, Arc::new(SystemClock::new()), Arc::new(SystemRandom), identity)
     })
 }
@@ -301,10 +326,12 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "member-initialized" = is_initialized,
         name = config.name,
         "data-dir" = %config.data_dir.display(),
+        "wal-dir" = %config.wal_dir.as_deref().unwrap_or(std::path::Path::new("")).display(),
+        "wal-dir-dedicated" = %config.wal_dir.as_deref().unwrap_or(std::path::Path::new("")).display(),
         "member-dir" = %member_dir.display(),
         "force-new-cluster" = config.force_new_cluster,
-        "heartbeat-interval" = ?config.heartbeat,
-        "election-timeout" = ?config.election_timeout,
+        "heartbeat-interval" = go_duration(config.heartbeat),
+        "election-timeout" = go_duration(config.election_timeout),
         "snapshot-count" = config.snapshot_entries,
         "snapshot-catchup-entries" = config.catchup_entries,
         "initial-advertise-peer-urls.json" = url_list(&config.advertise_peer_urls),
@@ -322,9 +349,10 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "strict-reconfig-check" = config.strict_reconfig,
         "max-learners" = config.learners_max,
         "agreement-check" = config.agreement_check,
+        "feature-gates" = config.feature_gates,
         "initial-corrupt-check" = config.initial_corrupt_check,
-        "corrupt-check-time-interval" = ?config.corrupt_check_interval.unwrap_or_default(),
-        "compact-check-time-interval" = ?config.compact_hash_check_interval.unwrap_or_default(),
+        "corrupt-check-time-interval" = go_duration(config.corrupt_check_interval.unwrap_or_default()),
+        "compact-check-time-interval" = go_duration(config.compact_hash_check_interval.unwrap_or_default()),
         "auto-defrag-threshold-megabytes" = config.reclaim_bytes_min.unwrap_or(0) >> 20,
         "quota-backend-bytes" = config.quota_bytes,
         "auto-compaction-mode" = match config.compaction.retention {
@@ -336,6 +364,9 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "host-whitelist.json" = json(&config.host_whitelist),
         "max-request-bytes" = config.request_bytes_max,
         "max-concurrent-streams" = config.streams_max,
+        // Taken as it is whatever is said.
+        "downgrade-check-interval" = "5s",
+        "v2-deprecation" = "write-only",
         "starting an etcd server"
     );
 }
@@ -367,6 +398,7 @@ impl Serving<'_> {
             why = self.node.stopped() => Err(Error::of_stopped(why)),
             ready = self.ready(options) => match ready {
                 Ok(()) => {
+                    self.tell_of_listeners(options);
                     self.serve_clients(clients, &clients_stop, &mut client_tasks);
                     announce(self.node);
                     self.until_end(&stop).await
@@ -376,7 +408,13 @@ impl Serving<'_> {
         };
 
         let outcome = outcome.inspect_err(tell_of_removal);
-        tracing::info!(name = self.config.name, "data-dir" = %self.config.data_dir.display(), "closing etcd server");
+        tracing::info!(
+            name = self.config.name,
+            "data-dir" = %self.config.data_dir.display(),
+            "advertise-peer-urls.json" = url_list(&self.config.advertise_peer_urls),
+            "advertise-client-urls.json" = url_list(&self.config.advertise_client_urls),
+            "closing etcd server"
+        );
         // The lead first: no client anywhere should wait for what this member still has to end. Then its own clients, whose
         // calls at hand go to the new leader; so the node comes after them. It needs its peers to the end.
         if outcome.is_ok() {
@@ -407,7 +445,8 @@ impl Serving<'_> {
     /// Waits until this member has a leader and is known to its cluster, for as long as that takes.
     async fn ready(&self, options: &NodeOptions) -> Result<(), Error> {
         if options.corruption_checks.initial {
-            self.node.check_initially().await?;
+            let checked = self.node.check_initially().await;
+            checked.inspect_err(|error| tracing::error!(%error, "checkInitialHashKV failed"))?;
         }
         let mut told: Option<Instant> = None;
         loop {
@@ -434,12 +473,28 @@ impl Serving<'_> {
                 Err(error) => return Err(Error::Publish(error)),
             }
         }
+        let urls = options.client_urls.join(" ");
         tracing::info!(
             "local-member-id" = %options.member,
+            "local-member-attributes" = format!("{{Name:{} ClientURLs:[{urls}]}}", options.name),
             "cluster-id" = %options.cluster,
             "published local member to cluster through raft"
         );
         Ok(())
+    }
+
+    fn tell_of_listeners(&self, options: &NodeOptions) {
+        let Config { listen_peer_urls, advertise_peer_urls, listen_client_urls, advertise_client_urls, .. } =
+            self.config;
+        tracing::info!(
+            "local-member-id" = %options.member,
+            "initial-advertise-peer-urls.json" = url_list(advertise_peer_urls),
+            "listen-peer-urls.json" = url_list(listen_peer_urls),
+            "advertise-client-urls.json" = url_list(advertise_client_urls),
+            "listen-client-urls.json" = url_list(listen_client_urls),
+            "listen-metrics-urls.json" = url_list(&[]),
+            "now serving peer/client/metrics"
+        );
     }
 
     fn serve_clients(&self, clients: Vec<Socket>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
@@ -452,6 +507,7 @@ impl Serving<'_> {
                 ping_after: self.config.keepalive.interval,
                 pong_timeout: self.config.keepalive.timeout,
             },
+            slow: SlowRequests { unary: self.config.slow_unary, read: self.config.slow_apply },
         };
         let access = Arc::new(Access {
             gateway: self.config.grpc_gateway,

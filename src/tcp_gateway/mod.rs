@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use self::arguments::{Command, Start, command};
 pub use self::arguments::{START, usage};
 use self::endpoint::Endpoints;
-use crate::config::LogLevel;
+use crate::config::{LogConfig, LogLevel};
 use crate::telemetry;
 
 /// Why the gateway does not start. The texts begin as etcd's.
@@ -80,7 +80,7 @@ pub fn main(program: &str, arguments: impl IntoIterator<Item = OsString>) -> Exi
 }
 
 fn run(start: &Start) -> Result<std::convert::Infallible, Error> {
-    telemetry::init(LogLevel::Info);
+    telemetry::init(LogLevel::Info, &LogConfig::default()).expect("stderr needs not be opened");
     let arguments: Vec<String> = std::env::args_os().map(|text| text.to_string_lossy().into_owned()).collect();
     tracing::info!("args.json" = telemetry::json(&arguments), "Running: ");
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {

@@ -101,6 +101,8 @@ pub struct Cluster {
     /// Flags of every member, besides those for name, folder and sockets.
     flags: Vec<String>,
     members: Vec<ClusterMember>,
+    /// What processes have said that have ended.
+    said: Vec<String>,
     temp: TempDir,
 }
 
@@ -154,6 +156,7 @@ impl Cluster {
         Cluster {
             flags: flags.iter().copied().map(str::to_owned).collect(),
             members: places.into_iter().map(member).collect(),
+            said: Vec::new(),
             temp: tempfile::tempdir().expect("a temporary folder"),
         }
     }
@@ -215,7 +218,10 @@ impl Cluster {
     /// Ends a member with SIGKILL, paused or not.
     pub fn kill(&mut self, member: usize) {
         match std::mem::replace(&mut self.members[member].doing, Doing::Down) {
-            Doing::Runs(mut process) | Doing::Pauses(mut process) => process.kill(),
+            Doing::Runs(mut process) | Doing::Pauses(mut process) => {
+                process.kill();
+                self.said.extend(process.lines());
+            }
             Doing::Down => panic!("member {member} is down"),
         }
     }
@@ -229,6 +235,8 @@ impl Cluster {
     /// Waits until a member ends by itself.
     pub fn ended(&mut self, member: usize) -> ExitStatus {
         let status = self.process(member).wait();
+        let lines = self.process(member).lines();
+        self.said.extend(lines);
         self.members[member].doing = Doing::Down;
         status
     }
@@ -268,6 +276,15 @@ impl Cluster {
             Doing::Runs(process) | Doing::Pauses(process) => process,
             Doing::Down => panic!("member {member} is down"),
         }
+    }
+
+    /// Everything that any process of the cluster has said so far.
+    pub fn lines(&self) -> Vec<String> {
+        let present = self.members.iter().flat_map(|member| match &member.doing {
+            Doing::Runs(process) | Doing::Pauses(process) => process.lines(),
+            Doing::Down => Vec::new(),
+        });
+        self.said.iter().cloned().chain(present).collect()
     }
 
     /// The members that run, and are not paused.

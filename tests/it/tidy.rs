@@ -42,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api/http/gateway", &["api", "proto", "net"]),
     ("api", &["node", "net", "model", "env"]),
     ("config", &["auth", "env", "model"]),
+    ("telemetry", &["config", "env"]),
     ("server", &["api", "peer", "config", "telemetry", "node", "net", "auth", "model", "env"]),
     ("command", &[]),
     ("tcp_gateway", &["command", "config", "telemetry", "env"]),
@@ -79,6 +80,8 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("h2", &["api", "peer", "snapshot/call.rs"]),
     ("hyper", &["api", "peer", "server"]),
     ("axum", &["api", "peer"]),
+    ("hickory_resolver", &["server"]),
+    ("flate2", &["telemetry"]),
     ("sha2", &["etcd_file"]),
     ("saphyr_parser", &["config/file"]),
     ("rustls", &["net"]),
@@ -124,6 +127,26 @@ fn foreign_crates_stay_in_their_folders() {
         }
     }
     assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+/// Where the calendar is asked, which may jump; deadlines, leases and elections have a clock that does not.
+const ASK_THE_CALENDAR: &[(&str, &str)] = &[
+    ("env/clock.rs", "the seam"),
+    ("telemetry", "when a line was written"),
+    ("api/grpc/request_log.rs", "the same"),
+    ("node/flight.rs", "the same"),
+    ("node/auth.rs", "when a JSON web token ends, which says so in the calendar's time"),
+    ("node/members.rs", "a part of a new member's id, as in etcd"),
+    ("net/tls/self_signed.rs", "when a certificate begins and ends"),
+];
+
+#[test]
+fn nothing_is_timed_by_the_calendar() {
+    for (path, text) in sources() {
+        let may_ask = ASK_THE_CALENDAR.iter().any(|(place, _)| path.starts_with(place));
+        let asks = code_lines(&text).any(|(_, line)| line.contains("unix_time()") || line.contains("SystemTime::now"));
+        assert!(may_ask || !asks, "src/{} asks the calendar", path.display());
+    }
 }
 
 #[test]

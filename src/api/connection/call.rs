@@ -6,6 +6,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{Request, Response};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tower::Service;
@@ -21,7 +22,9 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 
 /// Answers one call by the service that it names, within its deadline.
 pub(super) async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, shared: Shared) {
+    let begun = Instant::now();
     let deadline = guard::deadline(request.headers());
+    let (path, log) = (request.uri().path().to_owned(), shared.log.clone());
     let answer = answer(request, &mut respond, shared);
     let sent = match deadline {
         None => answer.await,
@@ -30,6 +33,7 @@ pub(super) async fn serve(request: Request<RecvStream>, mut respond: SendRespons
             Err(_) => refuse(&mut respond, status::deadline_exceeded()),
         },
     };
+    log.tell_other(&path, begun.elapsed());
     tell(sent);
 }
 

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use h2::server::{Connection, SendResponse};
 use http::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::body::ok_trailers;
@@ -24,6 +25,7 @@ use super::{Ended, Shared, call};
 use crate::api::MESSAGE_BYTES_SPARE;
 use crate::api::grpc::access::Credentials;
 use crate::api::grpc::hot::{self, Answer, Framed, Hot};
+use crate::api::grpc::request_log::Asked;
 use crate::api::grpc::{PREFIX_BYTES, guard, status};
 use crate::model::Range;
 use crate::net::Io;
@@ -173,6 +175,8 @@ struct Reading {
     body: RecvStream,
     respond: SendResponse<Bytes>,
     read: Read,
+    /// When the bytes came that it began with, or others since.
+    begun: Instant,
 }
 
 /// What came of a message. Most come in one piece, which is then not copied.
@@ -258,7 +262,8 @@ impl<T: Io> Streams<T> {
             return;
         }
         let (head, body) = request.into_parts();
-        self.reading.push_back(Reading { hot, head, body, respond, read: Read::Nothing });
+        let begun = self.out.heard_at();
+        self.reading.push_back(Reading { hot, head, body, respond, read: Read::Nothing, begun });
     }
 
     /// Reads what has come of messages; runs calls whose message is whole. Tells whether any went on.
@@ -272,9 +277,10 @@ impl<T: Io> Streams<T> {
                     has_run = true;
                     match message {
                         Ok(message) => {
-                            let answer =
-                                hot::start_by(reading.hot, message, || reading.credentials(), &self.shared.api);
-                            self.settle(answer, reading.respond);
+                            let Reading { hot, begun, .. } = reading;
+                            let asked = Asked { hot, begun, message: message.clone() };
+                            let answer = hot::start_by(hot, message, || reading.credentials(), &self.shared.api);
+                            self.settle(answer, reading.respond, asked, None);
                         }
                         Err(Some(status)) => drop(call::refuse(&mut reading.respond, status)),
                         // The client took the call back.
@@ -286,18 +292,32 @@ impl<T: Io> Streams<T> {
         has_run
     }
 
-    /// Goes on with a call as far as it can now.
-    fn settle(&mut self, answer: Answer, respond: SendResponse<Bytes>) {
-        let node = &self.shared.api.node;
+    /// Goes on with a call as far as it can now. If it had to wait, it is `now`.
+    fn settle(&mut self, answer: Answer, respond: SendResponse<Bytes>, asked: Asked, now: Option<Instant>) {
+        let (node, log) = (&self.shared.api.node, &self.shared.log);
         let refused = match answer {
-            Answer::Now(answer) => return answer_now(answer, respond),
-            Answer::Later(answer) => return call::answer_later(answer, respond),
+            Answer::Now(answer) => {
+                match now {
+                    Some(now) => log.tell(&asked, now, &answer),
+                    None => log.tell_quick(&asked, &answer),
+                }
+                return answer_now(answer, respond);
+            }
+            Answer::Later(answer) => {
+                let log = log.clone();
+                let answer = async move {
+                    let answer = answer.await;
+                    log.tell(&asked, Instant::now(), &answer);
+                    answer
+                };
+                return call::answer_later(answer, respond);
+            }
             Answer::Propose(proposal) => {
-                let token = self.waiting.insert(Call { respond, read: None });
+                let token = self.waiting.insert(Call { respond, read: None, asked });
                 token.map(|token| node.propose_into(proposal, &self.completions, token))
             }
             Answer::Read(query) => {
-                let token = self.waiting.insert(Call { respond, read: Some(query) });
+                let token = self.waiting.insert(Call { respond, read: Some(query), asked });
                 token.map(|token| node.pass_barrier_into(&self.completions, token))
             }
         };
@@ -312,8 +332,9 @@ impl<T: Io> Streams<T> {
             return false;
         }
         let mut all = std::mem::take(&mut self.completed);
+        let now = Some(Instant::now());
         for (token, completed) in all.drain(..) {
-            let Some(Call { respond, read }) = self.waiting.remove(token) else { continue };
+            let Some(Call { respond, read, asked }) = self.waiting.remove(token) else { continue };
             let answer = match (completed, read) {
                 (Completed::Command(outcome), _) => Answer::Now(hot::finish(outcome, &self.shared.api)),
                 (Completed::Barrier(Ok(())), Some(query)) => hot::read_for_nobody(*query, &self.shared.api),
@@ -322,7 +343,7 @@ impl<T: Io> Streams<T> {
                     Answer::Now(Err(Status::internal("a write was taken for a read")))
                 }
             };
-            self.settle(answer, respond);
+            self.settle(answer, respond, asked, now);
         }
         self.completed = all;
         true
@@ -457,6 +478,8 @@ struct Call {
     respond: SendResponse<Bytes>,
     /// What it reads, once it has passed the barrier; `None` if it waits for a command.
     read: Option<Box<Range>>,
+    /// For the log, should it take long. The message is shared with what was proposed.
+    asked: Asked,
 }
 
 /// Calls that wait for their outcome, by token.

@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::http2::OtherEnd;
 use super::MESSAGE_BYTES_SPARE;
+use super::grpc::request_log::RequestLog;
 use super::grpc::{self, Api};
 use super::http::gateway::Gateway;
 use super::http::{self, Access};
@@ -61,6 +62,8 @@ struct Shared {
     router: axum::Router,
     /// Connections end, each when its calls have.
     leave: CancellationToken,
+    /// What is told of requests; of one connection with who asks.
+    log: RequestLog,
     /// Of one connection: what TLS tells of its other side; `None` without TLS.
     peer: Option<SecurePeer>,
 }
@@ -103,9 +106,10 @@ pub(super) async fn serve(
 /// Makes what connections share. The gateway has a connection too, which is served as any other.
 async fn share(api: Api, access: Arc<Access>, connections: &mut JoinSet<()>) -> Shared {
     let (services, leave) = (grpc::routes(&api), CancellationToken::new());
+    let log = RequestLog::new(api.limits.slow);
     let share = |gateway| {
         let router = http::router(api.node.clone(), access.clone(), gateway);
-        Shared { api: api.clone(), services, router, leave: leave.clone(), peer: None }
+        Shared { api: api.clone(), services, router, leave: leave.clone(), log: log.clone(), peer: None }
     };
     if !access.gateway {
         return share(None);
@@ -123,6 +127,7 @@ async fn share(api: Api, access: Arc<Access>, connections: &mut JoinSet<()>) -> 
 
 /// Serves one connection to its end, once it is let in.
 async fn connect(socket: Socket, security: Security, shared: Shared) {
+    let shared = Shared { log: shared.log.of(socket.remote()), ..shared };
     let no_longer_waited_for = async {
         shared.leave.cancelled().await;
         tokio::time::sleep(LAST_FIRST_BYTES_TIMEOUT).await;

@@ -25,6 +25,7 @@ mod message_limit;
 pub(crate) mod parts;
 mod peer_urls;
 mod range_stream;
+pub(crate) mod request_log;
 mod routes;
 mod snapshot;
 pub(crate) mod status;

@@ -28,7 +28,7 @@ pub(super) async fn serve(api: &Api, end: impl Future<Output = Status> + Send + 
     // It must see the end also while the client takes nothing.
     ending.spawn(end);
     let snapshot = api.node.snapshot().await.map_err(|error| status::of(&error))?;
-    tracing::info!(version = STORAGE_VERSION, "sending database snapshot to client");
+    tracing::info!("storage-version" = STORAGE_VERSION, "sending database snapshot to client");
     let parts = stream::try_unfold((snapshot, ending), |(mut snapshot, mut ending)| async {
         let part = next(&mut snapshot, &mut ending).await?;
         Ok(part.map(|part| (part, (snapshot, ending))))
@@ -48,15 +48,16 @@ async fn next(
         part = snapshot.next() => part,
     };
     match part {
-        Some(Ok(SnapshotPart { bytes, remaining })) => Ok(Some(pb::SnapshotResponse {
-            header: None,
-            remaining_bytes: remaining,
-            blob: bytes,
-            version: STORAGE_VERSION.into(),
-        })),
+        Some(Ok(SnapshotPart { bytes, remaining })) => {
+            if remaining == 0 {
+                tracing::info!("checksum-size" = bytes.len(), "sending database sha256 checksum to client");
+            }
+            let version = STORAGE_VERSION.into();
+            Ok(Some(pb::SnapshotResponse { header: None, remaining_bytes: remaining, blob: bytes, version }))
+        }
         Some(Err(error)) => Err(status::of(&error)),
         None => {
-            tracing::info!(version = STORAGE_VERSION, "successfully sent database snapshot to client");
+            tracing::info!("storage-version" = STORAGE_VERSION, "successfully sent database snapshot to client");
             Ok(None)
         }
     }

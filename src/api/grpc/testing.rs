@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Api;
-use crate::api::{KeepaliveOptions, Limits};
+use crate::api::{KeepaliveOptions, Limits, SlowRequests};
 use crate::env::{Clock, ManualClock, SeededRandom, SimDisk, SystemClock};
 use crate::model::{ClusterId, MemberId};
 use crate::node::{Identity, Node, NodeOptions};
@@ -16,8 +16,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) const CLUSTER: ClusterId = ClusterId(7);
 pub(super) const MEMBER: MemberId = MemberId(8);
 
-pub(super) const LIMITS: Limits =
-    Limits { request_bytes_max: 1_572_864, txn_ops_max: 128, streams_max: 100, keepalive: KeepaliveOptions::DEFAULT };
+pub(super) const LIMITS: Limits = Limits {
+    request_bytes_max: 1_572_864,
+    txn_ops_max: 128,
+    streams_max: 100,
+    keepalive: KeepaliveOptions::DEFAULT,
+    slow: SlowRequests::DEFAULT,
+};
 
 /// Starts a member of a fresh cluster that serves already.
 pub(super) async fn api() -> Api {

@@ -16,8 +16,10 @@ pub(super) use self::table::ALL;
 pub(super) use self::without_effect::advice as advice_without_effect;
 use super::auth::AuthSettings;
 use super::compaction::CompactionSettings;
+use super::discovery::DiscoverySettings;
 use super::gates::Gates;
 use super::keepalive::KeepaliveSettings;
+use super::logging::LogSettings;
 use super::tls::TlsSettings;
 use super::url::Url;
 use super::value::SignedDuration;
@@ -149,6 +151,11 @@ pub(super) struct Settings {
     pub(super) raft_write_timeout: SignedDuration,
     pub(super) tracing: bool,
     pub(super) tracing_per_million: i64,
+    pub(super) log: LogSettings,
+    pub(super) wal_dir: String,
+    pub(super) discovery: DiscoverySettings,
+    pub(super) slow_unary: SignedDuration,
+    pub(super) slow_apply: SignedDuration,
 }
 
 impl Settings {
@@ -198,6 +205,7 @@ pub(super) const LISTEN_CLIENT_URLS: &str = "listen-client-urls";
 pub(super) const ADVERTISE_CLIENT_URLS: &str = "advertise-client-urls";
 pub(super) const LISTEN_PEER_URLS: &str = "listen-peer-urls";
 pub(super) const ADVERTISE_PEER_URLS: &str = "initial-advertise-peer-urls";
+pub(super) const INITIAL_CLUSTER: &str = "initial-cluster";
 pub(super) const HEARTBEAT: &str = "heartbeat-interval";
 pub(super) const ELECTION: &str = "election-timeout";
 pub(super) const SELF_SIGNED_VALIDITY: &str = "self-signed-cert-validity";

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use super::{
     ADVERTISE_CLIENT_URLS, ADVERTISE_PEER_URLS, BOOTSTRAP_DEFRAG, COMPACT_HASH_CHECK_TIME, CONFIG_FILE, DATA_DIR,
-    DOWNGRADE_CHECK, ELECTION, Flag, Group, HEARTBEAT, Kind, LISTEN_CLIENT_URLS, LISTEN_PEER_URLS, NAME,
-    RAFT_READ_TIMEOUT, RAFT_WRITE_TIMEOUT, SELF_SIGNED_VALIDITY, WATCH_PROGRESS,
+    DOWNGRADE_CHECK, ELECTION, Flag, Group, HEARTBEAT, INITIAL_CLUSTER, Kind, LISTEN_CLIENT_URLS, LISTEN_PEER_URLS,
+    NAME, RAFT_READ_TIMEOUT, RAFT_WRITE_TIMEOUT, SELF_SIGNED_VALIDITY, WATCH_PROGRESS,
 };
+use crate::config::discovery::Fallback;
 use crate::config::url::Url;
 use crate::config::value::SignedDuration;
 use crate::config::{ClusterState, LogLevel, value};
@@ -31,6 +32,17 @@ pub(in crate::config) const ALL: &[Flag] = &[
                 Empty means <name>.etcd in the working directory.",
         kind: Kind::Value(|settings, value| {
             settings.data_dir = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "wal-dir",
+        group: Group::Member,
+        default: "",
+        about: "Folder for the Raft log alone, best on a disk of its own; empty means member/wal in the data folder. To move\n\
+                the log of a member, stop it and move the files.",
+        kind: Kind::Value(|settings, value| {
+            settings.wal_dir = value.to_owned();
             Ok(())
         }),
     },
@@ -94,7 +106,7 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Value(|settings, value| urls(value, &mut settings.advertise_peer_urls)),
     },
     Flag {
-        name: "initial-cluster",
+        name: INITIAL_CLUSTER,
         group: Group::Cluster,
         default: crate::config::validate::DEFAULT_CLUSTER,
         about: "All members, as <name>=<peer URL>, comma-separated; a member with several URLs comes several times.\n\
@@ -135,6 +147,41 @@ pub(in crate::config) const ALL: &[Flag] = &[
         default: "true",
         about: "Taken for etcd's sake: the first election waits as long as any other, which is less than --election-timeout.",
         kind: Kind::Switch(|settings, value| settings.tick_advance = value),
+    },
+    Flag {
+        name: "discovery-srv",
+        group: Group::Cluster,
+        default: "",
+        about: "Domain whose SRV records of DNS name the members, in place of --initial-cluster:\n\
+                _etcd-server-ssl._tcp.<domain> for https, _etcd-server._tcp.<domain> for http.",
+        kind: Kind::Value(|settings, value| {
+            settings.discovery.srv = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "discovery-srv-name",
+        group: Group::Cluster,
+        default: "",
+        about: "What is put behind the names of these services, after a dash: for several clusters of one domain.",
+        kind: Kind::Value(|settings, value| {
+            settings.discovery.srv_name = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "discovery-fallback",
+        group: Group::Cluster,
+        default: "exit",
+        about: "Taken for etcd's sake: whoever finds nobody ends.",
+        kind: Kind::Value(|settings, value| {
+            settings.discovery.fallback = match value {
+                "exit" => Fallback::Exit,
+                "proxy" => Fallback::Proxy,
+                _ => return Err("invalid value".to_owned()),
+            };
+            Ok(())
+        }),
     },
     Flag {
         name: "strict-reconfig-check",
@@ -606,8 +653,7 @@ pub(in crate::config) const ALL: &[Flag] = &[
         name: "log-level",
         group: Group::Logging,
         default: "info",
-        about: "The lowest level that is logged: debug, info, warn, error, panic or fatal.\n\
-                The log goes to stderr, one JSON object a line.",
+        about: "The lowest level that is logged: debug, info, warn, error, panic or fatal.",
         kind: Kind::Value(|settings, value| {
             settings.log_level = match value {
                 "debug" | "DEBUG" => LogLevel::Debug,
@@ -658,6 +704,69 @@ pub(in crate::config) const ALL: &[Flag] = &[
             settings.tracing_per_million = value::signed_number(value)?;
             Ok(())
         }),
+    },
+    Flag {
+        name: "log-format",
+        group: Group::Logging,
+        default: "json",
+        about: "'json' for one object a line, 'console' for people.",
+        kind: Kind::Value(|settings, value| {
+            settings.log.format = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "log-outputs",
+        group: Group::Logging,
+        default: "default",
+        about: "Where the log goes, comma-separated: stderr, stdout, systemd/journal, or files, which are appended to.\n\
+                'default' is stderr; it and the journal stand alone.",
+        kind: Kind::Value(|settings, value| {
+            settings.log.outputs = value.split(',').map(str::to_owned).collect();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "enable-log-rotation",
+        group: Group::Logging,
+        default: "false",
+        about: "Put the one file of --log-outputs aside when it is full.",
+        kind: Kind::Switch(|settings, value| settings.log.rotates = value),
+    },
+    Flag {
+        name: "log-rotation-config-json",
+        group: Group::Logging,
+        default: r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#,
+        about: "When it is full (MB), how long what was put aside stays (days), how many such files (0 is no limit), and\n\
+                whether they are compressed.",
+        kind: Kind::Value(|settings, value| {
+            settings.log.rotation = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "logger",
+        group: Group::Logging,
+        default: "zap",
+        about: "Taken for etcd's sake: there is one kind.",
+        kind: Kind::Value(|settings, value| {
+            settings.log.logger = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "warning-unary-request-duration",
+        group: Group::Logging,
+        default: "300ms",
+        about: "A request that takes longer is logged with what it asked for, without values.",
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.slow_unary)),
+    },
+    Flag {
+        name: "warning-apply-duration",
+        group: Group::Logging,
+        default: "100ms",
+        about: "A read, or the execution of a write, that takes longer is logged as well.",
+        kind: Kind::Value(|settings, value| duration(value, &mut settings.slow_apply)),
     },
     Flag {
         name: CONFIG_FILE,

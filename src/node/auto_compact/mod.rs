@@ -26,7 +26,7 @@ use self::periodic::Periodic;
 use super::error::NodeError;
 use super::leadership::Leadership;
 use super::proposer::Proposer;
-use crate::env::{Clock, Tick};
+use crate::env::{Clock, Tick, go_duration};
 use crate::machine::{Rejection, Shared};
 use crate::model::{Command, Compact, Retention, Revision};
 use crate::raft::Proposal;
@@ -123,7 +123,7 @@ impl AutoCompactor {
             Retention::Time(period) => {
                 tracing::info!(
                     revision = revision.0,
-                    "compact-period" = ?period,
+                    "compact-period" = go_duration(period),
                     "starting auto periodic compaction"
                 );
             }
@@ -141,14 +141,14 @@ impl AutoCompactor {
         match self.retention {
             Retention::Time(period) => tracing::info!(
                 revision = revision.0,
-                "compact-period" = ?period,
-                ?took,
+                "compact-period" = go_duration(period),
+                took = go_duration(took),
                 "completed auto periodic compaction"
             ),
             Retention::Revisions(kept) => tracing::info!(
                 revision = revision.0,
                 "revision-compaction-retention" = kept,
-                ?took,
+                took = go_duration(took),
                 "completed auto revision compaction"
             ),
         }
@@ -159,15 +159,15 @@ impl AutoCompactor {
         match self.retention {
             Retention::Time(period) => tracing::warn!(
                 revision = revision.0,
-                "compact-period" = ?period,
-                "retry-interval" = ?retry,
+                "compact-period" = go_duration(period),
+                "retry-interval" = go_duration(retry),
                 %error,
                 "failed auto periodic compaction"
             ),
             Retention::Revisions(kept) => tracing::warn!(
                 revision = revision.0,
                 "revision-compaction-retention" = kept,
-                "retry-interval" = ?retry,
+                "retry-interval" = go_duration(retry),
                 %error,
                 "failed auto revision compaction"
             ),

@@ -28,6 +28,7 @@ use self::judge::{Answer, Conclusion, Looks, periodic, vote};
 use super::error::NodeError;
 use super::{Node, NodeState};
 use crate::model::{Alarm, AlarmChange, AlarmKind, MemberId, Revision};
+use crate::mvcc::KvHash;
 
 /// When members compare what they hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -121,12 +122,20 @@ impl Node {
     /// newest that all members agree about.
     async fn check_compactions(&self, checked: Revision) -> Revision {
         let hashes = self.shared.compaction_hashes();
-        for own in hashes.into_iter().take_while(|own| own.at > checked) {
+        tracing::info!("local-member-id" = %self.member, "starting compact hash check");
+        let found = self.compare_compactions(checked, &hashes).await;
+        let compared = hashes.iter().filter(|own| own.at > checked).count();
+        tracing::info!("number-of-hashes-checked" = compared, "finished compaction hash check");
+        found
+    }
+
+    async fn compare_compactions(&self, checked: Revision, hashes: &[KvHash]) -> Revision {
+        for own in hashes.iter().take_while(|own| own.at > checked) {
             let others = self.hashes_of_others(own.at).await;
             if others.is_empty() {
                 continue;
             }
-            match vote(self.member, &own, &others) {
+            match vote(self.member, own, &others) {
                 Conclusion::Agreed => {
                     tracing::info!("revision" = own.at.0, "successfully checked hash on whole cluster");
                     return own.at;
@@ -138,7 +147,7 @@ impl Node {
                 ),
                 Conclusion::Wrong(members) => {
                     for member in members {
-                        tracing::error!("peer-id" = %member, "revision" = own.at.0, "detected compaction hash mismatch");
+                        tracing::error!("peer-id" = %member, "revision" = own.at.0, "Detected compaction hash mismatch");
                         self.raise_corrupt(member).await;
                     }
                     return checked;

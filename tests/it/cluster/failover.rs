@@ -7,12 +7,14 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::load::{Load, Written};
 use super::read;
-use crate::harness::{Cluster, Program};
+use crate::harness::{Cluster, Program, number};
 
 /// How soon after SIGTERM a follower names the new leader. The contract says 0.5 s; the machine may be busy.
 const HANDED_OVER_MAX: Duration = Duration::from_millis(1500);
 /// How soon after SIGTERM the process has ended. The contract says 1.5 s.
 const ENDED_MAX: Duration = Duration::from_secs(3);
+/// How long a test waits that judges no time.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Between two looks at who leads.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Writes between two events of a test.
@@ -119,6 +121,43 @@ async fn a_leader_that_ends_hands_over() {
     assert!(ended < ENDED_MAX, "{ended:?}");
     // The client is told, or sees the connection end.
     assert!(!matches!(timeout(ENDED_MAX, watch.message()).await, Ok(Ok(Some(_)))));
+}
+
+/// A leader ends under load, again and again (`LODEMARK_ROUNDS` times): no request fails at clients that try again when a
+/// member says `Unavailable`, and each time another leads after one election. How long it takes is printed, not judged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_ends_under_load_costs_no_request() {
+    let rounds = number("LODEMARK_ROUNDS", 3);
+    let mut cluster = Cluster::start(&Program::lodemark(), 3).await;
+    let load = Load::start(cluster.endpoints());
+    let (mut transfers, mut ends) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        load.acknowledges(SOME_WRITES).await;
+        let leader = cluster.leader().await;
+        let before = cluster.view(leader).await.unwrap();
+        let mut looking = cluster.client((leader + 1) % 3).await;
+        looking.status().await.unwrap();
+
+        let asked = Instant::now();
+        cluster.process(leader).terminate();
+        let (_, term) = timeout(WAIT_MAX, another_leader(&mut looking, before.id)).await.unwrap();
+        transfers.push(asked.elapsed());
+        assert_eq!(term, before.term + 1, "one election, which the first candidate wins");
+        let status = cluster.ended(leader);
+        ends.push(asked.elapsed());
+        assert!(status.success(), "{status}");
+        load.acknowledges(SOME_WRITES).await;
+        cluster.restart(leader).await;
+    }
+    let written = load.end().await;
+    println!("{rounds} rounds: {} writes, {} tried again", written.acknowledged.len(), written.retries);
+    for (what, times) in [("another leads", &mut transfers), ("the process has ended", &mut ends)] {
+        times.sort_unstable();
+        let at = |percent: usize| times[(times.len() * percent).div_ceil(100).saturating_sub(1)];
+        println!("{what} after {:?} (p50), {:?} (p99), {:?} (max)", at(50), at(99), at(100));
+    }
+    assert_eq!(written.failures, Vec::<String>::new());
+    all_are_there(&cluster, &written).await;
 }
 
 /// Waits until a member names a leader other than `old`; gives it and the term.
