@@ -49,8 +49,7 @@ fn script(arguments: &mut dyn Iterator<Item = OsString>) -> Result<String, Usage
     let shell = given.operand("completion expects the name of one shell")?;
     match shell.as_str() {
         "bash" => Ok(bash()),
-        // Its own completions understand those of bash.
-        "zsh" => Ok(format!("autoload -Uz compinit bashcompinit && compinit && bashcompinit\n{}", bash())),
+        "zsh" => Ok(zsh()),
         "fish" => Ok(fish()),
         _ => Err(UsageError(format!("there is no completion for {shell:?}: there are {}", SHELLS.join(", ")))),
     }
@@ -89,40 +88,41 @@ fn cases(command: &Subcommand) -> Vec<(String, Vec<String>, Operands)> {
     cases
 }
 
-/// `compgen -f` stands for files, which are also what flags with `=` are completed with.
-fn bash() -> String {
-    let mut text = "\
-_lodemark() {
-  local word=${COMP_LINE:0:COMP_POINT} said words files=no
-  local -a before
-  read -ra before <<<\"$word\"
-  [[ $word == *[[:space:]] ]] && before+=('')
-  word=${before[-1]}
-  said=\"${before[*]:1:${#before[@]}-2}\"
-  COMPREPLY=()
-  if [[ $word == --*=* ]]; then
-    compopt -o filenames 2>/dev/null
-    mapfile -t COMPREPLY < <(compgen -f -- \"${word#*=}\")
-    return
-  fi
-  case \"$said\" in
-"
-    .to_owned();
+/// A `case` over the words before the one that is completed: sets `offered`, by `offer`, and whether files are, too.
+fn case(offer: impl Fn(&[String]) -> String) -> String {
+    let mut text = "  case \"$said\" in\n".to_owned();
     for (said, words, operands) in SUBCOMMANDS.iter().flat_map(cases) {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "    '{said}'|'{said} '*)\n      words='{}'", words.join(" "));
+        let _ = writeln!(text, "    '{said}'|'{said} '*)\n      {}", offer(&words));
         if operands == Operands::Files {
             text.push_str("      files=yes\n");
         }
         text.push_str("      ;;\n");
     }
-    let _ = write!(
-        text,
-        "    *)
-      words='{}'
-      ;;
-  esac
-  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")
+    let _ = write!(text, "    *)\n      {}\n      ;;\n  esac", offer(&server_words()));
+    text
+}
+
+/// `compgen -f` stands for files, which are also what flags with `=` are completed with.
+fn bash() -> String {
+    let case = case(|words| format!("offered='{}'", words.join(" ")));
+    format!(
+        "\
+_lodemark() {{
+  local word=${{COMP_LINE:0:COMP_POINT}} said offered files=no
+  local -a before
+  read -ra before <<<\"$word\"
+  [[ $word == *[[:space:]] ]] && before+=('')
+  word=${{before[-1]}}
+  said=\"${{before[*]:1:${{#before[@]}}-2}}\"
+  COMPREPLY=()
+  if [[ $word == --*=* ]]; then
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen -f -- \"${{word#*=}}\")
+    return
+  fi
+{case}
+  mapfile -t COMPREPLY < <(compgen -W \"$offered\" -- \"$word\")
   [[ ${{COMPREPLY[0]}} == *= ]] && compopt -o nospace 2>/dev/null
   if [[ $files == yes && $word != -* ]]; then
     compopt -o filenames 2>/dev/null
@@ -130,10 +130,34 @@ _lodemark() {
   fi
 }}
 complete -F _lodemark lodemark
-",
-        server_words().join(" ")
-    );
-    text
+"
+    )
+}
+
+fn zsh() -> String {
+    let case = case(|words| format!("offered=({})", words.join(" ")));
+    format!(
+        "\
+#compdef lodemark
+(( $+functions[compdef] )) || {{ autoload -Uz compinit && compinit }}
+_lodemark() {{
+  local said=\"${{(j: :)words[2,CURRENT-1]}}\" files=no
+  local -a offered
+  if [[ $PREFIX == --*=* ]]; then
+    compset -P '*='
+    _files
+    return
+  fi
+{case}
+  compadd -S '' -- ${{(M)offered:#*=}}
+  compadd -- ${{offered:#*=}}
+  if [[ $files == yes && $PREFIX != -* ]]; then
+    _files
+  fi
+}}
+compdef _lodemark lodemark
+"
+    )
 }
 
 fn fish() -> String {
@@ -180,7 +204,7 @@ mod tests {
     /// Every flag and command stands in every script.
     #[test]
     fn nothing_is_left_out() {
-        for text in [bash(), fish()] {
+        for text in [bash(), zsh(), fish()] {
             for (name, _) in config::flag_names() {
                 assert!(text.contains(&format!("--{name}")) || text.contains(&format!("-l {name}")), "{name}");
             }

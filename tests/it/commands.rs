@@ -10,7 +10,7 @@ use std::process::Command;
 use etcd_client::{Client, PutOptions};
 use serde_json::Value;
 
-use crate::harness::{Options, Server, has_program, skip};
+use crate::harness::{Authority, Options, Server, address, has_program, skip};
 
 /// Status, stdout and stderr of the program.
 fn lodemark(arguments: &[&str], folder: &Path) -> (Option<i32>, String, String) {
@@ -328,4 +328,33 @@ fn health_asks_a_member_whether_it_is_ready() {
     let (status, _, told) = ask(&endpoint, &["--timeout=2"]);
     assert!(status == Some(1) && told.contains("refused"), "{told}");
     assert_eq!(ask(&endpoint, &["--nope"]).0, Some(2));
+}
+
+#[test]
+fn health_speaks_tls_with_a_certificate_if_it_has_to() {
+    let (temp, authority) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+    let folder = temp.path();
+    let path = |file: &str| folder.join(file).to_str().unwrap().to_owned();
+    authority.write(folder);
+    authority.issue(folder, "server", "server", 1, &["127.0.0.1"]);
+    authority.issue(folder, "alice", "alice", 2, &["alice.example"]);
+    let flags = [
+        "--listen-client-urls=https://127.0.0.1:0".to_owned(),
+        "--advertise-client-urls=https://127.0.0.1:0".to_owned(),
+        "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
+        "--client-cert-auth".to_owned(),
+        format!("--cert-file={}", path("server.pem")),
+        format!("--key-file={}", path("server.key")),
+        format!("--trusted-ca-file={}", path("ca.pem")),
+    ];
+    let flags: Vec<OsString> = flags.into_iter().map(OsString::from).collect();
+    let server = Server::run(&flags, folder);
+    let endpoint = format!("https://{}", address(&server.wait_for_line("serving client traffic securely", 0)));
+    let ask = |more: &[&str]| lodemark(&[&["health", "--endpoint", &endpoint], more].concat(), folder);
+    let all = ["--cacert=ca.pem", "--cert=alice.pem", "--key=alice.key"];
+    let (status, said, told) = ask(&all);
+    assert_eq!((status, said.trim()), (Some(0), "ok"), "{told}");
+    for (more, status) in [(&all[..1], 1), (&all[1..], 1), (&all[..2], 2)] {
+        assert_eq!(ask(more).0, Some(status), "{more:?}");
+    }
 }

@@ -122,7 +122,8 @@ mod tests {
             .collect();
         let living: Vec<(Vec<u8>, i64)> = newest.into_iter().filter(|(_, version)| *version > 0).collect();
         for (keys_max, bytes_max) in [(1, 1000), (7, 1000), (1000, 1000), (1000, 1), (1000, 10)] {
-            let (mut found, mut after): (Vec<(Vec<u8>, i64)>, Option<Box<[u8]>>) = (Vec::new(), None);
+            let mut found: Vec<(Vec<u8>, i64)> = Vec::new();
+            let mut after: Option<Box<[u8]>> = None;
             loop {
                 let mut window = Window::new(b"k", after.as_deref(), keys_max, bytes_max);
                 changes.iter().for_each(|(at, record)| window.add(*at, record.clone()));
