@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Error;
@@ -23,19 +24,18 @@ const RAFT_TIMEOUT_MIN: (Duration, &str) = (Duration::from_secs(5), "5s");
 
 /// The variables that may be ours and are not empty, by name.
 #[derive(Debug)]
-pub(super) struct Variables(BTreeMap<String, String>);
+pub(super) struct Variables(BTreeMap<String, OsString>);
 
 impl Variables {
-    /// Picks them. What is not text is none of ours: all values are text.
+    /// Picks them. A name that is not text is none of ours.
     pub(super) fn of(all: impl IntoIterator<Item = (OsString, OsString)>) -> Variables {
-        let texts = all.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        let ours = texts.filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty());
-        Variables(ours.map(|(name, value)| (name, value.to_string_lossy().into_owned())).collect())
+        let named = all.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Variables(named.filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty()).collect())
     }
 
     /// The file that says everything, if one of them names it.
-    pub(super) fn config_file(&self) -> Option<String> {
-        self.0.get(&flags::variable(flags::CONFIG_FILE)).cloned()
+    pub(super) fn config_file(&self) -> Option<PathBuf> {
+        self.0.get(&flags::variable(flags::CONFIG_FILE)).map(PathBuf::from)
     }
 
     /// Sets what they say, over what the arguments say.
@@ -45,39 +45,46 @@ impl Variables {
     pub(super) fn apply(mut self, settings: &mut Settings, notices: &mut Vec<Notice>) -> Result<(), Error> {
         self.0.remove(TOLERATED);
         if let Some(value) = self.0.remove(SPECIAL) {
+            let value = value.to_string_lossy().into_owned();
             notices.push(Notice::SpecialVariable { name: SPECIAL.to_owned(), value });
         }
         for flag in ALL.iter().filter(|flag| !matches!(flag.kind, Kind::Help | Kind::Version)) {
             let name = flags::variable(flag.name);
-            let Some(value) = self.0.get(&name) else { continue };
+            let Some(value) = self.0.remove(&name) else { continue };
             if settings.given.contains(flag.name) {
                 return Err(Error::Shadowed { variable: name });
             }
-            flag.read(value, settings).map_err(|reason| bad(&name, value, reason))?;
+            let value = text(&name, value)?;
+            flag.read(&value, settings).map_err(|reason| bad(&name, &value, reason))?;
             settings.given.insert(flag.name);
-            let value = self.0.remove(&name).expect("it was there");
             notices.push(Notice::UsedVariable { name, value });
         }
         // A flag of today counts, whoever gave it.
         for (name, value) in self.0 {
             match called_formerly(&name) {
                 Some(Called::Formerly(flag)) if !settings.given.contains(flag.name) => {
+                    let value = text(&name, value)?;
                     flag.read(&value, settings).map_err(|reason| bad(&name, &value, reason))?;
                     settings.called_formerly.insert(flag.name);
                     notices.push(Notice::UsedVariable { name, value });
                 }
                 Some(Called::Gate(gate)) => {
+                    let value = text(&name, value)?;
                     let is_on =
                         value::switch(&value).ok_or_else(|| bad(&name, &value, value::NOT_A_VALUE.to_owned()))?;
                     settings.gates.set_unless_named(gate, is_on);
                     notices.push(Notice::UsedVariable { name, value });
                 }
-                _ => notices.push(unknown(&name, &value)),
+                _ => notices.push(unknown(&name, &value.to_string_lossy())),
             }
         }
         raise_timeouts(settings, notices);
         Ok(())
     }
+}
+
+fn text(name: &str, value: OsString) -> Result<String, Error> {
+    value.into_string().map_err(|value| bad(name, &value.to_string_lossy(), "it is not UTF-8 text".to_owned()))
 }
 
 fn bad(variable: &str, value: &str, reason: String) -> Error {
@@ -162,6 +169,15 @@ mod tests {
             let error = read(&[], &[(name, value)]).outcome.unwrap_err();
             assert_eq!((error.to_string().as_str(), error.is_usage()), (text, false));
         }
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_refused_unless_nobody_reads_it() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = || OsString::from_vec(vec![b'a', 0xff]);
+        let outcome = |name: &str| Invocation::read([], [(name.into(), odd())]).outcome;
+        assert!(matches!(outcome("ETCD_NAME"), Err(Error::BadVariable { variable, .. }) if variable == "ETCD_NAME"));
+        assert!(outcome("ETCD_FOO").is_ok() && outcome("PATH").is_ok());
     }
 
     #[test]

@@ -39,7 +39,7 @@ mod validate;
 mod value;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use self::environment::Variables;
@@ -113,10 +113,13 @@ fn read(
         args::Parsed::Settings(settings) => settings,
     };
     let variables = Variables::of(variables);
-    let path =
-        if settings.config_file.is_empty() { variables.config_file() } else { Some(settings.config_file.clone()) };
+    let path = if settings.config_file.is_empty() {
+        variables.config_file()
+    } else {
+        Some(PathBuf::from(&settings.config_file))
+    };
     match path {
-        Some(path) => *settings = file::read(Path::new(&path), notices)?,
+        Some(path) => *settings = file::read(&path, notices)?,
         None => variables.apply(&mut settings, notices)?,
     }
     validate::validate(*settings).map(Box::new).map(Invocation::Serve)
