@@ -163,8 +163,8 @@ mod tests {
         ];
         assert_eq!(faults(-1, 5, changes.clone()), Vec::<String>::new());
         // A compaction is half done: what it has freed is not always the oldest.
-        let half = [0, 1, 4, 5].map(|n| changes[n].clone()).to_vec();
-        assert_eq!(faults(4, 5, [&half[..], &[put(3, 1, "b", 3, 1)]].concat()).len(), 0);
+        let half = [0, 2, 4, 5].map(|n| changes[n].clone()).to_vec();
+        assert_eq!(faults(4, 5, half), Vec::<String>::new());
         assert_eq!(faults(9, 9, vec![put(2, 0, "a", 2, 1)]), Vec::<String>::new());
     }
 
