@@ -140,6 +140,15 @@ pub enum Error {
     /// There can be no such log.
     #[error(transparent)]
     Logging(#[from] super::logging::LoggingError),
+    /// It is not clear who founds the cluster.
+    #[error(
+        "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery-endpoints\" or \
+         \"discovery-srv\""
+    )]
+    TwoWaysToFound,
+    /// Nobody can be one any more.
+    #[error("v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"")]
+    ProxyFallback,
     /// A time of zero.
     #[error("--{flag} must be >0 (set to 0ms)")]
     ZeroTime {

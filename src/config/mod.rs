@@ -15,6 +15,7 @@
 mod args;
 mod auth;
 mod compaction;
+mod discovery;
 mod error;
 mod flags;
 mod founding;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 pub use self::auth::{AuthConfig, JwtFiles, TokenConfig};
 pub use self::compaction::CompactionConfig;
+pub use self::discovery::SrvDiscovery;
 pub use self::error::Error;
 pub use self::founding::{Founding, FoundingError};
 pub use self::help::{USAGE, help};
@@ -93,6 +95,8 @@ pub struct Config {
     pub advertise_peer_urls: Vec<Url>,
     /// Who founds the cluster, as it was given: `name=url,name=url`. Read only when the data folder is new.
     pub initial_cluster: String,
+    /// Where DNS says who founds it instead.
+    pub discovery_srv: Option<SrvDiscovery>,
     /// Whether the cluster is there already. Read only when the data folder is new.
     pub initial_cluster_state: ClusterState,
     /// Makes the ids of clusters with the same URLs differ.

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::flags::{self, Settings};
 use super::url::Url;
 use super::value::SignedDuration;
-use super::{Config, InitialCluster, auth, compaction, keepalive, logging, tls};
+use super::{Config, InitialCluster, auth, compaction, discovery, keepalive, logging, tls};
 
 /// Members of different names can be told apart; etcd warns of this one too.
 pub(super) const DEFAULT_NAME: &str = "default";
@@ -53,6 +53,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         return Err(Error::NoAdvertisedUrls);
     }
 
+    let discovery_srv = discovery::validate(&mut settings)?;
     let compaction = compaction::validate(&settings.compaction)?;
     if (1..MEMORY_BUDGET_BYTES_MIN).contains(&settings.memory_budget_bytes) {
         return Err(Error::MemoryBudgetTooSmall { given: settings.memory_budget_bytes, min: MEMORY_BUDGET_BYTES_MIN });
@@ -78,6 +79,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         listen_peer_urls: settings.listen_peer_urls,
         advertise_peer_urls: settings.advertise_peer_urls,
         initial_cluster: settings.initial_cluster,
+        discovery_srv,
         initial_cluster_state: settings.initial_cluster_state,
         initial_cluster_token: settings.initial_cluster_token,
         strict_reconfig: settings.strict_reconfig,

@@ -41,12 +41,13 @@ pub fn size(bytes: u64) -> String {
     }
     // In tenths, rounded to the nearest.
     let tenths = (u128::from(bytes) * 10 + scale / 2) / scale;
-    let unit = UNITS[unit];
+    let (whole, tenth, unit) = (tenths / 10, tenths % 10, UNITS[unit]);
     if tenths < 100 {
-        format!("{}.{} {unit}", tenths / 10, tenths % 10)
-    } else {
-        format!("{} {unit}", (tenths + 5) / 10)
+        return format!("{whole}.{tenth} {unit}");
     }
+    // Go rounds what lies in the middle to the even side.
+    let is_up = tenth > 5 || (tenth == 5 && whole % 2 == 1);
+    format!("{} {unit}", whole + u128::from(is_up))
 }
 
 #[cfg(test)]

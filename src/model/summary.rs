@@ -134,7 +134,10 @@ impl Display for Shown<'_, KeyRange> {
 impl Display for Shown<'_, Put> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Put { key, value, lease, prev_kv, ignore_value, ignore_lease } = self.0;
-        write!(f, "key:{} value_size:{} ", Quoted(key), value.len())?;
+        write!(f, "key:{} ", Quoted(key))?;
+        if !value.is_empty() {
+            write!(f, "value_size:{} ", value.len())?;
+        }
         if *lease != LeaseId::NONE {
             write!(f, "lease:{} ", lease.0)?;
         }
@@ -234,22 +237,23 @@ impl Display for Shown<'_, TxnOp> {
 impl Display for Shown<'_, Compare> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Compare { keys, result, target } = self.0;
-        let result = match result {
-            CompareResult::Equal => "EQUAL",
-            CompareResult::Greater => "GREATER",
-            CompareResult::Less => "LESS",
-            CompareResult::NotEqual => "NOT_EQUAL",
-            CompareResult::Unknown => "UNKNOWN",
-        };
-        let target_name = match target {
-            CompareTarget::Version(_) => "VERSION",
-            CompareTarget::Create(_) => "CREATE",
-            CompareTarget::Mod(_) => "MOD",
-            CompareTarget::Value(_) => "VALUE",
-            CompareTarget::Lease(_) => "LEASE",
-            CompareTarget::Unknown => "UNKNOWN",
-        };
-        write!(f, "result:{result} target:{target_name} {} ", Shown(keys))?;
+        // What a message leaves out since it is the default is left out here.
+        match result {
+            CompareResult::Equal => {}
+            CompareResult::Greater => f.write_str("result:GREATER ")?,
+            CompareResult::Less => f.write_str("result:LESS ")?,
+            CompareResult::NotEqual => f.write_str("result:NOT_EQUAL ")?,
+            CompareResult::Unknown => f.write_str("result:UNKNOWN ")?,
+        }
+        match target {
+            CompareTarget::Version(_) => {}
+            CompareTarget::Create(_) => f.write_str("target:CREATE ")?,
+            CompareTarget::Mod(_) => f.write_str("target:MOD ")?,
+            CompareTarget::Value(_) => f.write_str("target:VALUE ")?,
+            CompareTarget::Lease(_) => f.write_str("target:LEASE ")?,
+            CompareTarget::Unknown => f.write_str("target:UNKNOWN ")?,
+        }
+        write!(f, "{} ", Shown(keys))?;
         match target {
             CompareTarget::Version(number) => write!(f, "version:{number}"),
             CompareTarget::Create(number) => write!(f, "create_revision:{number}"),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::discovery::{self, DiscoveryError, Dns};
 use super::inquiry::{self, Connector};
 use super::look_up::look_up;
 use crate::api::http::MemberList;
@@ -31,6 +32,9 @@ pub enum BootstrapError {
     /// The flags do not fit together.
     #[error(transparent)]
     Founding(#[from] FoundingError),
+    /// DNS does not say who they are.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
     /// A founder that has been one before.
     #[error(
         "member {member} has already been bootstrapped: start it with the data folder that it had. If that is lost, remove \
@@ -100,6 +104,11 @@ pub(super) struct Beginning {
 
 /// Finds out what a new data folder begins with. Changes nothing anywhere.
 pub(super) async fn begin(config: &Config, connector: &Connector) -> Result<Beginning, BootstrapError> {
+    if let Some(srv) = &config.discovery_srv {
+        let initial_cluster = discovery::initial_cluster(config, srv, &Dns::of_system()?).await?;
+        let listed = Config { initial_cluster, discovery_srv: None, ..config.clone() };
+        return Box::pin(begin(&listed, connector)).await;
+    }
     match config.initial_cluster_state {
         ClusterState::New => found(config, connector).await,
         ClusterState::Existing => join(config, connector).await,

@@ -14,6 +14,7 @@
 
 mod bootstrap;
 mod data_dir;
+mod discovery;
 mod embedding;
 mod inquiry;
 mod listen;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use self::bootstrap::Beginning;
 pub use self::bootstrap::{BootstrapError, founding};
 pub use self::data_dir::DataDirError;
+pub use self::discovery::DiscoveryError;
 use self::embedding::Data;
 pub use self::embedding::{Embedding, Ready};
 use self::listen::{Socket, Speaks};

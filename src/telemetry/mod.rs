@@ -88,7 +88,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let meta = event.metadata();
-        let origin = meta.target().split("::").next().unwrap_or_default();
+        let origin = origin(meta.target());
         self.0.write(&Line {
             level: level(meta),
             at: env::unix_time(),
@@ -104,11 +104,23 @@ fn level(meta: &Metadata<'_>) -> Level {
         return Level::Fatal;
     }
     match *meta.level() {
+        // What it means to this member is told by this member: openraft calls it an error that a message comes after its end.
+        tracing::Level::ERROR if !is_ours(meta.target()) => Level::Warn,
         tracing::Level::ERROR => Level::Error,
         tracing::Level::WARN => Level::Warn,
         tracing::Level::INFO => Level::Info,
         tracing::Level::DEBUG | tracing::Level::TRACE => Level::Debug,
     }
+}
+
+fn is_ours(target: &str) -> bool {
+    let origin = origin(target);
+    OWN_TARGETS.contains(&origin) || origin == RAFT_TARGET
+}
+
+/// The crate that speaks, or the logger.
+fn origin(target: &str) -> &str {
+    target.split("::").next().unwrap_or_default()
 }
 
 /// Folder, file and line; never empty.

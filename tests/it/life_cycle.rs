@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use etcd_client::Client;
 
-use crate::harness::{Options, Process, Program, Server};
+use crate::harness::{Options, Process, Program, Server, skip};
 
 /// Flags of a server that disturbs nobody.
 fn anywhere(data_dir: &Path) -> Vec<OsString> {
@@ -198,4 +198,36 @@ async fn the_log_may_be_on_a_disk_of_its_own_and_is_missed_where_it_is_not() {
     assert!(said.contains("move the files that end in .wal there"), "{said}");
     let server = Server::start(&options(&[]));
     assert!(has(&server, "before").await && has(&server, "between").await);
+}
+
+/// A small file system of its own, which goes with this value; `None`, said plainly, if the test has to be skipped.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, options: &str) -> Option<SmallDisk> {
+        fs::create_dir(at).unwrap();
+        let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(at).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(SmallDisk(at.to_owned()));
+        }
+        skip("mounting a file system needs root");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_to_is_refused_with_what_to_do() {
+    let temp = tempfile::tempdir().unwrap();
+    for (options, expected) in [("ro,size=1m", "Read-only file system"), ("size=1m", "No space left on device")] {
+        let at = temp.path().join(options);
+        let Some(_disk) = SmallDisk::mount(&at, options) else { return };
+        let said = refused(&anywhere(&at.join("data")), temp.path());
+        assert!(said.contains(expected), "{said}");
+    }
 }

@@ -223,6 +223,26 @@ fn a_member_that_waits_for_answers_ends_at_sigterm() {
 }
 
 #[test]
+fn odd_flags_about_discovery_are_refused_in_the_words_of_etcd() {
+    let temp = tempfile::tempdir().unwrap();
+    for (flags, text) in [
+        (
+            &["--name=a", "--discovery-srv=example.com", "--initial-cluster=a=http://127.0.0.1:1"][..],
+            r#"multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery-endpoints\" or \"discovery-srv\""#,
+        ),
+        (
+            &["--discovery-fallback=proxy"],
+            r#"v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\""#,
+        ),
+    ] {
+        let mut all = anywhere(&temp.path().join("data"));
+        all.extend(flags.iter().copied().map(String::from));
+        let said = refused(&all);
+        assert!(said.contains(text), "{said}");
+    }
+}
+
+#[test]
 fn version_is_told_in_the_lines_that_tools_of_etcd_read() {
     let (status, stdout, stderr) = run(&["--version"]);
     assert_eq!((status, stderr.as_str()), (Some(0), ""));
@@ -277,6 +297,17 @@ fn help_explains_every_flag() {
         "snapshot-count",
         "snapshot-catchup-entries",
         "log-level",
+        "log-format",
+        "log-outputs",
+        "enable-log-rotation",
+        "log-rotation-config-json",
+        "logger",
+        "warning-unary-request-duration",
+        "warning-apply-duration",
+        "wal-dir",
+        "discovery-srv",
+        "discovery-srv-name",
+        "discovery-fallback",
         "version",
         "help",
     ] {

@@ -58,6 +58,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("h2", &["api", "peer", "snapshot/call.rs"]),
     ("hyper", &["api", "peer", "server"]),
     ("axum", &["api", "peer"]),
+    ("hickory_resolver", &["server"]),
     ("flate2", &["telemetry"]),
     ("sha2", &["etcd_file"]),
     ("rustls", &["net"]),

@@ -9,6 +9,7 @@ pub(super) use self::still_to_come::{is_of_etcd, present_name};
 pub(super) use self::table::ALL;
 use super::auth::AuthSettings;
 use super::compaction::CompactionSettings;
+use super::discovery::DiscoverySettings;
 use super::gates::Gates;
 use super::keepalive::KeepaliveSettings;
 use super::logging::LogSettings;
@@ -125,6 +126,7 @@ pub(super) struct Settings {
     pub(super) log_level: LogLevel,
     pub(super) log: LogSettings,
     pub(super) wal_dir: String,
+    pub(super) discovery: DiscoverySettings,
     pub(super) slow_unary: SignedDuration,
     pub(super) slow_apply: SignedDuration,
 }
@@ -140,6 +142,7 @@ pub(super) const LISTEN_CLIENT_URLS: &str = "listen-client-urls";
 pub(super) const ADVERTISE_CLIENT_URLS: &str = "advertise-client-urls";
 pub(super) const LISTEN_PEER_URLS: &str = "listen-peer-urls";
 pub(super) const ADVERTISE_PEER_URLS: &str = "initial-advertise-peer-urls";
+pub(super) const INITIAL_CLUSTER: &str = "initial-cluster";
 pub(super) const HEARTBEAT: &str = "heartbeat-interval";
 pub(super) const ELECTION: &str = "election-timeout";
 pub(super) const SELF_SIGNED_VALIDITY: &str = "self-signed-cert-validity";

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use super::{
     ADVERTISE_CLIENT_URLS, ADVERTISE_PEER_URLS, COMPACT_HASH_CHECK_TIME, DATA_DIR, DOWNGRADE_CHECK, ELECTION, Flag,
-    Group, HEARTBEAT, Kind, LISTEN_CLIENT_URLS, LISTEN_PEER_URLS, NAME, SELF_SIGNED_VALIDITY, WATCH_PROGRESS,
+    Group, HEARTBEAT, INITIAL_CLUSTER, Kind, LISTEN_CLIENT_URLS, LISTEN_PEER_URLS, NAME, SELF_SIGNED_VALIDITY,
+    WATCH_PROGRESS,
 };
+use crate::config::discovery::Fallback;
 use crate::config::url::Url;
 use crate::config::value::SignedDuration;
 use crate::config::{ClusterState, LogLevel, value};
@@ -104,7 +106,7 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Value(|settings, value| urls(value, &mut settings.advertise_peer_urls)),
     },
     Flag {
-        name: "initial-cluster",
+        name: INITIAL_CLUSTER,
         group: Group::Cluster,
         default: crate::config::validate::DEFAULT_CLUSTER,
         about: "All members, as <name>=<peer URL>, comma-separated; a member with several URLs comes several times.\n\
@@ -136,6 +138,41 @@ pub(in crate::config) const ALL: &[Flag] = &[
         about: "Any text of the cluster's own: clusters with the same URLs get different ids by it.",
         kind: Kind::Value(|settings, value| {
             settings.initial_cluster_token = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "discovery-srv",
+        group: Group::Cluster,
+        default: "",
+        about: "Domain whose SRV records of DNS name the members, in place of --initial-cluster:\n\
+                _etcd-server-ssl._tcp.<domain> for https, _etcd-server._tcp.<domain> for http.",
+        kind: Kind::Value(|settings, value| {
+            settings.discovery.srv = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "discovery-srv-name",
+        group: Group::Cluster,
+        default: "",
+        about: "What is put behind the names of these services, after a dash: for several clusters of one domain.",
+        kind: Kind::Value(|settings, value| {
+            settings.discovery.srv_name = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "discovery-fallback",
+        group: Group::Cluster,
+        default: "exit",
+        about: "Taken for etcd's sake: whoever finds nobody ends.",
+        kind: Kind::Value(|settings, value| {
+            settings.discovery.fallback = match value {
+                "exit" => Fallback::Exit,
+                "proxy" => Fallback::Proxy,
+                _ => return Err("invalid value".to_owned()),
+            };
             Ok(())
         }),
     },

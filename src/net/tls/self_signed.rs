@@ -1,8 +1,8 @@
 //! A certificate that a server makes for itself: it hides what is said from those who only listen, and proves nothing.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
@@ -12,6 +12,8 @@ use super::files::failed;
 use super::{CertificateFiles, TlsError};
 use crate::env::unix_time;
 
+/// The folders are the owner's alone.
+const DIR_MODE: u32 = 0o700;
 const CERT_FILE: &str = "cert.pem";
 const KEY_FILE: &str = "key.pem";
 const YEAR_SECONDS: i64 = 365 * 24 * 60 * 60;
@@ -36,7 +38,8 @@ impl SelfSigned {
         }
         let key = KeyPair::generate()?;
         let certificate = self.parameters()?.self_signed(&key)?;
-        fs::create_dir_all(&self.dir).map_err(|error| failed(&self.dir, error))?;
+        let made = DirBuilder::new().recursive(true).mode(DIR_MODE).create(&self.dir);
+        made.map_err(|error| failed(&self.dir, error))?;
         // The certificate comes last: files that are both there are whole.
         write(&files.key, &key.serialize_pem()).map_err(|error| failed(&files.key, error))?;
         write(&files.cert, &certificate.pem()).map_err(|error| failed(&files.cert, error))?;

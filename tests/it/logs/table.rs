@@ -242,7 +242,8 @@ fn post(endpoint: &str, path: &str, body: &str) -> String {
 async fn change_members(cluster: &mut Cluster) {
     let through = cluster.leader().await;
     let (number, id) = cluster.add(through, true).await;
-    cluster.restart(number).await;
+    cluster.launch(number);
+    says(cluster, number, "ready to serve client requests").await;
     let mut client = cluster.client(through).await;
     for _ in 0..LOOKS {
         if client.member_promote(id).await.is_ok() {
