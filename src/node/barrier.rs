@@ -253,7 +253,8 @@ impl Barrier {
                 if let Some(index) = self.read_index().await? {
                     return Ok(index);
                 }
-                if told.elapsed() >= READ_INDEX_TIMEOUT {
+                // A member that starts waits for its first leader, which is nothing to tell of.
+                if leader_before.is_some() && told.elapsed() >= READ_INDEX_TIMEOUT {
                     told = Instant::now();
                     tracing::warn!(
                         "retry-timeout" = go_duration(READ_INDEX_TIMEOUT),

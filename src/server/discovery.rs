@@ -16,6 +16,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::RData;
 
 use crate::config::{Config, SrvDiscovery, Url};
@@ -75,12 +76,7 @@ impl Names for Dns {
     async fn services(&self, name: &str) -> Result<Vec<Target>, String> {
         // From the root: the domain is whole as it was given.
         let absolute = format!("{}.", name.trim_end_matches('.'));
-        let failed = |error: &dyn std::fmt::Display| format!("lookup {name}: {error}");
-        let found = self
-            .0
-            .srv_lookup(absolute)
-            .await
-            .map_err(|error| if error.is_no_records_found() { failed(&"no such host") } else { failed(&error) })?;
+        let found = self.0.srv_lookup(absolute).await.map_err(|error| failed(name, &error))?;
         let mut services: Vec<_> = found
             .answers()
             .iter()
@@ -91,15 +87,24 @@ impl Names for Dns {
             .collect();
         services.sort_by(|(a, x), (b, y)| (a, &x.host, x.port).cmp(&(b, &y.host, y.port)));
         if services.is_empty() {
-            return Err(failed(&"no such host"));
+            return Err(missing(name));
         }
         Ok(services.into_iter().map(|(_, target)| target).collect())
     }
 
     async fn address(&self, host: &str) -> Result<IpAddr, String> {
-        let found = self.0.lookup_ip(host).await.map_err(|error| format!("lookup {host}: {error}"))?;
-        found.iter().min().ok_or_else(|| format!("lookup {host}: no such host"))
+        let found = self.0.lookup_ip(host).await.map_err(|error| failed(host, &error))?;
+        found.iter().min().ok_or_else(|| missing(host))
     }
+}
+
+/// In Go's words, where it has any.
+fn failed(name: &str, error: &NetError) -> String {
+    if error.is_no_records_found() { missing(name) } else { format!("lookup {name}: {error}") }
+}
+
+fn missing(name: &str) -> String {
+    format!("lookup {name}: no such host")
 }
 
 /// The list of founding members, as `--initial-cluster` would have it.

@@ -81,11 +81,10 @@ impl Line {
     fn console(&self) -> String {
         let mut line = timestamp(self.at);
         let logger = self.logger.as_deref();
-        for part in [Some(self.level.name()), logger, Some(&self.caller), Some(&self.fields.message)] {
-            if let Some(part) = part {
-                line.push('\t');
-                line.push_str(part);
-            }
+        let parts = [Some(self.level.name()), logger, Some(&self.caller), Some(&self.fields.message)];
+        for part in parts.into_iter().flatten() {
+            line.push('\t');
+            line.push_str(part);
         }
         if let Some(rest) = self.fields.rest.strip_prefix(',') {
             line.push_str("\t{");

@@ -18,6 +18,7 @@ mod journal;
 mod line;
 mod outputs;
 mod rotation;
+mod sampling;
 
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use self::line::{Fields, Level, Line};
 pub use self::outputs::OutputError;
 use self::outputs::Outputs;
+use self::sampling::Sampler;
 use crate::config::{LogConfig, LogFormat, LogLevel};
 use crate::env;
 
@@ -46,7 +48,8 @@ const RAFT_TARGET: &str = "raft";
 /// [`OutputError`]; nothing is written anywhere then.
 pub fn init(level: LogLevel, config: &LogConfig) -> Result<(), OutputError> {
     let writer = Arc::new(Writer { format: config.format, outputs: Outputs::open(config)? });
-    let subscriber = tracing_subscriber::registry().with(Lines(writer.clone()).with_filter(filter(level)));
+    let subscriber = tracing_subscriber::registry()
+        .with(Lines { writer: writer.clone(), sampler: Sampler::default() }.with_filter(filter(level)));
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         std::panic::set_hook(Box::new(move |info| writer.write(&panic_line(info))));
     }
@@ -81,17 +84,24 @@ impl Writer {
 }
 
 /// Makes a line of every event.
-struct Lines(Arc<Writer>);
+struct Lines {
+    writer: Arc<Writer>,
+    sampler: Sampler,
+}
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let (meta, at) = (event.metadata(), env::unix_time());
+        // Last words are said once.
+        if meta.target() != FATAL && !self.sampler.admits(meta.callsite(), at.as_secs()) {
+            return;
+        }
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let meta = event.metadata();
         let origin = origin(meta.target());
-        self.0.write(&Line {
+        self.writer.write(&Line {
             level: level(meta),
-            at: env::unix_time(),
+            at,
             logger: (!OWN_TARGETS.contains(&origin)).then(|| origin.to_owned()),
             caller: caller(meta.file(), meta.line(), meta.target()),
             fields,
