@@ -81,6 +81,11 @@ fn serve(config: Config) -> ExitCode {
             tracing::error!(target: telemetry::FATAL, %error, "discovery failed");
             ExitCode::FAILURE
         }
+        Err(server::Error::FewFiles { limit, recommended }) => {
+            let message = "file descriptor limit of etcd process is too low; please set higher";
+            tracing::error!(target: telemetry::FATAL, limit, "recommended-limit" = recommended, "{message}");
+            ExitCode::FAILURE
+        }
         Err(error) => {
             tracing::error!(target: telemetry::FATAL, %error, "the server cannot go on");
             ExitCode::FAILURE

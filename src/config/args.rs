@@ -240,8 +240,8 @@ mod tests {
 
     #[test]
     fn flags_of_etcd_that_are_still_to_come_are_told_apart() {
-        let error = read(&["--cipher-suites=x"]).unwrap_err().to_string();
-        assert!(error.starts_with("flag provided but not defined: -cipher-suites\n"), "{error}");
+        let error = read(&["--wal-dir=x"]).unwrap_err().to_string();
+        assert!(error.starts_with("flag provided but not defined: -wal-dir\n"), "{error}");
         assert!(error.contains("does not have yet"), "{error}");
         let error = read(&["grpc-proxy", "start"]).unwrap_err();
         assert!(!error.is_usage() && error.to_string().contains("does not have yet"), "{error}");

@@ -12,6 +12,7 @@
 //! What is wrong with a single value ends the program with status 2, what is wrong with their combination with 1, as in
 //! etcd. Source: etcd, `server/etcdmain/config.go` and `server/embed/config.go`.
 
+mod advertise;
 mod args;
 mod auth;
 mod compaction;
@@ -19,6 +20,7 @@ mod error;
 mod flags;
 mod founding;
 mod gates;
+mod handshake;
 mod help;
 mod initial_cluster;
 mod joining;
@@ -28,6 +30,7 @@ mod url;
 mod validate;
 mod value;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +38,7 @@ pub use self::auth::{AuthConfig, JwtFiles, TokenConfig};
 pub use self::compaction::CompactionConfig;
 pub use self::error::Error;
 pub use self::founding::{Founding, FoundingError};
+pub use self::handshake::HandshakeConfig;
 pub use self::help::{USAGE, help};
 pub use self::initial_cluster::{Addresses, InitialCluster, host_names};
 pub use self::joining::{JoiningError, find_own, urls_of};
@@ -77,6 +81,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where clients are awaited; at least one.
     pub listen_client_urls: Vec<Url>,
+    /// Where clients are awaited that speak plain HTTP. If there is any such place, they are awaited there alone.
+    pub listen_client_http_urls: Vec<Url>,
+    /// Where metrics and health are told besides.
+    pub listen_metrics_urls: Vec<Url>,
+    /// Let other processes listen on the same ports.
+    pub shares_ports: bool,
     /// Where clients are told to go.
     pub advertise_client_urls: Vec<Url>,
     /// Answer JSON as well as gRPC.
@@ -113,6 +123,10 @@ pub struct Config {
     pub reclaim_bytes_min: Option<u64>,
     /// Make this member the only one of its cluster. Means nothing for a data folder that is new.
     pub force_new_cluster: bool,
+    /// The address of the machine, if it stands in advertised URLs that nobody chose.
+    pub detected_host: Option<IpAddr>,
+    /// Which versions and cipher suites TLS is spoken by, everywhere.
+    pub handshake: HandshakeConfig,
     /// How members talk over TLS.
     pub peer_tls: TlsConfig,
     /// How clients are served over TLS.
