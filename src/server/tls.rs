@@ -21,6 +21,7 @@ struct Names {
     client_key: &'static str,
     authorities: &'static str,
     revoked: &'static str,
+    self_signed: &'static str,
 }
 
 const FOR_CLIENTS: Names = Names {
@@ -31,6 +32,7 @@ const FOR_CLIENTS: Names = Names {
     client_key: "--client-key-file",
     authorities: "--trusted-ca-file",
     revoked: "--client-crl-file",
+    self_signed: "--auto-tls",
 };
 
 const FOR_PEERS: Names = Names {
@@ -41,6 +43,7 @@ const FOR_PEERS: Names = Names {
     client_key: "--peer-client-key-file",
     authorities: "--peer-trusted-ca-file",
     revoked: "--peer-crl-file",
+    self_signed: "--peer-auto-tls",
 };
 
 /// How TLS is spoken with clients.
@@ -60,7 +63,7 @@ pub(super) fn for_clients(config: &Config) -> Result<Option<ClientTls>, Error> {
     let options = options(&config.client_tls, &config.handshake, &client_urls, dir).unwrap_or_default();
     let clients = open(options.clone(), &config.client_tls, &FOR_CLIENTS)?;
     let metrics = open(TlsOptions { checks_client_address: true, ..options }, &config.client_tls, &FOR_CLIENTS)?;
-    tell(&clients, config, &FOR_CLIENTS, "starting with client TLS");
+    tell(&clients, config, (&config.client_tls, &FOR_CLIENTS), "starting with client TLS");
     Ok(Some(ClientTls { clients, metrics }))
 }
 
@@ -72,7 +75,7 @@ pub(super) fn for_peers(config: &Config) -> Result<Option<Tls>, Error> {
     };
     let checks_client_address = !config.peer_tls.skip_client_san_verification;
     let tls = open(TlsOptions { checks_client_address, ..options }, &config.peer_tls, &FOR_PEERS)?;
-    tell(&tls, config, &FOR_PEERS, "starting with peer TLS");
+    tell(&tls, config, (&config.peer_tls, &FOR_PEERS), "starting with peer TLS");
     Ok(Some(tls))
 }
 
@@ -81,15 +84,19 @@ fn open(options: TlsOptions, said: &TlsConfig, names: &Names) -> Result<Tls, Err
 }
 
 /// Says what is spoken, and what is odd about the certificate.
-fn tell(tls: &Tls, config: &Config, names: &Names, message: &str) {
+fn tell(tls: &Tls, config: &Config, (said, names): (&TlsConfig, &Names), message: &str) {
     tracing::info!(
         "tls-info" = tls.info(),
         "cipher-suites.json" = json(&config.handshake.cipher_suites_given),
         "{message}"
     );
+    let flag = match &said.certificate {
+        Certificate::SelfSigned { .. } => names.self_signed,
+        Certificate::Files(_) | Certificate::Absent => names.cert,
+    };
     for odd in tls.oddities() {
         tracing::warn!(
-            flag = names.cert,
+            flag,
             reason = odd,
             "others will refuse the certificate of this member; replace the file, which needs no restart"
         );

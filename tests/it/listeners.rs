@@ -431,8 +431,12 @@ fn clients_have_as_many_connections_as_there_are_files() {
         let flags = [format!("--listen-client-urls=http://{at}"), format!("--advertise-client-urls=http://{at}")];
         let process = with_files(&program, dir.path(), 170, &flags);
         process.wait_for_line(READY, 0);
-        let mut visitors: Vec<Visitor> = (0..170 - RESERVED).map(|_| Visitor::come(&at)).collect();
-        assert!(visitors.iter_mut().all(|visitor| visitor.ask(ANSWER_TIMEOUT)), "{}", program.display());
+        let mut visitors = Vec::new();
+        for _ in 0..170 - RESERVED {
+            let mut visitor = Visitor::come(&at);
+            assert!(visitor.ask(ANSWER_TIMEOUT), "{}", program.display());
+            visitors.push(visitor);
+        }
         let mut next = Visitor::come(&at);
         assert!(!next.ask(NO_ANSWER), "{}", program.display());
         drop(visitors.pop());

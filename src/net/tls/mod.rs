@@ -18,6 +18,7 @@
 mod files;
 mod names;
 mod offer;
+mod p521;
 mod presented;
 mod revoked;
 mod self_signed;
@@ -36,7 +37,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, InconsistentKeys, ServerConfig};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
@@ -246,7 +247,9 @@ impl Tls {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => {
                 rejected.is_eof = error.kind() == io::ErrorKind::UnexpectedEof;
-                rejected.error = error.to_string();
+                let error = error.to_string();
+                // What we say ourselves is not unexpected, but the library has no other place for it.
+                rejected.error = error.strip_prefix("unexpected error: ").unwrap_or(&error).to_owned();
             }
             Err(_) => rejected.error = format!("no handshake within {HANDSHAKE_TIMEOUT:?}"),
         }
@@ -391,11 +394,17 @@ impl State {
 
     fn own(&self, files: &CertificateFiles) -> Result<CertifiedKey, TlsError> {
         let (chain, key) = (files.chain()?, files.private_key()?);
-        CertifiedKey::from_der(chain, key, &self.provider).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => TlsError::NoPair { files: files.clone() },
+        let key = match p521::read(&key) {
+            Some(key) => key,
             // Of a kind that we do not know.
-            error => files::failed(&files.key, error),
-        })
+            None => self.provider.key_provider.load_private_key(key).map_err(|why| files::failed(&files.key, why))?,
+        };
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+            Err(rustls::Error::InconsistentKeys(_)) => Err(TlsError::NoPair { files: files.clone() }),
+            Err(error) => Err(files::failed(&files.cert, error)),
+        }
     }
 
     fn authorities(&self) -> Result<Arc<rustls::RootCertStore>, TlsError> {

@@ -24,6 +24,7 @@ impl Offer {
     /// Keys and algorithms, with these suites alone.
     pub(super) fn provider(&self) -> CryptoProvider {
         let mut provider = rustls::crypto::ring::default_provider();
+        provider.signature_verification_algorithms = super::p521::algorithms();
         provider.cipher_suites.retain(|suite| match suite {
             SupportedCipherSuite::Tls13(_) => true,
             SupportedCipherSuite::Tls12(_) => {

@@ -344,3 +344,32 @@ async fn what_is_not_offered_is_not_spoken() {
         assert_eq!((accepted.is_ok(), seen.is_ok()), (is_spoken, is_spoken), "{server:?} {client:?}");
     }
 }
+
+/// Made by openssl, for etcd's own certificates have such keys.
+#[tokio::test]
+async fn keys_of_p521_are_used_and_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = CertificateFiles { cert: dir.path().join("p521.pem"), key: dir.path().join("p521.key") };
+    fs::write(&files.cert, include_bytes!("testdata/p521.pem")).unwrap();
+    fs::write(&files.key, include_bytes!("testdata/p521.key")).unwrap();
+    // It has signed itself, so it is its own authority.
+    for tls13 in [true, false] {
+        let options = TlsOptions {
+            certificate: Some(files.clone()),
+            trusted_ca_file: Some(files.cert.clone()),
+            client_cert_auth: true,
+            offer: Offer { tls13, ..Offer::default() },
+            ..TlsOptions::default()
+        };
+        let (accepted, seen) = meet(&tls(&options), &tls(&options), "localhost").await;
+        assert!(accepted.is_ok(), "{accepted:?}");
+        assert_eq!(seen, Ok("p521".to_owned()));
+    }
+    // It is not the key of another one.
+    let other = Authority::new("ca").issue(dir.path(), "one", "one", 1, HERE);
+    let mixed = TlsOptions {
+        certificate: Some(CertificateFiles { cert: other.cert, key: files.key }),
+        ..TlsOptions::default()
+    };
+    assert!(matches!(Tls::new(mixed), Err(TlsError::NoPair { .. })));
+}

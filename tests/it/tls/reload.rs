@@ -23,11 +23,11 @@ use crate::wire::{Wire, framed, put};
 /// How often everything is replaced.
 const ROUNDS: u64 = 40;
 /// Callers, each with one connection at a time.
-const CALLERS: u64 = 8;
+const CALLERS: u64 = 12;
 /// Between two calls of one caller: all of them together make a thousand calls a second, if the machine can.
-const CALL_PAUSE: Duration = Duration::from_millis(CALLERS);
+const CALL_PAUSE: Duration = Duration::from_millis(8);
 /// Calls over one connection.
-const CALLS_MAX: usize = 40;
+const CALLS_MAX: usize = 80;
 /// Between a certificate and its key, and between two kinds of files.
 const GAP: Duration = Duration::from_millis(15);
 /// How long connecting may take on a busy machine: as long as a server waits.
