@@ -86,19 +86,21 @@ pub(super) async fn serve(
             drop(place);
         }
     };
+    // Accepted before it has a place: a listener that nobody comes to takes none from the others.
+    let mut next = None;
     loop {
-        let accepted = async {
-            let place = Semaphore::acquire_owned(places.clone()).await.expect("it is never closed");
-            listener.accept().await.map(|socket| (socket, place))
-        };
         tokio::select! {
-            accepted = accepted => match accepted {
-                Ok((socket, place)) => drop(connections.spawn(serve(socket, place))),
+            accepted = listener.accept(), if next.is_none() => match accepted {
+                Ok(socket) => next = Some(socket),
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
+            place = Semaphore::acquire_owned(places.clone()), if next.is_some() => {
+                let socket = next.take().expect("it was looked at");
+                connections.spawn(serve(socket, place.expect("it is never closed")));
+            }
             // Ended connections are let go of as they end.
             Some(_) = connections.join_next() => {}
             () = stop.cancelled() => break,
@@ -107,7 +109,8 @@ pub(super) async fn serve(
     // A client that the system has let in already is answered too.
     for _ in 0..LAST_ACCEPTED_MAX {
         let Ok(place) = places.clone().try_acquire_owned() else { break };
-        let Some(Ok(socket)) = listener.accept().now_or_never() else { break };
+        let accepted = next.take().map_or_else(|| listener.accept().now_or_never()?.ok(), Some);
+        let Some(socket) = accepted else { break };
         connections.spawn(serve(socket, place));
     }
     // Before anybody is told to go: who comes back at once is to be refused, not to be let in and then cut off.
