@@ -79,7 +79,7 @@ fn version() -> String {
     )
 }
 
-fn serve(mut config: Config, notices: &[Notice]) -> ExitCode {
+fn serve(config: Config, notices: &[Notice]) -> ExitCode {
     #[cfg(feature = "mimalloc")]
     allocator::tune();
     if let Err(error) = telemetry::init(config.log_level, &config.log) {
@@ -87,7 +87,6 @@ fn serve(mut config: Config, notices: &[Notice]) -> ExitCode {
     }
     notices.iter().for_each(Notice::log);
     log_command_line(&config);
-    advertise_default_host(&mut config);
     env::raise_file_limit();
     if config.memory_mlock
         && let Err(error) = lock_memory()
@@ -114,6 +113,11 @@ fn serve(mut config: Config, notices: &[Notice]) -> ExitCode {
         Err(error @ server::Error::Bootstrap(_)) => {
             // etcd's word for everything that keeps a new member from finding its cluster.
             tracing::error!(target: telemetry::FATAL, %error, "discovery failed");
+            ExitCode::FAILURE
+        }
+        Err(server::Error::FewFiles { limit, recommended }) => {
+            let message = "file descriptor limit of etcd process is too low; please set higher";
+            tracing::error!(target: telemetry::FATAL, limit, "recommended-limit" = recommended, "{message}");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -147,20 +151,6 @@ fn log_command_line(config: &Config) {
     tracing::info!("args.json" = telemetry::json(&arguments), "Running: ");
     for advice in &config.advice {
         tracing::warn!("{advice}");
-    }
-}
-
-/// Tells others the machine's own address if they would be told `localhost` while everybody is awaited.
-fn advertise_default_host(config: &mut Config) {
-    if !config.wants_default_host() {
-        return;
-    }
-    match server::default_host() {
-        Ok(host) => {
-            tracing::info!(%host, "detected default host for advertise");
-            config.advertise_default_host(host);
-        }
-        Err(error) => tracing::warn!(%error, "failed to detect default host"),
     }
 }
 

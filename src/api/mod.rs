@@ -6,15 +6,18 @@
 mod connection;
 pub mod grpc;
 pub mod http;
+mod traffic;
 mod version;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use self::traffic::Traffic;
 pub use self::version::{ETCD_VERSION, STORAGE_VERSION};
-use crate::net::{Listener, Security};
+use crate::net::{Listener, Lobby, Security};
 use crate::node::Node;
 
 /// What clients may ask for at most.
@@ -70,15 +73,39 @@ impl KeepaliveOptions {
 /// What a message may be larger than the largest command. Source: etcd, `grpcOverheadBytes`.
 pub const MESSAGE_BYTES_SPARE: usize = 512 * 1024;
 
+/// Connections at a time that have not shown yet what they speak.
+const LOBBY_PLACES_MAX: usize = 1024;
+
+/// What the listeners for clients have in common. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Front {
+    access: Arc<http::Access>,
+    /// One for each connection at a time; whoever finds none waits in the system's queue.
+    places: Arc<Semaphore>,
+    /// A part of them, so that those who say nothing do not take all.
+    lobby: Lobby,
+}
+
+impl Front {
+    /// `access` is what plain HTTP is like there, `connections_max` how many may be connected at a time.
+    #[must_use]
+    pub fn new(access: http::Access, connections_max: usize) -> Front {
+        Front {
+            access: Arc::new(access),
+            places: Arc::new(Semaphore::new(connections_max)),
+            lobby: Lobby::new(LOBBY_PLACES_MAX.min(connections_max / 2)),
+        }
+    }
+}
+
 /// Serves clients of `listener` until `stop`, and then until their calls have ended. Dropping the future cuts them off.
 ///
 /// Each request that comes over TLS has a [`crate::net::SecurePeer`] among its extensions.
 pub async fn serve(
-    listener: Listener,
-    security: Security,
+    (listener, security, traffic): (Listener, Security, Traffic),
     (node, limits): (Node, Limits),
-    access: Arc<http::Access>,
+    front: Front,
     stop: CancellationToken,
 ) {
-    connection::serve(listener, security, grpc::Api { node, limits }, access, stop).await;
+    connection::serve((listener, security, traffic), grpc::Api { node, limits }, front, stop).await;
 }

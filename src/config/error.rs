@@ -124,6 +124,47 @@ pub enum Error {
         /// The first such URL.
         url: String,
     },
+    /// The same, for whoever reads metrics.
+    #[error("client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url")]
+    NoMetricsCertificate,
+    /// A place is for one of the two.
+    #[error("cannot bind both --listen-client-urls and --listen-client-http-urls on the same url {url}")]
+    GrpcAndHttpAtOneUrl {
+        /// The URL in the second list.
+        url: String,
+    },
+    /// There is no such version.
+    #[error("unexpected TLS version {given:?} (must be one of: TLS1.2, TLS1.3)")]
+    UnknownTlsVersion {
+        /// As given.
+        given: String,
+    },
+    /// Nothing lies between the two.
+    #[error("min version ({min}) is greater than max version ({max})")]
+    TlsVersionsCrossed {
+        /// Given.
+        min: String,
+        /// Given.
+        max: String,
+    },
+    /// Only suites of TLS 1.2 can be chosen.
+    #[error("cipher suites cannot be configured when only TLS1.3 is enabled")]
+    CipherSuitesOfTls13,
+    /// Nobody knows this one.
+    #[error("unexpected TLS cipher suite {name:?}")]
+    UnknownCipherSuite {
+        /// As given.
+        name: String,
+    },
+    /// Nothing that was named can be spoken.
+    #[error(
+        "--cipher-suites {given:?} leaves nothing for TLS 1.2 that Lodemark speaks: add \
+         TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 and TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, or leave the flag out"
+    )]
+    NoCipherSuite {
+        /// As given.
+        given: Vec<String>,
+    },
     /// A certificate is of no use without its key.
     #[error("KeyFile and CertFile must both be present[key: {key}, cert: {cert}]")]
     HalfKeyPair {

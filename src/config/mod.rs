@@ -14,11 +14,11 @@
 //! A flag beside its variable is an error; a file takes the place of all others. What is wrong with a single argument ends
 //! the program with status 2, everything else with 1, as in etcd. Nothing has been touched then. Source: etcd, `server/etcdmain/config.go` and `server/embed/config.go`.
 
+mod advertise;
 pub mod any_bytes;
 mod args;
 mod auth;
 mod compaction;
-mod default_host;
 mod discovery;
 mod document;
 mod environment;
@@ -27,6 +27,7 @@ mod file;
 mod flags;
 mod founding;
 mod gates;
+mod handshake;
 mod help;
 mod initial_cluster;
 mod joining;
@@ -39,6 +40,7 @@ mod validate;
 mod value;
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +53,7 @@ pub use self::document::document;
 pub use self::error::Error;
 pub use self::file::FileError;
 pub use self::founding::{Founding, FoundingError};
+pub use self::handshake::HandshakeConfig;
 pub use self::help::{flag_names, help, usage};
 pub use self::initial_cluster::{Addresses, InitialCluster, host_names};
 pub use self::joining::{JoiningError, find_own, urls_of};
@@ -135,6 +138,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where clients are awaited; at least one.
     pub listen_client_urls: Vec<Url>,
+    /// Where clients are awaited that speak plain HTTP. If there is any such place, they are awaited there alone.
+    pub listen_client_http_urls: Vec<Url>,
+    /// Where metrics and health are told besides.
+    pub listen_metrics_urls: Vec<Url>,
+    /// Let other processes listen on the same ports.
+    pub shares_ports: bool,
     /// Where clients are told to go.
     pub advertise_client_urls: Vec<Url>,
     /// Answer JSON as well as gRPC.
@@ -177,6 +186,10 @@ pub struct Config {
     pub bootstrap_defrag_bytes: Option<u64>,
     /// Make this member the only one of its cluster. Means nothing for a data folder that is new.
     pub force_new_cluster: bool,
+    /// The address of the machine, if it stands in advertised URLs that nobody chose.
+    pub detected_host: Option<IpAddr>,
+    /// Which versions and cipher suites TLS is spoken by, everywhere.
+    pub handshake: HandshakeConfig,
     /// How members talk over TLS.
     pub peer_tls: TlsConfig,
     /// How clients are served over TLS.

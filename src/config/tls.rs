@@ -82,16 +82,26 @@ pub(super) fn validate_peer(settings: TlsSettings, years: u64, listened: &[Url])
     }
 }
 
-/// Checks what was said of TLS for clients of a member that listens at `listened`. If none of that needs TLS, what was said
-/// means nothing, right or wrong.
+/// Checks what was said of TLS for clients of a member that listens at `listened`, and at `metrics` for whoever reads
+/// those. If none of that needs TLS, what was said means nothing, right or wrong.
 ///
 /// # Errors
 /// The first of etcd's checks that fails. Source: etcd, `configureClientListeners`, and `client/pkg/transport/listener.go`.
-pub(super) fn validate_client(settings: TlsSettings, years: u64, listened: &[Url]) -> Result<TlsConfig, Error> {
-    let Some(url) = listened.iter().find(|url| url.is_secure()) else { return Ok(TlsConfig::default()) };
+pub(super) fn validate_client(
+    settings: TlsSettings,
+    years: u64,
+    listened: &[Url],
+    metrics: &[Url],
+) -> Result<TlsConfig, Error> {
+    let secure = listened.iter().find(|url| url.is_secure());
+    if secure.is_none() && !metrics.iter().any(Url::is_secure) {
+        return Ok(TlsConfig::default());
+    }
     let config = validate(settings, years)?;
     if config.certificate == Certificate::Absent {
-        return Err(Error::NoClientCertificate { url: url.to_string() });
+        return Err(
+            secure.map_or(Error::NoMetricsCertificate, |url| Error::NoClientCertificate { url: url.to_string() })
+        );
     }
     Ok(config)
 }
@@ -339,6 +349,19 @@ mod tests {
         }
         // Nobody could use it, so nobody is asked.
         assert!(Invocation::from_args(["--cert-file=c.pem"].map(std::ffi::OsString::from)).is_ok());
+    }
+
+    #[test]
+    fn each_list_of_urls_may_ask_for_a_certificate() {
+        let read = |arguments: &[&str]| Invocation::from_args(arguments.iter().map(std::ffi::OsString::from));
+        let http = "--listen-client-http-urls=https://127.0.0.1:2381";
+        let metrics = "--listen-metrics-urls=http://127.0.0.1:2382,https://127.0.0.1:2383";
+        let text = "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:2381 with \
+                    HTTPS scheme";
+        assert_eq!(read(&[http, metrics]).unwrap_err().to_string(), text);
+        let text = "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url";
+        assert_eq!(read(&[metrics]).unwrap_err().to_string(), text);
+        assert!(read(&[http, metrics, "--auto-tls"]).is_ok());
     }
 
     #[test]

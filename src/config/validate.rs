@@ -3,18 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::advertise::{self, DEFAULT_URLS_CLIENT, DEFAULT_URLS_PEER};
 use super::error::Error;
 use super::flags::{self, Settings};
 use super::url::Url;
 use super::value::SignedDuration;
-use super::{Config, InitialCluster, auth, compaction, discovery, keepalive, logging, tls};
+use super::{Config, InitialCluster, auth, compaction, discovery, handshake, keepalive, logging, tls};
+use crate::env;
 
 /// Members of different names can be told apart; etcd warns of this one too.
 pub(super) const DEFAULT_NAME: &str = "default";
 /// What [`DEFAULT_NAME`] founds.
 pub(super) const DEFAULT_CLUSTER: &str = "default=http://localhost:2380";
-pub(super) const DEFAULT_URLS_CLIENT: &str = "http://localhost:2379";
-pub(super) const DEFAULT_URLS_PEER: &str = "http://localhost:2380";
 /// What 0 means. Source: etcd, `DefaultQuotaBytes`.
 const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// What 0 means.
@@ -48,11 +48,17 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
     check_times(&settings)?;
     let mut more_advice = tls::peer_advice(&settings.peer_tls, &settings.listen_peer_urls);
     more_advice.extend(log_advice);
-    more_advice.extend(tls::client_advice(&settings.client_tls, &settings.listen_client_urls));
+    let client_urls = [&settings.listen_client_urls[..], &settings.listen_client_http_urls].concat();
+    more_advice.extend(tls::client_advice(&settings.client_tls, &client_urls));
     let (peer_tls, client_tls) = (std::mem::take(&mut settings.peer_tls), std::mem::take(&mut settings.client_tls));
     let years = settings.self_signed_years;
     let peer_tls = tls::validate_peer(peer_tls, years, &settings.listen_peer_urls)?;
-    let client_tls = tls::validate_client(client_tls, years, &settings.listen_client_urls)?;
+    let client_tls = tls::validate_client(client_tls, years, &client_urls, &settings.listen_metrics_urls)?;
+    if settings.given.contains(flags::CIPHER_SUITES) && settings.handshake.cipher_suites.is_empty() {
+        return Err(Error::UnknownCipherSuite { name: String::new() });
+    }
+    let (handshake, handshake_advice) = handshake::validate(std::mem::take(&mut settings.handshake))?;
+    more_advice.extend(handshake_advice);
     let (auth, auth_advice) = auth::validate(&settings.auth)?;
     more_advice.extend(auth_advice);
     let advertises =
@@ -72,6 +78,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         return Err(Error::MemoryBudgetTooSmall { given: settings.memory_budget_bytes, min: MEMORY_BUDGET_BYTES_MIN });
     }
     let advice = advice(&settings).into_iter().chain(more_advice).collect();
+    let detected_host = advertise::fill(&mut settings, env::default_host);
     if settings.name != DEFAULT_NAME && settings.initial_cluster == DEFAULT_CLUSTER {
         let name = if settings.name.is_empty() { DEFAULT_NAME } else { &settings.name };
         settings.initial_cluster = InitialCluster::of_one(name, &settings.advertise_peer_urls).to_string();
@@ -85,6 +92,9 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         name: settings.name,
         data_dir: PathBuf::from(settings.data_dir),
         listen_client_urls: settings.listen_client_urls,
+        listen_client_http_urls: settings.listen_client_http_urls,
+        listen_metrics_urls: settings.listen_metrics_urls,
+        shares_ports: settings.shares_ports,
         advertise_client_urls: settings.advertise_client_urls,
         grpc_gateway: settings.grpc_gateway,
         host_whitelist: settings.host_whitelist,
@@ -116,6 +126,8 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
             megabytes => Some(megabytes.saturating_mul(1 << 20)),
         },
         force_new_cluster: settings.force_new_cluster,
+        detected_host,
+        handshake,
         peer_tls,
         client_tls,
         auth,
@@ -161,10 +173,22 @@ fn fill_empty(urls: &mut Vec<Url>, default: &str) {
 }
 
 fn check_urls(settings: &Settings) -> Result<(), Error> {
-    for url in settings.listen_peer_urls.iter().chain(&settings.listen_client_urls) {
+    let Settings { listen_peer_urls, listen_client_urls, listen_client_http_urls, listen_metrics_urls, .. } = settings;
+    for url in
+        [listen_peer_urls, listen_client_urls, listen_client_http_urls, listen_metrics_urls].into_iter().flatten()
+    {
         if !url.is_bindable() {
             return Err(Error::BindsName { url: url.to_string() });
         }
+    }
+    // Any free port is another one each time.
+    let is_same = |a: &Url, b: &Url| {
+        (a.is_tcp(), a.host(), a.port()) == (b.is_tcp(), b.host(), b.port()) && !(a.is_tcp() && a.port() == 0)
+    };
+    if let Some(url) =
+        listen_client_http_urls.iter().find(|http| listen_client_urls.iter().any(|url| is_same(url, http)))
+    {
+        return Err(Error::GrpcAndHttpAtOneUrl { url: url.to_string() });
     }
     let advertised = [
         (flags::ADVERTISE_PEER_URLS, "\"host:port\"", &settings.advertise_peer_urls),
@@ -356,6 +380,13 @@ mod tests {
             ),
             (&["--listen-client-urls=http://example.com:1"], "expected IP in URL for binding (http://example.com:1)"),
             (&["--listen-peer-urls=http://:2380"], "expected IP in URL for binding (http://:2380)"),
+            (&["--listen-metrics-urls=http://a.b:1"], "expected IP in URL for binding (http://a.b:1)"),
+            (&["--listen-client-http-urls=http://a.b:1"], "expected IP in URL for binding (http://a.b:1)"),
+            (
+                &["--listen-client-http-urls=https://localhost:2379", "--auto-tls"],
+                "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url \
+                 https://localhost:2379",
+            ),
             (
                 &["--heartbeat-interval=300"],
                 "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[300ms]",

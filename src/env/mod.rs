@@ -6,6 +6,7 @@
 
 mod background;
 mod clock;
+mod default_host;
 mod disk;
 mod memory_disk;
 pub mod mistake;
@@ -19,6 +20,7 @@ mod wording;
 
 pub use background::spawn_background;
 pub use clock::{Clock, ManualClock, SystemClock, Tick, unix_time};
+pub use default_host::default_host;
 pub use disk::{DAMAGE_REMEDY, Disk, File, SyncSite, lacks_space};
 pub use memory_disk::MemoryDisk;
 pub use mistake::Mistake;

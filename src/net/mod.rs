@@ -1,7 +1,7 @@
 //! Sockets: where members and clients are met, before any protocol is spoken.
 //!
 //! ```text
-//!   Listener ── accept ──> Socket ── tls, if the URL says so ──> first bytes: HTTP/2 or HTTP/1.1?
+//!   Listener ── accept ──> Lobby: Socket ── tls, if the URL says so ──> first bytes: HTTP/2 or HTTP/1.1?
 //!   Address  ── connect ─> Socket ── tls, if the URL says so
 //! ```
 //!
@@ -11,6 +11,7 @@
 mod address;
 mod first_bytes;
 mod listener;
+mod lobby;
 mod rewound;
 mod security;
 mod socket;
@@ -23,10 +24,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use self::address::{Address, AddressError, Place};
 pub use self::first_bytes::{Protocol, first_bytes};
 pub use self::listener::Listener;
+pub use self::lobby::{Lobby, Place as LobbyPlace};
 pub use self::rewound::Rewound;
 pub use self::security::{Admitted, SecurePeer, Security};
 pub use self::socket::Socket;
-pub use self::tls::{CertificateFiles, Rejected, SelfSigned, Tls, TlsError, TlsOptions};
+pub use self::tls::{CertificateFiles, Offer, Rejected, SelfSigned, Tls, TlsError, TlsOptions};
 
 /// Bytes to and from another program, with TLS or without.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}

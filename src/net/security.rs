@@ -21,7 +21,7 @@ pub enum Security {
     Plain,
     /// Always.
     Tls(Tls),
-    /// By whoever begins with it: one port is both `http` and `https`. Of the network only; elsewhere as [`Security::Plain`].
+    /// By whoever begins with it: one port is both `http` and `https`, one path both `unix` and `unixs`.
     Either(Tls),
 }
 
@@ -64,9 +64,7 @@ impl Security {
 }
 
 async fn begins_with_tls(socket: &Socket) -> io::Result<bool> {
-    let Socket::Tcp(stream) = socket else { return Ok(false) };
-    let mut first = [0];
-    Ok(stream.peek(&mut first).await? == 1 && first[0] == HANDSHAKE_RECORD)
+    Ok(socket.peek().await? == Some(HANDSHAKE_RECORD))
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! A connection of the network or of the file system.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// An open connection, without TLS.
@@ -26,6 +27,22 @@ impl Socket {
         Socket::Tcp(stream)
     }
 
+    /// Waits for the first byte and leaves it there; `None` if the other side has gone.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(super) async fn peek(&self) -> io::Result<Option<u8>> {
+        let mut first = [0];
+        let read = match self {
+            Socket::Tcp(stream) => stream.peek(&mut first).await?,
+            Socket::Unix(stream) => {
+                let peek = || Ok(rustix::net::recv(stream, &mut first, RecvFlags::PEEK)?.0);
+                stream.async_io(Interest::READABLE, peek).await?
+            }
+        };
+        Ok((read == 1).then_some(first[0]))
+    }
+
     /// The address of the other side, if it has one.
     #[must_use]
     pub fn remote_ip(&self) -> Option<IpAddr> {
@@ -39,10 +56,15 @@ impl Socket {
     #[must_use]
     pub fn remote(&self) -> String {
         match self {
-            Socket::Tcp(stream) => stream.peer_addr().map(|address| address.to_string()).unwrap_or_default(),
+            Socket::Tcp(stream) => stream.peer_addr().map(|address| canonical(address).to_string()).unwrap_or_default(),
             Socket::Unix(_) => "@".to_owned(),
         }
     }
+}
+
+/// A listener of every interface sees IPv4 addresses within those of IPv6.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 impl AsyncRead for Socket {

@@ -11,6 +11,33 @@ use rcgen::{
 
 use super::CertificateFiles;
 
+/// What a certificate is to say.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub common_name: &'a str,
+    pub serial: u64,
+    /// Names and addresses that it is for.
+    pub hosts: &'a [&'a str],
+    pub usage: Usage,
+    /// It is valid from the beginning of the first to that of the second.
+    pub years: (i32, i32),
+}
+
+/// Who may show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    Both,
+    Server,
+    Client,
+}
+
+impl<'a> Wanted<'a> {
+    /// One that is good for everything.
+    pub fn new(common_name: &'a str, serial: u64, hosts: &'a [&'a str]) -> Wanted<'a> {
+        Wanted { common_name, serial, hosts, usage: Usage::Both, years: (2020, 2100) }
+    }
+}
+
 /// Signs certificates.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -34,28 +61,33 @@ impl Authority {
         path
     }
 
+    /// The authority's own certificate.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
     /// Writes a certificate of `common_name` for `hosts`, and its key; replaces those that are there.
     pub fn issue(&self, dir: &Path, file: &str, common_name: &str, serial: u64, hosts: &[&str]) -> CertificateFiles {
-        self.issue_until(4096, (dir, file), common_name, serial, hosts)
+        self.issue_wanted(dir, file, Wanted::new(common_name, serial, hosts))
     }
 
     /// The same for a certificate that has ended.
     pub fn issue_ended(&self, dir: &Path, file: &str, hosts: &[&str]) -> CertificateFiles {
-        self.issue_until(2020, (dir, file), "ended", 1, hosts)
+        self.issue_wanted(dir, file, Wanted { years: (2019, 2020), ..Wanted::new("ended", 1, hosts) })
     }
 
-    fn issue_until(
-        &self,
-        end_year: i32,
-        (dir, file): (&Path, &str),
-        common_name: &str,
-        serial: u64,
-        hosts: &[&str],
-    ) -> CertificateFiles {
-        let mut parameters = parameters(common_name, hosts);
-        parameters.not_after = date_time_ymd(end_year, 1, 1);
-        parameters.serial_number = Some(SerialNumber::from(serial));
-        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    /// The same for a certificate that says all of `wanted`.
+    pub fn issue_wanted(&self, dir: &Path, file: &str, wanted: Wanted<'_>) -> CertificateFiles {
+        let mut parameters = parameters(wanted.common_name, wanted.hosts);
+        parameters.serial_number = Some(SerialNumber::from(wanted.serial));
+        let (for_server, for_client) = (ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth);
+        parameters.extended_key_usages = match wanted.usage {
+            Usage::Both => vec![for_server, for_client],
+            Usage::Server => vec![for_server],
+            Usage::Client => vec![for_client],
+        };
+        let (first, last) = wanted.years;
+        (parameters.not_before, parameters.not_after) = (date_time_ymd(first, 1, 1), date_time_ymd(last, 1, 1));
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         let files = CertificateFiles { cert: dir.join(format!("{file}.pem")), key: dir.join(format!("{file}.key")) };

@@ -4,14 +4,15 @@
 //! wait in the system's queue until they are accepted.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpSocket, UnixSocket};
 
 use super::Error;
-use crate::config::Url;
+use crate::config::{Config, Url};
 use crate::net::Listener;
 
 /// Connections that the system keeps for a listener until they are accepted; it may allow fewer.
@@ -70,20 +71,35 @@ impl Socket {
     }
 }
 
-/// Binds all of `urls`.
-pub(super) fn bind_all(urls: &[Url]) -> Result<Vec<Bound>, Error> {
-    let speaks = |url: &Url| if url.is_secure() { Speaks::Tls } else { Speaks::Plain };
-    urls.iter().map(|url| bind(url, speaks(url))).collect()
+/// Who may listen on a port at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ports {
+    /// One process.
+    Alone,
+    /// All that ask for it; the system shares connections out.
+    Shared,
 }
 
-/// The same, but two for one address, of which one asks for TLS, share a socket.
-pub(super) fn bind_shared(urls: &[Url]) -> Result<Vec<Bound>, Error> {
-    let is_twin = |a: &Url, b: &Url| {
-        a.is_tcp()
-            && b.is_tcp()
-            && (ip(a.host()), a.port()) == (ip(b.host()), b.port())
-            && a.is_secure() != b.is_secure()
+impl Ports {
+    pub(super) fn of(config: &Config) -> Ports {
+        if config.shares_ports { Ports::Shared } else { Ports::Alone }
+    }
+}
+
+/// Binds all of `urls`.
+pub(super) fn bind_all(urls: &[Url], ports: Ports) -> Result<Vec<Bound>, Error> {
+    let speaks = |url: &Url| if url.is_secure() { Speaks::Tls } else { Speaks::Plain };
+    urls.iter().map(|url| bind(url, speaks(url), ports)).collect()
+}
+
+/// The same, but two for one place, of which one asks for TLS, share a socket.
+pub(super) fn bind_shared(urls: &[Url], ports: Ports) -> Result<Vec<Bound>, Error> {
+    let is_one_place = |a: &Url, b: &Url| match (a.is_tcp(), b.is_tcp()) {
+        (true, true) => (ip(a.host()), a.port()) == (ip(b.host()), b.port()),
+        (false, false) => a.host() == b.host(),
+        (true, false) | (false, true) => false,
     };
+    let is_twin = |a: &Url, b: &Url| is_one_place(a, b) && a.is_secure() != b.is_secure();
     let mut bound = Vec::new();
     for (place, url) in urls.iter().enumerate() {
         if urls[..place].iter().any(|before| is_twin(before, url)) {
@@ -94,7 +110,7 @@ pub(super) fn bind_shared(urls: &[Url]) -> Result<Vec<Bound>, Error> {
             (true, false) => Speaks::Tls,
             (false, false) => Speaks::Plain,
         };
-        bound.push(bind(url, speaks)?);
+        bound.push(bind(url, speaks, ports)?);
     }
     Ok(bound)
 }
@@ -127,10 +143,10 @@ impl Bound {
     }
 }
 
-fn bind(url: &Url, speaks: Speaks) -> Result<Bound, Error> {
+fn bind(url: &Url, speaks: Speaks, ports: Ports) -> Result<Bound, Error> {
     let place = if url.is_tcp() {
         let address = SocketAddr::new(ip(url.host()), url.port());
-        let bound = bind_tcp(address).map_err(|source| refused("tcp", address.to_string(), source));
+        let bound = bind_tcp(address, ports).map_err(|source| refused("tcp", address.to_string(), source));
         Place::Tcp(bound?, address)
     } else {
         let bound = bind_unix(url.host()).map_err(|source| refused("unix", url.host().to_owned(), source));
@@ -144,10 +160,23 @@ fn ip(host: &str) -> IpAddr {
     host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpSocket> {
+/// Every interface means those of IPv6 too, where the system has it, whichever of the two zeros was said. Source: Go, package
+/// `net`.
+fn bind_tcp(address: SocketAddr, ports: Ports) -> io::Result<TcpSocket> {
+    if address.ip().is_unspecified()
+        && let Ok(socket) = TcpSocket::new_v6()
+        && set_ipv6_v6only(&socket, false).is_ok()
+    {
+        return bind_socket(socket, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port()), ports);
+    }
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    bind_socket(socket, address, ports)
+}
+
+fn bind_socket(socket: TcpSocket, address: SocketAddr, ports: Ports) -> io::Result<TcpSocket> {
     // Connections of the last run that are still closing do not keep the port.
     socket.set_reuseaddr(true)?;
+    socket.set_reuseport(ports == Ports::Shared)?;
     // Accepted sockets inherit it: small answers leave at once.
     socket.set_nodelay(true)?;
     socket.bind(address)?;

@@ -14,7 +14,6 @@
 
 mod bootstrap;
 mod data_dir;
-mod default_host;
 mod discovery;
 mod embedding;
 mod inquiry;
@@ -24,6 +23,7 @@ mod look_up;
 mod memory;
 mod notify;
 mod peers;
+mod places;
 mod preflight;
 mod tls;
 mod tokens;
@@ -41,16 +41,16 @@ use tokio_util::sync::CancellationToken;
 use self::bootstrap::Beginning;
 pub use self::bootstrap::{BootstrapError, founding};
 pub use self::data_dir::{DataDirError, LOCK_FILE, MEMBER_DIR, trace_of_etcd};
-pub use self::default_host::default_host;
 pub use self::discovery::DiscoveryError;
 use self::embedding::Data;
 pub use self::embedding::{Embedding, Ready};
-use self::listen::{Socket, Speaks};
+use self::listen::{Ports, Socket, Speaks};
 pub use self::log_dir::LogDirError;
 use self::peers::Peers;
+use self::tls::ClientTls;
 pub use self::tokens::TokensError;
 use crate::api::http::Access;
-use crate::api::{self, ETCD_VERSION, KeepaliveOptions, Limits, SlowRequests};
+use crate::api::{self, ETCD_VERSION, Front, KeepaliveOptions, Limits, SlowRequests, Traffic};
 use crate::config::{ClusterState, Config, Url};
 use crate::env::{SystemClock, SystemRandom, go_duration};
 use crate::model::Retention;
@@ -60,8 +60,6 @@ use crate::node::{
 };
 use crate::telemetry::json;
 
-/// Where a member keeps the certificate that it made for clients, below its data folder. Source: etcd, `ClientSelfCert`.
-const SELF_SIGNED_DIR: &str = "fixtures/client";
 /// Between two attempts to make this member known to a cluster that has no leader yet.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(100);
 /// How often a member that waits for a leader says so.
@@ -71,6 +69,8 @@ const PUBLISH_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// How long clients may take to hear that their calls are refused after that.
 const LAST_WORDS_TIME: Duration = Duration::from_millis(200);
+/// Connections at a time of those who read metrics where there is nothing else.
+const METRICS_PLACES: usize = 256;
 /// What the reason says for which a node of a removed member stops.
 const REMOVED: &str = "permanently removed from the cluster";
 
@@ -96,20 +96,20 @@ pub enum Error {
     /// The data folder cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// A file that TLS between members needs is missing, or is no such file.
-    #[error(
-        "cannot speak TLS with other members: {0}; look at --peer-cert-file, --peer-key-file, --peer-trusted-ca-file and \
-         --peer-crl-file"
-    )]
-    PeerTls(#[from] TlsError),
-    /// The same for clients.
-    #[error(
-        "cannot speak TLS with clients: {0}; look at --cert-file, --key-file, --trusted-ca-file and --client-crl-file"
-    )]
-    ClientTls(#[source] TlsError),
+    /// A file that TLS needs is missing, or is no such file.
+    #[error("cannot speak TLS with {whose}: {source}; look at {flags}")]
+    Tls {
+        /// With whom it was to be spoken.
+        whose: &'static str,
+        /// The flags that name the file.
+        flags: String,
+        /// What is wrong with it.
+        #[source]
+        source: TlsError,
+    },
     /// A certificate that nobody would accept.
     #[error(
-        "--{flag} {}: the certificate has ended: it was valid until {since}; put a new one in its place, or correct the \
+        "{flag} {}: the certificate has ended: it was valid until {since}; put a new one in its place, or correct the \
          machine's clock",
         path.display()
     )]
@@ -120,6 +120,17 @@ pub enum Error {
         path: PathBuf,
         /// When.
         since: String,
+    },
+    /// There would be no file descriptor for a client. The words are etcd's.
+    #[error(
+        "file descriptor limit of etcd process is too low; please set higher: it is {limit}, and {recommended} are for the \
+         member itself (ulimit -n, LimitNOFILE=)"
+    )]
+    FewFiles {
+        /// What the process may have.
+        limit: u64,
+        /// What it has to have more than.
+        recommended: u64,
     },
     /// A key that signs tokens is missing, or cannot be used.
     #[error(transparent)]
@@ -194,14 +205,25 @@ pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: Cancel
         "configuring listeners"
     );
     preflight::check(&config)?;
-    let peer_sockets = listen::bind_all(&config.listen_peer_urls)?;
-    let clients = listen::listen_all(listen::bind_shared(&config.listen_client_urls)?)?;
+    if let Some(host) = config.detected_host {
+        tracing::info!(%host, "detected default host for advertise");
+    }
+    let ports = Ports::of(&config);
+    let peer_sockets = listen::bind_all(&config.listen_peer_urls, ports)?;
+    let listen_at = |urls: &[Url]| listen::listen_all(listen::bind_shared(urls, ports)?);
+    let clients = listen_at(&config.listen_client_urls)?;
     let client_urls: Vec<Url> = clients.iter().map(Socket::url).collect();
+    let clients = Listening {
+        clients,
+        http: listen_at(&config.listen_client_http_urls)?,
+        metrics: listen_at(&config.listen_metrics_urls)?,
+        connections_max: places::connections_max()?,
+    };
     if advertises_listeners {
         config.advertise_client_urls.clone_from(&client_urls);
     }
     let data = Data::open(&config, memory)?;
-    let client_tls = client_tls(&config)?;
+    let client_tls = tls::for_clients(&config)?;
     let peers = Peers::new(&config)?;
     let options = tokio::select! {
         options = node_options(&config, &data, &peers) => options?,
@@ -229,7 +251,9 @@ pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: Cancel
         Serving { node: &node, config: &config, client_tls, peers: &peers, peers_stop: CancellationToken::new() };
     let outcome = serving.run(&options, (peer_sockets, clients), announce, stop).await;
     listen::unlink_all(&config.listen_peer_urls);
-    listen::unlink_all(&config.listen_client_urls);
+    for urls in [&config.listen_client_urls, &config.listen_client_http_urls, &config.listen_metrics_urls] {
+        listen::unlink_all(urls);
+    }
     tracing::info!(
         name = config.name,
         "data-dir" = %config.data_dir.display(),
@@ -238,17 +262,6 @@ pub async fn run_embedded(mut config: Config, embedding: Embedding, stop: Cancel
         "closed etcd server"
     );
     outcome
-}
-
-/// TLS for clients, if a URL asks for it.
-fn client_tls(config: &Config) -> Result<Option<Tls>, Error> {
-    if !config.listen_client_urls.iter().any(Url::is_secure) {
-        return Ok(None);
-    }
-    let options = tls::options(&config.client_tls, &config.listen_client_urls, config.data_dir.join(SELF_SIGNED_DIR));
-    let tls = Tls::new(options.unwrap_or_default()).map_err(Error::ClientTls)?;
-    tracing::info!("tls-info" = tls.info(), "starting with client TLS");
-    Ok(Some(tls))
 }
 
 /// Finds out whose the data folder is: whose it says, or whose it becomes if it is new.
@@ -338,6 +351,8 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
         "listen-peer-urls.json" = url_list(&config.listen_peer_urls),
         "advertise-client-urls.json" = url_list(&config.advertise_client_urls),
         "listen-client-urls.json" = url_list(&config.listen_client_urls),
+        "listen-client-http-urls.json" = url_list(&config.listen_client_http_urls),
+        "listen-metrics-urls.json" = url_list(&config.listen_metrics_urls),
         "initial-cluster" = config.initial_cluster,
         "initial-cluster-state" = match config.initial_cluster_state {
             ClusterState::New => "new",
@@ -371,12 +386,22 @@ fn log_start(config: &Config, member_dir: &std::path::Path, is_initialized: bool
     );
 }
 
+/// Where clients wait, and may connect.
+struct Listening {
+    clients: Vec<Socket>,
+    /// Those that speak plain HTTP, if they are not to come to the same places.
+    http: Vec<Socket>,
+    metrics: Vec<Socket>,
+    /// Of all clients together.
+    connections_max: usize,
+}
+
 /// A member whose data folder is open.
 struct Serving<'a> {
     node: &'a Node,
     config: &'a Config,
     /// `None` if no client may speak it.
-    client_tls: Option<Tls>,
+    client_tls: Option<ClientTls>,
     peers: &'a Peers,
     peers_stop: CancellationToken,
 }
@@ -386,12 +411,16 @@ impl Serving<'_> {
     async fn run(
         &self,
         options: &NodeOptions,
-        (peer_sockets, clients): (Vec<Socket>, Vec<Socket>),
+        (peer_sockets, clients): (Vec<Socket>, Listening),
         announce: impl FnOnce(&Node),
         stop: CancellationToken,
     ) -> Result<(), Error> {
         let mut peer_tasks = self.peers.serve(peer_sockets, self.node, &self.peers_stop);
         let (clients_stop, mut client_tasks) = (CancellationToken::new(), JoinSet::new());
+        // Whoever watches over the member is answered from its first moment to its last.
+        let (metrics_stop, mut metrics_tasks) = (CancellationToken::new(), JoinSet::new());
+        let Listening { clients, http, metrics, connections_max } = clients;
+        self.serve_metrics(metrics, &metrics_stop, &mut metrics_tasks);
 
         let outcome = tokio::select! {
             () = stop.cancelled() => Ok(()),
@@ -399,7 +428,7 @@ impl Serving<'_> {
             ready = self.ready(options) => match ready {
                 Ok(()) => {
                     self.tell_of_listeners(options);
-                    self.serve_clients(clients, &clients_stop, &mut client_tasks);
+                    self.serve_clients((clients, http), connections_max, &clients_stop, &mut client_tasks);
                     announce(self.node);
                     self.until_end(&stop).await
                 }
@@ -430,6 +459,9 @@ impl Serving<'_> {
             let _ = tokio::time::timeout(LAST_WORDS_TIME, join(&mut client_tasks)).await;
             client_tasks.shutdown().await;
         }
+        metrics_stop.cancel();
+        let _ = tokio::time::timeout(LAST_WORDS_TIME, join(&mut metrics_tasks)).await;
+        metrics_tasks.shutdown().await;
         self.peers_stop.cancel();
         join(&mut peer_tasks).await;
         outcome
@@ -484,21 +516,27 @@ impl Serving<'_> {
     }
 
     fn tell_of_listeners(&self, options: &NodeOptions) {
-        let Config { listen_peer_urls, advertise_peer_urls, listen_client_urls, advertise_client_urls, .. } =
-            self.config;
+        let Config {
+            listen_peer_urls,
+            advertise_peer_urls,
+            listen_client_urls,
+            advertise_client_urls,
+            listen_metrics_urls,
+            ..
+        } = self.config;
         tracing::info!(
             "local-member-id" = %options.member,
             "initial-advertise-peer-urls.json" = url_list(advertise_peer_urls),
             "listen-peer-urls.json" = url_list(listen_peer_urls),
             "advertise-client-urls.json" = url_list(advertise_client_urls),
             "listen-client-urls.json" = url_list(listen_client_urls),
-            "listen-metrics-urls.json" = url_list(&[]),
+            "listen-metrics-urls.json" = url_list(listen_metrics_urls),
             "now serving peer/client/metrics"
         );
     }
 
-    fn serve_clients(&self, clients: Vec<Socket>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
-        let limits = Limits {
+    fn limits(&self) -> Limits {
+        Limits {
             request_bytes_max: self.config.request_bytes_max,
             txn_ops_max: self.config.txn_ops_max,
             streams_max: self.config.streams_max,
@@ -508,32 +546,64 @@ impl Serving<'_> {
                 pong_timeout: self.config.keepalive.timeout,
             },
             slow: SlowRequests { unary: self.config.slow_unary, read: self.config.slow_apply },
-        };
-        let access = Arc::new(Access {
+        }
+    }
+
+    /// What plain HTTP is like, and how many may come.
+    fn front(&self, connections_max: usize) -> Front {
+        let access = Access {
             gateway: self.config.grpc_gateway,
             hosts: self.config.host_whitelist.iter().cloned().collect(),
             origins: self.config.cors.iter().cloned().collect(),
-        });
-        for Socket { listener, address, speaks } in clients {
-            // It is there if any socket asks for it.
-            let security = match (speaks, &self.client_tls) {
-                (Speaks::Plain, _) | (_, None) => Security::Plain,
-                (Speaks::Tls, Some(tls)) => Security::Tls(tls.clone()),
-                (Speaks::Either, Some(tls)) => Security::Either(tls.clone()),
-            };
-            tasks.spawn(api::serve(listener, security, (self.node.clone(), limits), access.clone(), stop.clone()));
+        };
+        Front::new(access, connections_max)
+    }
+
+    fn serve_clients(
+        &self,
+        (clients, http): (Vec<Socket>, Vec<Socket>),
+        connections_max: usize,
+        stop: &CancellationToken,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let (front, tls) = (self.front(connections_max), self.client_tls.as_ref().map(|tls| &tls.clients));
+        let of_calls = if http.is_empty() { Traffic::GrpcAndHttp } else { Traffic::Grpc };
+        let calls = clients.into_iter().map(|socket| (socket, of_calls));
+        for (Socket { listener, address, speaks }, traffic) in
+            calls.chain(http.into_iter().map(|it| (it, Traffic::Http)))
+        {
+            let served = (listener, security(speaks, tls), traffic);
+            tasks.spawn(api::serve(served, (self.node.clone(), self.limits()), front.clone(), stop.clone()));
             tracing::info!("ready to serve client requests");
             if speaks != Speaks::Tls {
                 tracing::info!(
-                    traffic = "grpc+http",
+                    %traffic,
                     address,
                     "serving client traffic insecurely; this is strongly discouraged!"
                 );
             }
             if speaks.is_secure() {
-                tracing::info!(traffic = "grpc+http", address, "serving client traffic securely");
+                tracing::info!(%traffic, address, "serving client traffic securely");
             }
         }
+    }
+
+    fn serve_metrics(&self, metrics: Vec<Socket>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+        let (front, tls) = (self.front(METRICS_PLACES), self.client_tls.as_ref().map(|tls| &tls.metrics));
+        for socket in metrics {
+            tracing::info!(address = %socket.url(), "serving metrics");
+            let served = (socket.listener, security(socket.speaks, tls), Traffic::Metrics);
+            tasks.spawn(api::serve(served, (self.node.clone(), self.limits()), front.clone(), stop.clone()));
+        }
+    }
+}
+
+/// Whether TLS is spoken at a socket. What speaks it is there if any socket asks for it.
+fn security(speaks: Speaks, tls: Option<&Tls>) -> Security {
+    match (speaks, tls) {
+        (Speaks::Plain, _) | (_, None) => Security::Plain,
+        (Speaks::Tls, Some(tls)) => Security::Tls(tls.clone()),
+        (Speaks::Either, Some(tls)) => Security::Either(tls.clone()),
     }
 }
 

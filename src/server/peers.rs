@@ -15,13 +15,10 @@ use super::listen::Socket;
 use super::tls;
 use crate::api;
 use crate::config::Config;
-use crate::net::{Tls, TlsOptions};
+use crate::net::Tls;
 use crate::node::{Node, StartError, Threading, raft_runtime};
 use crate::peer::Transport;
 use crate::peer::http2::{self, Http2Options, Http2Transport};
-
-/// Where a member keeps the certificate that it made, below its data folder. Source: etcd, `PeerSelfCert`.
-const SELF_SIGNED_DIR: &str = "fixtures/peer";
 
 /// What members speak to each other with.
 pub(super) struct Peers {
@@ -37,13 +34,7 @@ impl Peers {
     /// # Errors
     /// If a file of TLS is missing or is no such file, or if the system has no thread left.
     pub(super) fn new(config: &Config) -> Result<Peers, Error> {
-        let dir = config.data_dir.join(SELF_SIGNED_DIR);
-        let tls = tls::options(&config.peer_tls, &config.listen_peer_urls, dir);
-        let checks_client_address = !config.peer_tls.skip_client_san_verification;
-        let tls = tls.map(|options| Tls::new(TlsOptions { checks_client_address, ..options })).transpose()?;
-        if let Some(tls) = &tls {
-            tracing::info!("tls-info" = tls.info(), "starting with peer TLS");
-        }
+        let tls = tls::for_peers(config)?;
         Ok(Peers { runtime: Some(raft_runtime().map_err(StartError::Io)?), tls })
     }
 

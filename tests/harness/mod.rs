@@ -19,7 +19,7 @@ mod process;
 mod reference;
 mod server;
 
-pub use authority::Authority;
+pub use authority::{Authority, Usage, Wanted};
 pub use cluster::{Cluster, Place};
 pub use ext4::{Cut, Ext4};
 pub use member::{Member, Program, Site, own_program};

@@ -102,6 +102,6 @@ fn files_that_are_not_there_are_named() {
     let mut cluster = Cluster::planned(&Program::lodemark(), 1, &flags);
     cluster.launch(0);
     let said = cluster.process(0).wait_for_line("cannot speak TLS with other members: none.pem: ", 0);
-    assert!(said.contains("look at the flags that begin with --peer-"), "{said}");
+    assert!(said.contains("look at --peer-cert-file"), "{said}");
     assert_eq!(cluster.ended(0).code(), Some(1));
 }

@@ -91,7 +91,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("dns_lookup", &["net"]),
     ("bcrypt", &["auth"]),
     ("ring", &["auth"]),
-    ("p521", &["auth"]),
+    ("p521", &["auth", "net"]),
     ("prost", &["proto", "peer", "raft", "api/grpc", "api/http/gateway", "snapshot/call.rs"]),
     ("prost_reflect", &["proto", "api/http/gateway"]),
 ];

@@ -7,6 +7,7 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Method, Request};
 use lodemark::proto::etcdserverpb as pb;
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::harness::{Options, Server};
@@ -33,9 +34,17 @@ impl Wire {
     pub async fn connect(endpoint: &str) -> Wire {
         let authority = endpoint.trim_start_matches("http://").to_owned();
         let socket = TcpStream::connect(&authority).await.expect("the server accepts");
-        let (requests, connection) = h2::client::handshake(socket).await.expect("it speaks HTTP/2");
+        Wire::over(socket, authority).await.expect("it speaks HTTP/2")
+    }
+
+    /// Speaks HTTP/2 over a connection that is there.
+    pub async fn over(
+        socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        authority: String,
+    ) -> Result<Wire, h2::Error> {
+        let (requests, connection) = h2::client::handshake(socket).await?;
         tokio::spawn(connection);
-        Wire { requests, authority }
+        Ok(Wire { requests, authority })
     }
 
     pub async fn call(&self, path: &str, headers: &[(&str, &[u8])], body: Bytes) -> Answer {

@@ -240,12 +240,15 @@ impl<T: Io> Streams<T> {
         if let Some(peer) = &self.shared.peer {
             request.extensions_mut().insert(peer.clone());
         }
-        if let Some(odd) = not_grpc(&request) {
-            // Whoever speaks TLS and HTTP/2 may have been led to it by the handshake alone.
-            if self.shared.peer.is_some() {
-                tokio::spawn(call::serve_plain(request, respond, self.shared.clone()));
-                return;
-            }
+        let traffic = self.shared.traffic;
+        let odd = not_grpc(&request);
+        // Whoever speaks TLS and HTTP/2 may have been led to it by the handshake alone.
+        let may_be_plain = odd.is_some() && traffic.has_http() && self.shared.peer.is_some();
+        if may_be_plain || !traffic.has_grpc() {
+            tokio::spawn(call::serve_plain(request, respond, self.shared.clone()));
+            return;
+        }
+        if let Some(odd) = odd {
             // An error here and below: the client has gone, and nobody misses the answer.
             let _ = respond.send_response(odd, true);
             return;

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::api::grpc::testing::started;
-use crate::api::http::Listed;
+use crate::api::http::{Access, Listed};
 
 /// A request's head may come a little later than its first bytes are looked at.
 const TOLERANCE: Duration = Duration::from_secs(1);
@@ -16,7 +16,7 @@ async fn whoever_does_not_go_on_is_let_go_of() {
     let node = api.node.clone();
     let access = Access { gateway: false, hosts: Listed::All, origins: Listed::All };
     let mut tasks = JoinSet::new();
-    let shared = share(api, Arc::new(access), &mut tasks).await;
+    let shared = share(Traffic::GrpcAndHttp, api, &Front::new(access, 16), &mut tasks).await;
 
     tokio::time::pause();
     for (said, time) in [
@@ -28,7 +28,7 @@ async fn whoever_does_not_go_on_is_let_go_of() {
         let (near, mut far) = tokio::io::duplex(1024);
         far.write_all(said.as_bytes()).await.unwrap();
         let begun = Instant::now();
-        converse(near, shared.clone()).await;
+        converse(near, shared.clone(), shared.lobby.enter()).await;
         let taken = begun.elapsed();
         assert!(taken >= time && taken < time + TOLERANCE, "{said:?}: {taken:?}");
     }

@@ -12,7 +12,7 @@
 //! for all paths, in this order: whether the server goes by that name, which origins may read the answer (`access`),
 //! OPTIONS.
 //!
-//! Other members have a small set of paths of their own: [`peer_router`].
+//! Other members have a small set of paths of their own: [`peer_router`]; so have listeners for metrics alone.
 //!
 //! Source: etcd, `server/etcdserver/api/etcdhttp`.
 
@@ -123,17 +123,25 @@ fn leave_beta(uri: &mut Uri) {
     *uri = Uri::from_parts(parts).expect("another path fits the same authority");
 }
 
+/// What those get that watch over this member, where it listens for them alone (`--listen-metrics-urls`). No name of the
+/// server is wrong there, and no origin is told anything.
+pub(crate) fn metrics_router(node: Node) -> Router {
+    watching().fallback(not_found).with_state(node)
+}
+
 fn routes(node: Node) -> Router {
+    watching().route("/version", get_only(version)).fallback(not_found).with_state(node)
+}
+
+/// How this member is.
+fn watching() -> Router<Node> {
     Router::new()
-        .route("/version", get_only(version))
         .route("/health", get_only(health::health))
         .route("/metrics", get_only(metrics::metrics))
         .route("/livez", get_only(checks::livez))
         .route("/livez/{check}", any(checks::livez_check))
         .route("/readyz", get_only(checks::readyz))
         .route("/readyz/{check}", any(checks::readyz_check))
-        .fallback(not_found)
-        .with_state(node)
 }
 
 /// Answers GET; not HEAD either.

@@ -18,6 +18,7 @@ use super::auth::AuthSettings;
 use super::compaction::CompactionSettings;
 use super::discovery::DiscoverySettings;
 use super::gates::Gates;
+use super::handshake::HandshakeSettings;
 use super::keepalive::KeepaliveSettings;
 use super::logging::LogSettings;
 use super::tls::TlsSettings;
@@ -106,6 +107,9 @@ pub(super) struct Settings {
     pub(super) name: String,
     pub(super) data_dir: String,
     pub(super) listen_client_urls: Vec<Url>,
+    pub(super) listen_client_http_urls: Vec<Url>,
+    pub(super) listen_metrics_urls: Vec<Url>,
+    pub(super) shares_ports: bool,
     pub(super) advertise_client_urls: Vec<Url>,
     pub(super) grpc_gateway: bool,
     pub(super) host_whitelist: Vec<String>,
@@ -130,6 +134,7 @@ pub(super) struct Settings {
     pub(super) peer_tls: TlsSettings,
     pub(super) client_tls: TlsSettings,
     pub(super) self_signed_years: u64,
+    pub(super) handshake: HandshakeSettings,
     pub(super) auth: AuthSettings,
     pub(super) pre_vote: bool,
     pub(super) snapshot_count: u64,
@@ -200,6 +205,7 @@ pub(super) fn find(name: &str) -> Option<&'static Flag> {
 pub(super) const BOOTSTRAP_DEFRAG: &str = "bootstrap-defrag-threshold-megabytes";
 pub(super) const CONFIG_FILE: &str = "config-file";
 pub(super) const NAME: &str = "name";
+pub(super) const CIPHER_SUITES: &str = "cipher-suites";
 pub(super) const DATA_DIR: &str = "data-dir";
 pub(super) const LISTEN_CLIENT_URLS: &str = "listen-client-urls";
 pub(super) const ADVERTISE_CLIENT_URLS: &str = "advertise-client-urls";

@@ -7,7 +7,6 @@ pub(super) fn is_of_etcd(name: &str) -> bool {
 
 /// The flags of etcd 3.7 that are not in the table.
 pub(super) const ALL: &[&str] = &[
-    "cipher-suites",
     "discovery-cacert",
     "discovery-cert",
     "discovery-dial-timeout",
@@ -22,11 +21,5 @@ pub(super) const ALL: &[&str] = &[
     "discovery-token",
     "discovery-user",
     "enable-pprof",
-    "listen-client-http-urls",
-    "listen-metrics-urls",
     "metrics",
-    "socket-reuse-address",
-    "socket-reuse-port",
-    "tls-max-version",
-    "tls-min-version",
 ];

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::{
-    ADVERTISE_CLIENT_URLS, ADVERTISE_PEER_URLS, BOOTSTRAP_DEFRAG, COMPACT_HASH_CHECK_TIME, CONFIG_FILE, DATA_DIR,
-    DOWNGRADE_CHECK, ELECTION, Flag, Group, HEARTBEAT, INITIAL_CLUSTER, Kind, LISTEN_CLIENT_URLS, LISTEN_PEER_URLS,
-    NAME, RAFT_READ_TIMEOUT, RAFT_WRITE_TIMEOUT, SELF_SIGNED_VALIDITY, WATCH_PROGRESS,
+    ADVERTISE_CLIENT_URLS, ADVERTISE_PEER_URLS, BOOTSTRAP_DEFRAG, CIPHER_SUITES, COMPACT_HASH_CHECK_TIME, CONFIG_FILE,
+    DATA_DIR, DOWNGRADE_CHECK, ELECTION, Flag, Group, HEARTBEAT, INITIAL_CLUSTER, Kind, LISTEN_CLIENT_URLS,
+    LISTEN_PEER_URLS, NAME, RAFT_READ_TIMEOUT, RAFT_WRITE_TIMEOUT, SELF_SIGNED_VALIDITY, WATCH_PROGRESS,
 };
 use crate::config::discovery::Fallback;
 use crate::config::url::Url;
@@ -64,6 +64,22 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Value(|settings, value| urls(value, &mut settings.advertise_client_urls)),
     },
     Flag {
+        name: "listen-client-http-urls",
+        group: Group::Member,
+        default: "",
+        about: "Where to wait for clients that speak plain HTTP (the JSON gateway, health, version, metrics), as\n\
+                --listen-client-urls. With it HTTP is answered there alone, and --listen-client-urls are for gRPC alone.",
+        kind: Kind::Value(|settings, value| urls(value, &mut settings.listen_client_http_urls)),
+    },
+    Flag {
+        name: "listen-metrics-urls",
+        group: Group::Member,
+        default: "",
+        about: "Where /metrics, /health, /livez and /readyz are answered besides, and nothing else, for anybody who can\n\
+                connect. https and unixs take the certificate of --cert-file.",
+        kind: Kind::Value(|settings, value| urls(value, &mut settings.listen_metrics_urls)),
+    },
+    Flag {
         name: "enable-grpc-gateway",
         group: Group::Member,
         default: "true",
@@ -97,6 +113,22 @@ pub(in crate::config) const ALL: &[Flag] = &[
         default: "http://localhost:2380",
         about: "Where to wait for other members: http or https, as --listen-client-urls.",
         kind: Kind::Value(|settings, value| urls(value, &mut settings.listen_peer_urls)),
+    },
+    Flag {
+        name: "socket-reuse-port",
+        group: Group::Member,
+        default: "false",
+        about: "Let other processes listen on the same ports if they ask for it, too (SO_REUSEPORT): the system gives each\n\
+                some of the connections.",
+        kind: Kind::Switch(|settings, value| settings.shares_ports = value),
+    },
+    Flag {
+        name: "socket-reuse-address",
+        group: Group::Member,
+        default: "false",
+        about: "Listen on a port although connections of an earlier process still close on it (SO_REUSEADDR). That is\n\
+                always so, whatever is said here.",
+        kind: Kind::Switch(|_, _| {}),
     },
     Flag {
         name: ADVERTISE_PEER_URLS,
@@ -559,6 +591,28 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Value(|settings, value| number(value, &mut settings.self_signed_years)),
     },
     Flag {
+        name: "tls-min-version",
+        group: Group::PeerTls,
+        default: crate::config::handshake::TLS12,
+        about: "Oldest version of TLS for clients and members: TLS1.2 or TLS1.3.",
+        kind: Kind::Value(|settings, value| text(value, &mut settings.handshake.version_min)),
+    },
+    Flag {
+        name: "tls-max-version",
+        group: Group::PeerTls,
+        default: "",
+        about: "Newest version of TLS for clients and members; empty means the newest that there is.",
+        kind: Kind::Value(|settings, value| text(value, &mut settings.handshake.version_max)),
+    },
+    Flag {
+        name: CIPHER_SUITES,
+        group: Group::PeerTls,
+        default: "",
+        about: "Cipher suites of TLS 1.2 for clients and members, comma-separated, by the names of Go, such as\n\
+                TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256. Empty means all; those of TLS 1.3 cannot be chosen.",
+        kind: Kind::Value(|settings, value| list(value, &mut settings.handshake.cipher_suites)),
+    },
+    Flag {
         name: "auth-token",
         group: Group::Auth,
         default: "simple",
@@ -861,6 +915,11 @@ fn origins(value: &str) -> Result<Vec<String>, String> {
 
 fn path(value: &str, into: &mut Option<PathBuf>) -> Result<(), String> {
     *into = (!value.is_empty()).then(|| value.into());
+    Ok(())
+}
+
+fn text(value: &str, into: &mut String) -> Result<(), String> {
+    value.clone_into(into);
     Ok(())
 }
 

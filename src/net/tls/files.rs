@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsError;
@@ -34,7 +34,7 @@ impl CertificateFiles {
     }
 
     pub(super) fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
-        PrivateKeyDer::from_pem_file(&self.key).map_err(|error| failed(&self.key, error))
+        PrivateKeyDer::from_pem_file(&self.key).map_err(|error| unreadable(&self.key, error))
     }
 }
 
@@ -58,8 +58,16 @@ pub(super) fn authorities_of_system() -> Result<RootCertStore, TlsError> {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let found = found.map_err(|error| failed(path, error))?;
+    let found = found.map_err(|error| unreadable(path, error))?;
     if found.is_empty() { Err(failed(path, "there is no certificate in it")) } else { Ok(found) }
+}
+
+/// What the system says needs no word before it.
+fn unreadable(path: &Path, error: pem::Error) -> TlsError {
+    match error {
+        pem::Error::Io(error) => failed(path, error),
+        error => failed(path, error),
+    }
 }
 
 pub(super) fn failed(path: &Path, why: impl ToString) -> TlsError {

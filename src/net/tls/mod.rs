@@ -2,7 +2,8 @@
 //!
 //! Certificates, keys, authorities and the list of revoked certificates are read anew for **every handshake**: whoever
 //! replaces a file needs no restart, and a file that cannot be read fails only the handshakes until it can. A handshake
-//! costs more than reading four small files.
+//! costs more than reading four small files. Whoever replaces a certificate and its key does so one after the other; a
+//! handshake that meets a pair of which one half is new reads again, for a moment.
 //!
 //! ```text
 //!   accept:   hello ── files ── the certificate of the other side: by whom? allowed? ── revoked? from where? ── stream
@@ -16,6 +17,8 @@
 
 mod files;
 mod names;
+mod offer;
+mod p521;
 mod presented;
 mod revoked;
 mod self_signed;
@@ -26,7 +29,7 @@ mod verify;
 
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,19 +38,26 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ServerConfig, version};
+use rustls::{ClientConfig, InconsistentKeys, ServerConfig};
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
 
 pub use self::files::CertificateFiles;
+pub use self::offer::Offer;
 use self::presented::Presented;
 pub use self::self_signed::SelfSigned;
 use self::verify::{AnyServer, CheckedClient, CheckedServer, Witness};
 use super::{Protocol, Socket};
+use crate::env::unix_time;
 
 /// How long a handshake may take. Source: the handshake's deadline of etcd's listeners.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often files are read for a handshake that cannot be read, or do not fit together, until it fails: whoever replaces
+/// several does so one after the other.
+const READINGS_MAX: u32 = 6;
+/// Between two readings.
+const READING_PAUSE: Duration = Duration::from_millis(25);
 /// What a listener speaks, what it likes best first.
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http2, Protocol::Http1];
 
@@ -71,8 +81,10 @@ pub struct TlsOptions {
     /// The revoked certificates, in DER.
     pub crl_file: Option<PathBuf>,
     /// Whether the certificate of those who connect must be valid for the address that they come from. Members check that,
-    /// listeners for clients do not.
+    /// and listeners for metrics; listeners for clients do not.
     pub checks_client_address: bool,
+    /// What is offered and taken in handshakes.
+    pub offer: Offer,
 }
 
 /// TLS on one kind of URL. Cheap to clone.
@@ -115,13 +127,11 @@ pub enum TlsError {
     /// The self-signed certificate cannot be made.
     #[error("cannot make a self-signed certificate: {0}")]
     SelfSigned(#[from] rcgen::Error),
-    /// A key is not the one that a certificate was made for.
-    #[error("{}: it is not the key of the certificate in {}", key.display(), cert.display())]
-    WrongKey {
-        /// The certificate.
-        cert: PathBuf,
-        /// The key.
-        key: PathBuf,
+    /// A key that belongs to another certificate. The words are Go's.
+    #[error("tls: private key does not match public key: {} is not the key of {}", files.key.display(), files.cert.display())]
+    NoPair {
+        /// Both.
+        files: CertificateFiles,
     },
     /// What was read does not fit.
     #[error(transparent)]
@@ -129,6 +139,36 @@ pub enum TlsError {
     /// The authorities are no authorities.
     #[error(transparent)]
     Authorities(#[from] rustls::server::VerifierBuilderError),
+}
+
+impl TlsError {
+    /// Whether it may be over in a moment: files are being replaced, one after the other.
+    fn may_pass(&self) -> bool {
+        match self {
+            TlsError::File { .. } | TlsError::NoPair { .. } => true,
+            TlsError::NoCertificate
+            | TlsError::TwoRules { .. }
+            | TlsError::NoAuthorities
+            | TlsError::SelfSigned(_)
+            | TlsError::Rustls(_)
+            | TlsError::Authorities(_) => false,
+        }
+    }
+
+    /// The files that have to be looked at.
+    #[must_use]
+    pub fn files(&self) -> Vec<&Path> {
+        match self {
+            TlsError::File { path, .. } => vec![path],
+            TlsError::NoPair { files } => vec![&files.cert, &files.key],
+            TlsError::NoCertificate
+            | TlsError::TwoRules { .. }
+            | TlsError::NoAuthorities
+            | TlsError::SelfSigned(_)
+            | TlsError::Rustls(_)
+            | TlsError::Authorities(_) => Vec::new(),
+        }
+    }
 }
 
 impl Tls {
@@ -146,7 +186,7 @@ impl Tls {
             (None, Some(self_signed)) => self_signed.files()?,
             (None, None) => return Err(TlsError::NoCertificate),
         };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(options.offer.provider());
         let state = State { options, certificate: Some(certificate), provider };
         state.server(&Arc::default())?;
         state.client(Protocol::Http2)?;
@@ -185,6 +225,18 @@ impl Tls {
         )
     }
 
+    /// What is odd about the certificate that is shown to those who connect, and keeps them away: it starts all the same, for
+    /// the files may be replaced at any time. Blocks on the disk.
+    #[must_use]
+    pub fn oddities(&self) -> Vec<String> {
+        let Some(files) = &self.0.certificate else { return Vec::new() };
+        // One that cannot be read is an error elsewhere.
+        let first = files.chain().ok().and_then(|chain| chain.into_iter().next());
+        let presented = first.and_then(|certificate| Presented::read(&certificate).ok());
+        let odd = presented.map(|presented| presented.oddities(unix_time())).unwrap_or_default();
+        odd.into_iter().map(|odd| format!("{}: {odd}", files.cert.display())).collect()
+    }
+
     /// Does the handshake with whoever has connected.
     ///
     /// # Errors
@@ -196,7 +248,9 @@ impl Tls {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => {
                 rejected.is_eof = error.kind() == io::ErrorKind::UnexpectedEof;
-                rejected.error = error.to_string();
+                let error = error.to_string();
+                // What we say ourselves is not unexpected, but the library has no other place for it.
+                rejected.error = error.strip_prefix("unexpected error: ").unwrap_or(&error).to_owned();
             }
             Err(_) => rejected.error = format!("no handshake within {HANDSHAKE_TIMEOUT:?}"),
         }
@@ -269,14 +323,20 @@ impl Tls {
         .await
     }
 
-    /// Reads files where that holds up nobody.
+    /// Reads files where that holds up nobody; reads them again if it may have met the moment in which they are replaced.
     async fn in_background<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&State) -> Result<T, TlsError> + Send + 'static,
+        read: impl Fn(&State) -> Result<T, TlsError> + Clone + Send + 'static,
     ) -> io::Result<T> {
-        let state = self.0.clone();
-        let read = tokio::task::spawn_blocking(move || read(&state)).await.map_err(io::Error::other)?;
-        read.map_err(io::Error::other)
+        let mut readings = 1;
+        loop {
+            let (state, read) = (self.0.clone(), read.clone());
+            match tokio::task::spawn_blocking(move || read(&state)).await.map_err(io::Error::other)? {
+                Err(error) if error.may_pass() && readings < READINGS_MAX => readings += 1,
+                outcome => return outcome.map_err(io::Error::other),
+            }
+            sleep(READING_PAUSE).await;
+        }
     }
 }
 
@@ -286,7 +346,7 @@ impl State {
         let files = self.certificate.as_ref().ok_or(TlsError::NoCertificate)?;
         let own = self.own(files)?;
         let builder = ServerConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?;
+            .with_protocol_versions(&self.options.offer.versions())?;
         let builder = if self.options.trusted_ca_file.is_some() || self.options.client_cert_auth {
             let authorities = self.authorities()?;
             let verifier = WebPkiClientVerifier::builder_with_provider(authorities, self.provider.clone()).build()?;
@@ -309,7 +369,7 @@ impl State {
     fn client(&self, protocol: Protocol) -> Result<ClientConfig, TlsError> {
         let files = self.options.client_certificate.as_ref().or(self.certificate.as_ref());
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
+            .with_protocol_versions(&self.options.offer.versions())?
             .dangerous();
         let builder = if self.is_self_signed() {
             builder.with_custom_certificate_verifier(Arc::new(AnyServer { provider: self.provider.clone() }))
@@ -334,11 +394,17 @@ impl State {
     }
 
     fn own(&self, files: &CertificateFiles) -> Result<CertifiedKey, TlsError> {
-        match CertifiedKey::from_der(files.chain()?, files.private_key()?, &self.provider) {
-            Err(rustls::Error::InconsistentKeys(_)) => {
-                Err(TlsError::WrongKey { cert: files.cert.clone(), key: files.key.clone() })
-            }
-            own => Ok(own?),
+        let (chain, key) = (files.chain()?, files.private_key()?);
+        let key = match p521::read(&key) {
+            Some(key) => key,
+            // Of a kind that we do not know.
+            None => self.provider.key_provider.load_private_key(key).map_err(|why| files::failed(&files.key, why))?,
+        };
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+            Err(rustls::Error::InconsistentKeys(_)) => Err(TlsError::NoPair { files: files.clone() }),
+            Err(error) => Err(files::failed(&files.cert, error)),
         }
     }
 

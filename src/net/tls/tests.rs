@@ -6,8 +6,10 @@ use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use rustls::version;
+
 use super::*;
-use crate::net::testing::Authority;
+use crate::net::testing::{Authority, Usage, Wanted};
 
 const HERE: &[&str] = &["127.0.0.1", "localhost"];
 
@@ -147,6 +149,11 @@ async fn replaced_files_count_from_the_next_handshake_on() {
     assert!(meet(&server, &client, "localhost").await.0.is_err(), "the client's is of the old one");
     other.issue(dir.path(), "two", "two", 5, HERE);
     assert!(meet(&server, &client, "localhost").await.0.is_ok());
+
+    // Two may be trusted at a time, while one takes the place of the other.
+    fs::write(dir.path().join("ca.pem"), format!("{}{}", authority.pem(), other.pem())).unwrap();
+    authority.issue(dir.path(), "two", "two", 6, HERE);
+    assert!(meet(&server, &client, "localhost").await.0.is_ok());
 }
 
 #[tokio::test]
@@ -240,11 +247,11 @@ fn what_would_fail_every_handshake_fails_the_start() {
                 certificate: Some(CertificateFiles { key: other.key.clone(), ..certificate.clone() }),
                 ..good.clone()
             },
-            "is not the key of the certificate in",
+            "tls: private key does not match public key: ",
         ),
         (
             TlsOptions {
-                client_certificate: Some(CertificateFiles { key: "/nowhere".into(), ..certificate }),
+                client_certificate: Some(CertificateFiles { key: "/nowhere".into(), ..certificate.clone() }),
                 ..good.clone()
             },
             "/nowhere",
@@ -273,4 +280,96 @@ async fn who_shows_no_certificate_meets_only_servers_that_ask_for_none() {
     let client = Tls::without_certificate(Some(Authority::new("other").write(others.path()))).unwrap();
     let (_, seen) = meet(&tls(&asks_nobody), &client, "localhost").await;
     assert!(seen.unwrap_err().contains("invalid peer certificate"));
+}
+
+#[tokio::test]
+async fn a_pair_that_is_replaced_one_half_after_the_other_fails_no_handshake() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let (server, client) =
+        (tls(&options(&authority, dir.path(), "one", 1)), tls(&options(&authority, dir.path(), "two", 2)));
+    let renewed = tempfile::tempdir().unwrap();
+    let files = authority.issue(renewed.path(), "one", "renewed", 3, HERE);
+    fs::rename(&files.cert, dir.path().join("one.pem")).unwrap();
+    let replacing = async {
+        sleep(READING_PAUSE * 2).await;
+        fs::rename(&files.key, dir.path().join("one.key")).unwrap();
+    };
+    let ((accepted, seen), ()) = tokio::join!(meet(&server, &client, "localhost"), replacing);
+    assert!(accepted.is_ok(), "{accepted:?}");
+    assert_eq!(seen, Ok("renewed".to_owned()));
+}
+
+#[tokio::test]
+async fn those_who_show_the_wrong_certificate_are_rejected() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let good = options(&authority, dir.path(), "one", 1);
+    let wanted = Wanted::new("odd", 9, HERE);
+    for (wanted, as_client, as_server, oddities) in [
+        (wanted, true, true, 0),
+        (Wanted { years: (2019, 2020), ..wanted }, false, false, 1),
+        (Wanted { years: (2100, 2101), ..wanted }, false, false, 1),
+        (Wanted { usage: Usage::Server, ..wanted }, false, true, 0),
+        (Wanted { usage: Usage::Client, ..wanted }, true, false, 1),
+    ] {
+        let odd = TlsOptions { certificate: Some(authority.issue_wanted(dir.path(), "odd", wanted)), ..good.clone() };
+        let (odd, good) = (tls(&odd), tls(&good));
+        assert_eq!(meet(&good, &odd, "localhost").await.0.is_ok(), as_client, "{wanted:?}");
+        assert_eq!(meet(&odd, &good, "localhost").await.1.is_ok(), as_server, "{wanted:?}");
+        let told = odd.oddities();
+        assert!(told.len() == oddities && told.iter().all(|odd| odd.contains("odd.pem: it")), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_offered_is_not_spoken() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let good = options(&authority, dir.path(), "one", 1);
+    let with = |offer: Offer| tls(&TlsOptions { offer, ..good.clone() });
+    let (old, new) = (Offer { tls13: false, ..Offer::default() }, Offer { tls12: false, ..Offer::default() });
+    // For keys of elliptic curves, as those of tests are, and for keys of RSA.
+    let (ecdsa, rsa) = (0xc02c, 0xc030);
+    let suites = |suite: u16| Offer { tls13: false, cipher_suites: vec![suite], ..Offer::default() };
+    for (server, client, is_spoken) in [
+        (Offer::default(), old.clone(), true),
+        (Offer::default(), new.clone(), true),
+        (old.clone(), new.clone(), false),
+        (new, old.clone(), false),
+        (suites(ecdsa), old.clone(), true),
+        (suites(rsa), old.clone(), false),
+        (suites(ecdsa), suites(0xc02b), false),
+        // Those of TLS 1.3 are there whatever is said.
+        (Offer { cipher_suites: vec![rsa], ..Offer::default() }, Offer::default(), true),
+    ] {
+        let (accepted, seen) = meet(&with(server.clone()), &with(client.clone()), "localhost").await;
+        assert_eq!((accepted.is_ok(), seen.is_ok()), (is_spoken, is_spoken), "{server:?} {client:?}");
+    }
+}
+
+/// Made by openssl, for etcd's own certificates have such keys.
+#[tokio::test]
+async fn keys_of_p521_are_used_and_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = CertificateFiles { cert: dir.path().join("p521.pem"), key: dir.path().join("p521.key") };
+    fs::write(&files.cert, include_bytes!("testdata/p521.pem")).unwrap();
+    fs::write(&files.key, include_bytes!("testdata/p521.key")).unwrap();
+    // It has signed itself, so it is its own authority.
+    for tls13 in [true, false] {
+        let options = TlsOptions {
+            certificate: Some(files.clone()),
+            trusted_ca_file: Some(files.cert.clone()),
+            client_cert_auth: true,
+            offer: Offer { tls13, ..Offer::default() },
+            ..TlsOptions::default()
+        };
+        let (accepted, seen) = meet(&tls(&options), &tls(&options), "localhost").await;
+        assert!(accepted.is_ok(), "{accepted:?}");
+        assert_eq!(seen, Ok("p521".to_owned()));
+    }
+    // It is not the key of another one.
+    let other = Authority::new("ca").issue(dir.path(), "one", "one", 1, HERE);
+    let mixed = TlsOptions {
+        certificate: Some(CertificateFiles { cert: other.cert, key: files.key }),
+        ..TlsOptions::default()
+    };
+    assert!(matches!(Tls::new(mixed), Err(TlsError::NoPair { .. })));
 }

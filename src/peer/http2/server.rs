@@ -1,8 +1,10 @@
 //! The listeners for other members.
 //!
 //! A port may be reached by anybody: every connection has a place among [`CONNECTIONS_MAX`] and a deadline until it has
-//! shown what it wants; after that it must answer pings (HTTP/2) or ask something (HTTP/1.1).
+//! shown what it wants; after that it must answer pings (HTTP/2) or ask something (HTTP/1.1). Those that have not shown it
+//! wait in a lobby that takes a part of the places: strangers who say nothing keep no member out.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +20,13 @@ use tokio_util::task::TaskTracker;
 
 use super::connection;
 use super::refusal_log::RefusalLog;
-use crate::net::{Io, Listener, Protocol, Socket, Tls, first_bytes};
+use crate::net::{Io, Listener, Lobby, Protocol, Rewound, Socket, Tls, first_bytes};
 use crate::peer::Handler;
 
 /// Connections at a time; more wait in the system's queue. Members have two each, the rest is for people and tools.
 const CONNECTIONS_MAX: usize = 256;
+/// Connections at a time that have not shown yet what they want.
+const LOBBY_PLACES: usize = 128;
 /// How long a connection may take to say what it wants: nobody may hold a place for nothing.
 pub(super) const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 /// After an accept that failed, most likely for want of file descriptors.
@@ -37,6 +41,7 @@ pub(super) struct Shared {
     /// What is under way in the handler.
     pub(super) answers: TaskTracker,
     tls: Option<Tls>,
+    lobby: Lobby,
 }
 
 /// Serves other members until `stop`: their requests go to `handler`, everything else that is HTTP goes to `plain`. With
@@ -48,7 +53,8 @@ pub async fn serve(
     tls: Option<Tls>,
     stop: CancellationToken,
 ) {
-    let shared = Shared { handler, plain, refusals: Arc::default(), answers: TaskTracker::new(), tls };
+    let (answers, lobby) = (TaskTracker::new(), Lobby::new(LOBBY_PLACES));
+    let shared = Shared { handler, plain, refusals: Arc::default(), answers, tls, lobby };
     let answers = shared.answers.clone();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
@@ -89,14 +95,13 @@ pub async fn serve(
 /// rejections.
 async fn connect(socket: Socket, shared: Shared) {
     let remote = socket.remote();
-    let io: Box<dyn Io> = match &shared.tls {
-        None => Box::new(socket),
-        Some(tls) => match tls.accept(socket).await {
-            Ok(stream) => Box::new(stream),
-            Err(rejected) => return rejected.log("rejected connection on peer endpoint"),
-        },
+    let lobby = shared.lobby.enter();
+    let first = tokio::select! {
+        first = show(socket, shared.tls.as_ref()) => first,
+        () = lobby.shown_out() => return,
     };
-    let Ok(first) = timeout(FIRST_BYTES_TIMEOUT, first_bytes(io)).await else { return };
+    drop(lobby);
+    let Some(first) = first else { return };
     let ended = match first {
         Ok((Protocol::Http2, io)) => connection::serve(io, remote.clone(), shared).await,
         Ok((Protocol::Http1, io)) => plain(io, shared.plain).await.map_err(Into::into),
@@ -105,6 +110,21 @@ async fn connect(socket: Socket, shared: Shared) {
     if let Err(error) = ended {
         tracing::debug!(%error, "remote-addr" = remote, "a connection of another member ended badly");
     }
+}
+
+/// Does the handshake, if there is to be one, and waits for the first bytes; `None` if that took too long or was refused.
+async fn show(socket: Socket, tls: Option<&Tls>) -> Option<io::Result<(Protocol, Rewound<Box<dyn Io>>)>> {
+    let io: Box<dyn Io> = match tls {
+        None => Box::new(socket),
+        Some(tls) => match tls.accept(socket).await {
+            Ok(stream) => Box::new(stream),
+            Err(rejected) => {
+                rejected.log("rejected connection on peer endpoint");
+                return None;
+            }
+        },
+    };
+    timeout(FIRST_BYTES_TIMEOUT, first_bytes(io)).await.ok()
 }
 
 async fn plain(io: impl Io, router: Router) -> Result<(), hyper::Error> {

@@ -204,7 +204,7 @@ fn files_that_cannot_be_used_are_told_by_flag_and_name_before_anything_is_touche
             (with(&missing, &good.key), None, "missing.pem", flag),
             (with(&good.cert, &missing), None, "missing.pem", flag),
             (with(&good.cert, &good.cert), None, "good.pem", flag),
-            (with(&good.cert, &other.key), None, "other.key: it is not the key of the certificate in", flag),
+            (with(&good.cert, &other.key), None, "other.key is not the key of ", flag),
             (
                 ended.clone(),
                 None,

@@ -2,12 +2,10 @@
 
 /// Flags of etcd that others are still building. The integrator empties this.
 pub const NOT_YET: &[&str] = &[
-    "cipher-suites",
     "discovery-cacert",
     "discovery-cert",
     "discovery-dial-timeout",
     "discovery-endpoints",
-    "discovery-fallback",
     "discovery-insecure-skip-tls-verify",
     "discovery-insecure-transport",
     "discovery-keepalive-time",
@@ -15,26 +13,8 @@ pub const NOT_YET: &[&str] = &[
     "discovery-key",
     "discovery-password",
     "discovery-request-timeout",
-    "discovery-srv",
-    "discovery-srv-name",
     "discovery-token",
     "discovery-user",
-    "enable-log-rotation",
-    "enable-pprof",
-    "listen-client-http-urls",
-    "listen-metrics-urls",
-    "log-format",
-    "log-outputs",
-    "log-rotation-config-json",
-    "logger",
-    "metrics",
-    "socket-reuse-address",
-    "socket-reuse-port",
-    "tls-max-version",
-    "tls-min-version",
-    "wal-dir",
-    "warning-apply-duration",
-    "warning-unary-request-duration",
 ];
 
 /// The form of a value in the file.
