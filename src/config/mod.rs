@@ -41,6 +41,7 @@ pub use self::joining::{JoiningError, find_own, urls_of};
 pub use self::keepalive::KeepaliveConfig;
 pub use self::tls::{Certificate, KeyPair, TlsConfig};
 pub use self::url::{Scheme, Url};
+use crate::metrics::{Detail, Feature};
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +146,12 @@ pub struct Config {
     pub watch_progress_interval: Duration,
     /// Which log lines are written.
     pub log_level: LogLevel,
+    /// How much is measured.
+    pub metrics: Detail,
+    /// Tell who asks for profiles where else to look.
+    pub profiling: bool,
+    /// Feature gates, as they are turned.
+    pub features: Vec<Feature>,
     /// What is legal and probably not meant, to be logged as warnings.
     pub advice: Vec<String>,
 }

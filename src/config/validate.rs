@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::error::Error;
 use super::flags::{self, Settings};
 use super::url::Url;
-use super::{Config, InitialCluster, auth, compaction, keepalive, tls};
+use super::{Config, InitialCluster, LogLevel, auth, compaction, keepalive, tls};
+use crate::metrics::Detail;
 
 /// Members of different names can be told apart; etcd warns of this one too.
 pub(super) const DEFAULT_NAME: &str = "default";
@@ -16,6 +17,8 @@ const DEFAULT_URLS_CLIENT: &str = "http://localhost:2379";
 const DEFAULT_URLS_PEER: &str = "http://localhost:2380";
 /// What 0 means. Source: etcd, `DefaultQuotaBytes`.
 const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Of `--metrics`.
+const EXTENSIVE: &str = "extensive";
 /// What 0 means.
 const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
 /// What 0 means.
@@ -116,6 +119,9 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         keepalive: keepalive::validate(settings.keepalive),
         watch_progress_interval: if progress.is_zero() { DEFAULT_WATCH_PROGRESS_INTERVAL } else { progress },
         log_level: settings.log_level,
+        metrics: if settings.metrics == EXTENSIVE { Detail::Extensive } else { Detail::Basic },
+        profiling: settings.profiling || settings.log_level == LogLevel::Debug,
+        features: settings.gates.features(),
         advice,
     })
 }
@@ -185,6 +191,9 @@ fn advice(settings: &Settings) -> Vec<String> {
         advice.push(format!("--{name} is a former name of --feature-gates={gate}=true, which means the same"));
     }
     advice.extend(settings.gates.advice());
+    if !["basic", EXTENSIVE, ""].contains(&settings.metrics.as_str()) {
+        advice.push(format!("--metrics={:?} is neither basic nor extensive; it means basic", settings.metrics));
+    }
     if settings.data_dir.is_empty() {
         advice.push(format!("--data-dir is not set; using {}.etcd in the working directory", settings.name));
     }

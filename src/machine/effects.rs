@@ -1,6 +1,6 @@
 //! What applied commands leave to be done outside.
 
-use super::AuthEffect;
+use super::{AuthEffect, Tally};
 use crate::model::{AlarmKind, ClusterVersion, Event, LeaseId, MemberId, Revision};
 use crate::storage::TableWrite;
 
@@ -19,6 +19,8 @@ pub struct Effects {
     pub members_changed: bool,
     /// For tokens, and whoever remembers who may do what, in order.
     pub auth: Vec<AuthEffect>,
+    /// For those who count.
+    pub tally: Tally,
 }
 
 /// A lease began or ended.

@@ -14,8 +14,10 @@ use super::courtesy::Courtesy;
 use super::failure::Failure;
 use super::options::NodeOptions;
 use super::threads::Threading;
+use crate::env::unix_time;
 use crate::machine::Shared;
-use crate::raft::Checkpoints;
+use crate::metrics::{MvccMetrics, Stopwatch};
+use crate::raft::{Checkpoints, CompactionStep};
 
 /// Keys that one step visits, unless the operator says otherwise: bounds how long it holds the machine, some 0.2 ms.
 const STEP_KEYS: usize = 250;
@@ -26,6 +28,31 @@ const STEP_REST: Duration = Duration::from_millis(1);
 const PINNED_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes waiting for a checkpoint above which steps wait: writes come first.
 const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The time of one compaction.
+struct Measured {
+    whole: Stopwatch,
+    longest_step: Option<Duration>,
+}
+
+impl Measured {
+    fn begin() -> Measured {
+        Measured { whole: Stopwatch::start(), longest_step: None }
+    }
+
+    fn step(&mut self, took: Duration, metrics: &MvccMetrics) {
+        metrics.compaction_stepped(took);
+        self.longest_step = self.longest_step.max(Some(took));
+    }
+
+    /// A look that found nothing to do was no compaction.
+    fn end(self, metrics: &MvccMetrics) {
+        if let Some(longest_step) = self.longest_step {
+            metrics.compaction_ended(self.whole.elapsed(), longest_step);
+            metrics.compacted_at.set(i64::try_from(unix_time().as_secs()).unwrap_or(i64::MAX));
+        }
+    }
+}
 
 /// How long steps are, and the rests between them.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +76,7 @@ pub(super) struct Compactor {
     shared: Arc<Shared>,
     checkpoints: Arc<Checkpoints>,
     steps: Steps,
+    metrics: MvccMetrics,
     applied: Arc<Applied>,
     threading: Threading,
     failure: Failure,
@@ -59,13 +87,13 @@ pub(super) struct Compactor {
 impl Compactor {
     pub(super) fn new(
         (shared, checkpoints): (Arc<Shared>, Arc<Checkpoints>),
-        steps: Steps,
+        (steps, metrics): (Steps, MvccMetrics),
         applied: Arc<Applied>,
         (threading, failure): (Threading, Failure),
     ) -> Arc<Compactor> {
         let (rounds, _) = watch::channel(0);
         let wanted = Notify::new();
-        Arc::new(Compactor { shared, checkpoints, steps, applied, threading, failure, wanted, rounds })
+        Arc::new(Compactor { shared, checkpoints, steps, metrics, applied, threading, failure, wanted, rounds })
     }
 
     /// There was a compaction.
@@ -101,11 +129,15 @@ impl Compactor {
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         self.wake();
         while stop.run_until_cancelled(self.wanted.notified()).await.is_some() {
+            let mut measured = Measured::begin();
             while !self.is_done() && !stop.is_cancelled() {
                 if !self.shared.machine.read().kv.is_sweeping() {
                     self.hash(&stop).await;
                 }
-                let has_more = self.checkpoints.compact_step(self.steps.keys);
+                let watch = Stopwatch::start();
+                let CompactionStep { has_more, found } = self.checkpoints.compact_step(self.steps.keys);
+                measured.step(watch.elapsed(), &self.metrics);
+                self.metrics.compacted_keys.inc_by(found as u64);
                 if self.is_done() {
                     break;
                 }
@@ -118,9 +150,11 @@ impl Compactor {
                 // An operator may have asked for a rest of hours.
                 stop.run_until_cancelled(tokio::time::sleep(rest)).await;
             }
+            measured.end(&self.metrics);
             self.rounds.send_modify(|count| *count += 1);
         }
     }
+
     /// Hashes what the next compaction goes over, if its hash is wanted; given up at `stop`.
     async fn hash(&self, stop: &CancellationToken) {
         let (shared, stop, mut courtesy) = (self.shared.clone(), stop.clone(), Courtesy::new(self.applied.clone()));

@@ -67,6 +67,7 @@ pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
         dir: PathBuf::from(LOG_DIR),
         segment_bytes: options.segment_bytes,
         cache_bytes_max: options.memory.log_cache,
+        metrics: options.metrics.wal.clone(),
     };
     let (wal, writer, recovered) = Wal::open(options.disk.clone(), options.random.clone(), wal_options)?;
     let meta = storage.meta()?;

@@ -20,6 +20,7 @@ use super::types::{Answers, Batch, OnComplete, Tc, ours};
 use super::{Checkpoints, DecodeError, Observer, Proposal, Space, StateFiles, batch};
 use crate::env::{Clock, Tick};
 use crate::machine::{Rejection, Shared};
+use crate::metrics::Metrics;
 use crate::model::{LogId, MemberId, Reply};
 use crate::storage;
 use crate::wal::{Demand, Recovered, Wal};
@@ -42,6 +43,8 @@ pub struct ConsensusOptions {
     pub catchup_entries: u64,
     /// Ask whether an election can be won before it is begun.
     pub pre_vote: bool,
+    /// What is counted and measured.
+    pub metrics: Arc<Metrics>,
 }
 
 /// One member's part in the group.
@@ -206,7 +209,7 @@ impl Consensus {
         let config = Arc::new(config(options).validate()?);
         let space = Space::new(log.0.clone(), checkpoints.clone());
         let log_store = LogStore::new(log.0, log.1)?;
-        let state_machine = StateMachine::new(shared, checkpoints.clone(), observer, files, meta)?;
+        let state_machine = StateMachine::new((shared, meta, files), checkpoints.clone(), observer, &options.metrics)?;
         let raft = openraft::Raft::new(options.member.0, config, network, log_store, state_machine)
             .await
             .map_err(|error| StartError::Fatal(error.to_string().into()))?;

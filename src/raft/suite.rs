@@ -22,6 +22,7 @@ use super::types::{Entry, SnapshotMeta, StoredMembership, Tc, TheirLogId, ours, 
 use super::{Checkpointer, Checkpoints, Observer, Run, StateFiles};
 use crate::env::{RealDisk, SystemRandom};
 use crate::machine::{Machine, Rejection, Shared};
+use crate::metrics::{CheckpointMetrics, Metrics};
 use crate::model::{LogId, Reply};
 use crate::storage::{self, Reserve, Storage};
 use crate::wal::{self, LogEntry, Recovered, Wal};
@@ -139,12 +140,14 @@ impl StoreBuilder<Tc, LogStore, Filled, Guard> for Stores {
         let machine = Machine::load(&storage, usize::MAX).expect("it is empty");
         let shared = Arc::new(Shared { machine: RwLock::new(machine), storage: ArcSwap::from_pointee(storage) });
         let reserve = Reserve::new(disk.clone(), Path::new("reserve"));
-        let checkpoints = Checkpoints::new(shared.clone(), applied_log.clone(), &meta, reserve);
+        let checkpoints =
+            Checkpoints::new(shared.clone(), applied_log.clone(), (&meta, reserve), CheckpointMetrics::default());
         let checkpointer = Checkpointer::new(checkpoints.clone());
         std::thread::spawn(move || checkpointer.run());
         let log_store = LogStore::new(wal.clone(), &recovered).expect("a new log has no marks");
         let state_machine =
-            StateMachine::new(shared.clone(), checkpoints.clone(), Arc::new(Deaf), files, &meta).expect("a new state");
+            StateMachine::new((shared.clone(), &meta, files), checkpoints.clone(), Arc::new(Deaf), &Metrics::default())
+                .expect("a new state");
         let filled = Filled { inner: state_machine, shared, disk, applied_log: applied_log.clone() };
         Ok((Guard { wal, applied_log, checkpoints, _dir: dir }, log_store, filled))
     }

@@ -39,10 +39,11 @@ pub use self::embedding::{Embedding, Ready};
 use self::listen::{Socket, Speaks};
 use self::peers::Peers;
 pub use self::tokens::TokensError;
-use crate::api::http::Access;
+use crate::api::http::{Access, Profiling};
 use crate::api::{self, ETCD_VERSION, KeepaliveOptions, Limits};
 use crate::config::{ClusterState, Config, Url};
 use crate::env::{SystemClock, SystemRandom};
+use crate::metrics::Metrics;
 use crate::model::Retention;
 use crate::net::{Security, Tls, TlsError};
 use crate::node::{
@@ -218,8 +219,11 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
     );
     let texts = |urls: &[Url]| urls.iter().map(Url::to_string).collect();
     let auth = AuthOptions { tokens: Arc::new(tokens::open(&config.auth.token)?), cost: config.auth.bcrypt_cost };
+    let metrics = Metrics::new(config.metrics);
+    metrics.server.set_features(&config.features);
     Ok(NodeOptions {
         auth,
+        metrics: Arc::new(metrics),
         name: config.name.clone(),
         peer_urls: texts(&config.advertise_peer_urls),
         client_urls: texts(&config.advertise_client_urls),
@@ -427,6 +431,7 @@ impl Serving<'_> {
             gateway: self.config.grpc_gateway,
             hosts: self.config.host_whitelist.iter().cloned().collect(),
             origins: self.config.cors.iter().cloned().collect(),
+            profiling: if self.config.profiling { Profiling::On } else { Profiling::Off },
         });
         for Socket { listener, address, speaks } in clients {
             // It is there if any socket asks for it.

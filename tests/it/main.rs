@@ -30,6 +30,7 @@ mod limits;
 mod machine;
 mod memory;
 mod memory_budget;
+mod metrics;
 #[path = "../model/mod.rs"]
 #[allow(dead_code, reason = "the simulation uses the rest")]
 mod model;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tonic::Status;
 
 use super::status;
@@ -42,6 +42,11 @@ pub(crate) fn admit(node: &Node, path: &str, headers: &HeaderMap) -> Result<(), 
         return Err(status::NO_LEADER.into());
     }
     Ok(())
+}
+
+/// What the client says its version is.
+pub(super) fn client_version(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(CLIENT_API_VERSION)
 }
 
 /// Lets a range in, or refuses it: a member without a vote answers only serializable ones. [`admit`] comes before.
@@ -101,7 +106,6 @@ fn needs_leader(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use tonic::Code;
 
     use super::*;

@@ -29,7 +29,8 @@ async fn node() -> Node {
 /// Status, headers (without those that every answer has, checked here) and body.
 async fn ask(node: &Node, method: &str, path: &str) -> (u16, Vec<(String, String)>, String) {
     let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-    let access = Arc::new(Access { gateway: false, hosts: Listed::All, origins: Listed::All });
+    let access =
+        Arc::new(Access { gateway: false, hosts: Listed::All, origins: Listed::All, profiling: Profiling::Off });
     let response = router(node.clone(), access, None).oneshot(request).await.unwrap();
     let status = response.status().as_u16();
     let mut headers = response.headers().clone();

@@ -42,12 +42,13 @@ pub(super) enum Group {
     Compaction,
     Timing,
     Logging,
+    Metrics,
     General,
 }
 
 impl Group {
     /// In the order of the help text, with their headings.
-    pub(super) const ALL: [(Group, &'static str); 11] = [
+    pub(super) const ALL: [(Group, &'static str); 12] = [
         (Group::Member, "Member"),
         (Group::Cluster, "Cluster (read only when the data folder is new)"),
         (Group::Membership, "Members"),
@@ -58,6 +59,7 @@ impl Group {
         (Group::Compaction, "Compaction of history, and the file"),
         (Group::Timing, "Raft timing and log"),
         (Group::Logging, "Logging"),
+        (Group::Metrics, "Metrics and profiles"),
         (Group::General, "General"),
     ];
 }
@@ -122,6 +124,8 @@ pub(super) struct Settings {
     pub(super) keepalive: KeepaliveSettings,
     pub(super) watch_progress_interval: SignedDuration,
     pub(super) log_level: LogLevel,
+    pub(super) metrics: String,
+    pub(super) profiling: bool,
 }
 
 /// The flag of that name.

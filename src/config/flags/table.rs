@@ -542,6 +542,24 @@ pub(in crate::config) const ALL: &[Flag] = &[
         }),
     },
     Flag {
+        name: "metrics",
+        group: Group::Metrics,
+        default: "basic",
+        about: "How much is measured: 'extensive' adds how long each call takes, by method.",
+        kind: Kind::Value(|settings, value| {
+            settings.metrics = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "enable-pprof",
+        group: Group::Metrics,
+        default: "false",
+        about: "Answer who asks for profiles at /debug/pprof/: where else to look, for there are none of Go here.\n\
+                So does --log-level=debug.",
+        kind: Kind::Switch(|settings, value| settings.profiling = value),
+    },
+    Flag {
         name: DOWNGRADE_CHECK,
         group: Group::General,
         default: "5s",
