@@ -313,7 +313,7 @@ impl<T: Io> Streams<T> {
             Answer::Now(answer) => return answer_now(answer, respond, (&mut self.tally, counted)),
             Answer::Later(answer) => return call::answer_later(answer, respond, self.tally.leave(counted)),
             Answer::Propose(proposal) => {
-                let token = self.waiting.insert(Call { respond, read: None, counted });
+                let token = self.waiting.insert(Call { respond, read: None, counted: counted.ordered() });
                 token.map(|token| node.propose_into(proposal, &self.completions, token))
             }
             Answer::Read(query) => {

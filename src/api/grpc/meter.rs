@@ -133,10 +133,10 @@ impl Meter {
         self.sent_bytes.inc_by(bytes as u64);
     }
 
-    /// Measures a request that was answered, or that failed without being looked at.
-    fn measure(&self, code: Code, took: impl FnOnce() -> Duration) {
+    /// Measures a request that has ended with `code`. One that was ordered has been looked at, whatever came of it.
+    fn measure(&self, code: Code, was_ordered: bool, took: impl FnOnce() -> Duration) {
         if let Some(requests) = &self.requests
-            && let Some(succeeded) = was_processed(code)
+            && let Some(succeeded) = was_processed(code, was_ordered)
         {
             let succeeded = succeeded && (code == Code::Ok || self.calls.shape.method != "Range");
             requests[usize::from(succeeded)].observe(took().as_secs_f64());
@@ -145,8 +145,9 @@ impl Meter {
 }
 
 /// Whether a request came as far as to be ordered or read; `None` if it was refused before that.
-fn was_processed(code: Code) -> Option<bool> {
+fn was_processed(code: Code, was_ordered: bool) -> Option<bool> {
     match code {
+        Code::InvalidArgument if was_ordered => Some(true),
         Code::InvalidArgument | Code::Unauthenticated | Code::Internal | Code::Unimplemented => None,
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Aborted => Some(false),
         Code::ResourceExhausted | Code::DataLoss => Some(false),
@@ -191,7 +192,7 @@ impl Metered {
             calls.sent.inc();
         }
         calls.ended(number(code), || self.watch.elapsed());
-        self.meter.measure(code, || self.watch.elapsed());
+        self.meter.measure(code, false, || self.watch.elapsed());
     }
 }
 
@@ -295,6 +296,14 @@ impl Frames {
 pub(crate) struct HotCall {
     hot: Hot,
     watch: Stopwatch,
+    was_ordered: bool,
+}
+
+impl HotCall {
+    /// Its command is on its way into the log.
+    pub(crate) fn ordered(self) -> HotCall {
+        HotCall { was_ordered: true, ..self }
+    }
 }
 
 /// What one connection counts of its hot calls.
@@ -333,11 +342,12 @@ impl HotTally {
         self.requests += 1;
         self.started[hot as usize] += 1;
         self.received_bytes += bytes as u64;
-        HotCall { hot, watch: Stopwatch::start() }
+        HotCall { hot, watch: Stopwatch::start(), was_ordered: false }
     }
 
     /// A call ends with one message of so many bytes, its prefix among them, or with an error.
-    pub(crate) fn end(&mut self, HotCall { hot, watch }: HotCall, answer: Result<usize, Code>) {
+    pub(crate) fn end(&mut self, call: HotCall, answer: Result<usize, Code>) {
+        let HotCall { hot, watch, .. } = call;
         match answer {
             Ok(framed_bytes) => {
                 self.ended_well[hot as usize] += 1;
@@ -351,13 +361,13 @@ impl HotTally {
                     handling.observe(seconds);
                 }
             }
-            Err(code) => end(&self.meters, HotCall { hot, watch }, code),
+            Err(code) => end(&self.meters, call, code),
         }
     }
 
     /// A call goes on in a task of its own.
     pub(crate) fn leave(&self, call: HotCall) -> LateCall {
-        LateCall { meters: self.meters.clone(), call, is_read_txn: call.hot == Hot::Txn, has_ended: false }
+        LateCall { meters: self.meters.clone(), call, has_ended: false }
     }
 
     /// Tells what was counted since.
@@ -395,11 +405,11 @@ impl Drop for HotTally {
 }
 
 /// A call ends otherwise than well.
-fn end(meters: &Meters, HotCall { hot, watch }: HotCall, code: Code) {
+fn end(meters: &Meters, HotCall { hot, watch, was_ordered }: HotCall, code: Code) {
     let meter = meters.of_hot(hot);
     meter.calls.sent.inc();
     meter.calls.ended(number(code), || watch.elapsed());
-    meter.measure(code, || watch.elapsed());
+    meter.measure(code, was_ordered, || watch.elapsed());
 }
 
 /// A hot call in a task of its own. Dropped before its end it was taken back.
@@ -407,7 +417,6 @@ fn end(meters: &Meters, HotCall { hot, watch }: HotCall, code: Code) {
 pub(crate) struct LateCall {
     meters: Arc<Meters>,
     call: HotCall,
-    is_read_txn: bool,
     has_ended: bool,
 }
 
@@ -415,13 +424,17 @@ impl LateCall {
     /// It ends with one message of so many bytes, its prefix among them, or with an error.
     pub(crate) fn end(mut self, answer: Result<usize, Code>) {
         self.has_ended = true;
-        let HotCall { hot, watch } = self.call;
+        let HotCall { hot, watch, was_ordered } = self.call;
         let meter = self.meters.of_hot(hot);
         match answer {
             Ok(framed_bytes) => {
                 meter.sent(framed_bytes.saturating_sub(PREFIX_BYTES));
                 meter.calls.ended(number(Code::Ok), || watch.elapsed());
-                let requests = if self.is_read_txn { Some(&self.meters.read_txns) } else { meter.requests.as_ref() };
+                let requests = if hot == Hot::Txn && !was_ordered {
+                    Some(&self.meters.read_txns)
+                } else {
+                    meter.requests.as_ref()
+                };
                 if let Some(requests) = requests {
                     requests[1].observe(watch.seconds());
                 }
