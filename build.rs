@@ -31,6 +31,7 @@ const RENAMED: [(&str, &str); 2] = [("peerURLs", "peer_urls"), ("clientURLs", "c
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rustc-env=LODEMARK_RUSTC={}", compiler()?);
 
     let mut files = protox::compile(FILES, ["proto"])?;
     // With the names of the contract, before any is changed.
@@ -56,9 +57,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What compiles this, for a metric that tells it.
+fn compiler() -> Result<String, Box<dyn Error>> {
+    let told = std::process::Command::new(std::env::var("RUSTC")?).arg("--version").output()?;
+    Ok(String::from_utf8(told.stdout)?.trim().to_owned())
+}
+
 /// Rust code of an enum with a variant for each call, and of the way to it from the path of the call.
 fn calls(files: &FileDescriptorSet) -> String {
-    let (mut variants, mut paths) = (String::new(), String::new());
+    let (mut variants, mut paths, mut all) = (String::new(), String::new(), String::new());
     for file in &files.file {
         for service in &file.service {
             for method in &service.method {
@@ -67,6 +74,9 @@ fn calls(files: &FileDescriptorSet) -> String {
                 writeln!(variants, "    /// `{path}`\n    {variant},").expect("a text can always be written to");
                 writeln!(paths, "            \"/{path}\" => Some(Rpc::{variant}),")
                     .expect("a text can always be written to");
+                let (service, streams) = (service.name(), (method.client_streaming(), method.server_streaming()));
+                writeln!(all, "        (\"{}.{service}\", \"{}\", {streams:?}),", file.package(), method.name())
+                    .expect("a text can always be written to");
             }
         }
     }
@@ -74,7 +84,8 @@ fn calls(files: &FileDescriptorSet) -> String {
         "/// A call that clients make.\n\
          #[derive(Debug, Clone, Copy, PartialEq, Eq)]\n\
          pub(super) enum Rpc {{\n{variants}}}\n\n\
-         impl Rpc {{\n    /// The call of a path.\n    pub(super) fn of(path: &str) -> Option<Rpc> {{\n        \
+         impl Rpc {{\n    /// All of them, in order: service, method, whether clients send many messages, whether they get many.\n    \
+         pub(super) const ALL: &[(&str, &str, (bool, bool))] = &[\n{all}    ];\n\n    /// The call of a path.\n    pub(super) fn of(path: &str) -> Option<Rpc> {{\n        \
          match path {{\n{paths}            _ => None,\n        }}\n    }}\n}}\n"
     )
 }

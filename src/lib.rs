@@ -92,6 +92,7 @@
 //! | --- | --- |
 //! | [`model`] | plain values: keys, revisions, records, commands, replies |
 //! | [`mod@env`] | the seams to the outside: clock, disk, randomness, each real and simulated |
+//! | [`metrics`] | what a member counts and measures, for Prometheus |
 //! | [`wal`] | segmented write-ahead log with group commit |
 //! | [`bolt`] | bbolt, the file format of etcd's database |
 //! | [`storage`] | redb: tables, checkpoints, whole-state snapshots |
@@ -146,6 +147,7 @@ pub mod etcd_file;
 pub mod inspect;
 pub mod lease;
 pub mod machine;
+pub mod metrics;
 pub mod model;
 pub mod mvcc;
 pub mod net;

@@ -50,7 +50,7 @@ fn carry_out(asked: Asked) {
             Err(ReadError::Compacted { .. } | ReadError::Future { .. }) => {}
         },
         Asked::ReadTxn(txn) => {
-            if let Ok(reply) = read_txn(&filled(), &txn).expect("memory does not fail") {
+            if let Ok(reply) = read_txn(&filled(), &txn).expect("memory does not fail").0 {
                 assert!(!any_bytes::answer(Reply::Txn(reply)).is_empty());
             }
         }

@@ -8,12 +8,22 @@
 use std::collections::BTreeMap;
 
 use super::value;
+use crate::metrics::Feature;
 
 /// How far etcd has come with a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Alpha,
     Beta,
+}
+
+impl Stage {
+    fn name(self) -> &'static str {
+        match self {
+            Stage::Alpha => "ALPHA",
+            Stage::Beta => "BETA",
+        }
+    }
 }
 
 /// A gate of etcd.
@@ -149,6 +159,15 @@ impl Gates {
             Stage::Beta => self.beta,
         };
         self.named.get(gate.name).copied().or(of_stage).unwrap_or(gate.is_on)
+    }
+
+    /// All of them, as they are turned.
+    pub(super) fn features(&self) -> Vec<Feature> {
+        let of_stages = [("AllAlpha", Stage::Alpha, self.alpha), ("AllBeta", Stage::Beta, self.beta)];
+        let of_stages =
+            of_stages.map(|(name, stage, is_on)| Feature { name, stage: stage.name(), is_on: is_on.unwrap_or(false) });
+        let single = ALL.iter().map(|gate| Feature { name: gate.name, stage: gate.stage.name(), is_on: self.of(gate) });
+        of_stages.into_iter().chain(single).collect()
     }
 
     /// What was asked for by name and changes nothing, for people.

@@ -63,6 +63,7 @@ pub use self::notice::Notice;
 pub use self::tls::{Certificate, KeyPair, TlsConfig};
 pub use self::url::{Scheme, Url};
 pub use self::value::unsigned_duration;
+use crate::metrics::{Detail, Feature};
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,6 +235,12 @@ pub struct Config {
     pub slow_unary: Duration,
     /// A read, or the execution of a command, that takes longer is logged.
     pub slow_apply: Duration,
+    /// How much is measured.
+    pub metrics: Detail,
+    /// Tell who asks for profiles where else to look.
+    pub profiling: bool,
+    /// Feature gates, as they are turned.
+    pub features: Vec<Feature>,
     /// What is legal and probably not meant, to be logged as warnings.
     pub advice: Vec<String>,
 }

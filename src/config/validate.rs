@@ -8,8 +8,9 @@ use super::error::Error;
 use super::flags::{self, Settings};
 use super::url::Url;
 use super::value::SignedDuration;
-use super::{Config, InitialCluster, auth, compaction, discovery, handshake, keepalive, logging, tls};
+use super::{Config, InitialCluster, LogLevel, auth, compaction, discovery, handshake, keepalive, logging, tls};
 use crate::env;
+use crate::metrics::Detail;
 
 /// Members of different names can be told apart; etcd warns of this one too.
 pub(super) const DEFAULT_NAME: &str = "default";
@@ -17,6 +18,8 @@ pub(super) const DEFAULT_NAME: &str = "default";
 pub(super) const DEFAULT_CLUSTER: &str = "default=http://localhost:2380";
 /// What 0 means. Source: etcd, `DefaultQuotaBytes`.
 const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Of `--metrics`.
+const EXTENSIVE: &str = "extensive";
 /// What 0 means.
 const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
 /// What 0 means.
@@ -157,6 +160,9 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         wal_dir: (!settings.wal_dir.is_empty()).then(|| PathBuf::from(settings.wal_dir)),
         slow_unary: duration_or_zero(settings.slow_unary),
         slow_apply: duration_or_zero(settings.slow_apply),
+        metrics: if settings.metrics == EXTENSIVE { Detail::Extensive } else { Detail::Basic },
+        profiling: settings.profiling || settings.log_level == LogLevel::Debug,
+        features: settings.gates.features(),
         advice,
     })
 }
@@ -257,6 +263,9 @@ fn advice(settings: &Settings) -> Vec<String> {
         advice.push(format!("--{name} is a former name of --feature-gates={gate}=true, which means the same"));
     }
     advice.extend(settings.gates.advice());
+    if !["basic", EXTENSIVE, ""].contains(&settings.metrics.as_str()) {
+        advice.push(format!("--metrics={:?} is neither basic nor extensive; it means basic", settings.metrics));
+    }
     if settings.data_dir.is_empty() {
         advice.push(format!("--data-dir is not set; using {}.etcd in the working directory", settings.name));
     }

@@ -1,5 +1,6 @@
 //! Compaction.
 
+use super::tally::Step;
 use super::{Effects, Machine, Rejection};
 use crate::model::{Compact, Reply};
 use crate::mvcc::ReadError;
@@ -10,6 +11,8 @@ impl Machine {
         match self.kv.compact(compact.revision) {
             Ok(()) => {
                 effects.compacted = Some(compact.revision);
+                // etcd reads a key for the revision of its answer.
+                effects.tally.add(Step { ranges: 1, ..Step::default() });
                 Ok(Reply::Compact { revision: self.kv.revision() })
             }
             Err(ReadError::Compacted { requested, compacted }) => Err(Rejection::Compacted { requested, compacted }),

@@ -1,6 +1,6 @@
 //! What applied commands leave to be done outside.
 
-use super::AuthEffect;
+use super::{AuthEffect, Tally};
 use crate::model::{AlarmKind, ClusterVersion, Event, LeaseId, Member, MemberId, Revision};
 use crate::storage::TableWrite;
 
@@ -21,6 +21,8 @@ pub struct Effects {
     pub version: Option<VersionChange>,
     /// For tokens, and whoever remembers who may do what, in order.
     pub auth: Vec<AuthEffect>,
+    /// For those who count.
+    pub tally: Tally,
 }
 
 /// A lease began or ended.

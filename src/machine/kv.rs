@@ -1,6 +1,7 @@
 //! Put and delete.
 
 use super::error::Fault;
+use super::tally::Step;
 use super::{Applied, Effects, Machine, Rejection};
 use crate::lease::Lessor;
 use crate::model::{DeleteRange, DeleteReply, LeaseId, Put, PutReply, Reply};
@@ -9,19 +10,24 @@ use crate::storage::{self, Storage};
 
 impl Machine {
     pub(super) fn put(&mut self, put: &Put, storage: &Storage, effects: &mut Effects) -> Applied {
+        let mut step = Step::default();
         if let Err(rejection) = check_put(put, &self.kv, &self.lessor) {
+            step.ranges += u64::from(rejection == Rejection::KeyNotFound);
+            effects.tally.add(step);
             return Ok(Err(rejection));
         }
         let mut write = self.kv.begin();
-        let reply = run_put(put, &mut write, &mut self.lessor, storage);
+        let reply = run_put(put, &mut write, &mut self.lessor, (storage, &mut step));
+        effects.tally.add(step);
         // Finished in any case: what a fault leaves behind is dropped with the member.
         write.finish(&mut effects.events, &mut effects.writes);
         Ok(Ok(Reply::Put(reply?)))
     }
 
     pub(super) fn delete_range(&mut self, delete: &DeleteRange, storage: &Storage, effects: &mut Effects) -> Applied {
-        let mut write = self.kv.begin();
-        let reply = run_delete(delete, &mut write, &mut self.lessor, storage);
+        let (mut write, mut step) = (self.kv.begin(), Step::default());
+        let reply = run_delete(delete, &mut write, &mut self.lessor, (storage, &mut step));
+        effects.tally.add(step);
         write.finish(&mut effects.events, &mut effects.writes);
         Ok(Ok(Reply::DeleteRange(reply?)))
     }
@@ -44,8 +50,10 @@ pub(super) fn run_put(
     put: &Put,
     write: &mut Write<'_>,
     lessor: &mut Lessor,
-    storage: &Storage,
+    (storage, step): (&Storage, &mut Step),
 ) -> Result<PutReply, Fault> {
+    step.puts += 1;
+    step.ranges += u64::from(put.ignore_value || put.ignore_lease || put.prev_kv);
     let before = if put.ignore_value || put.ignore_lease { write.newest(&put.key) } else { None };
     let kept = match &before {
         Some(before) if put.ignore_value => Some(before.read(storage)?),
@@ -56,6 +64,7 @@ pub(super) fn run_put(
         Some(before) if put.ignore_lease => before.head().lease,
         _ => put.lease,
     };
+    step.put_bytes += (put.key.len() + value.len()) as u64;
     let prev = write.put(&put.key, value, lease);
 
     let lease_before = prev.as_ref().map_or(LeaseId::NONE, |prev| prev.head().lease);
@@ -75,8 +84,10 @@ pub(super) fn run_delete(
     delete: &DeleteRange,
     write: &mut Write<'_>,
     lessor: &mut Lessor,
-    storage: &Storage,
+    (storage, step): (&Storage, &mut Step),
 ) -> Result<DeleteReply, Fault> {
+    step.deletes += 1;
+    step.ranges += u64::from(delete.prev_kv);
     let gone = write.delete_range(&delete.keys);
     for pair in &gone {
         let head = pair.head();

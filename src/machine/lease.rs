@@ -1,5 +1,6 @@
 //! Leases: grant, revoke, expire, remember what is left.
 
+use super::tally::Step;
 use super::{Effects, LeaseChange, Machine, Rejection};
 use crate::env::Mistake;
 use crate::lease::Lease;
@@ -69,10 +70,12 @@ impl Machine {
     /// Ends a lease and deletes its keys, in order and in one revision; `false` if there is no such lease.
     fn end_lease(&mut self, id: LeaseId, effects: &mut Effects) -> bool {
         let Some(keys) = self.lessor.end(id) else { return false };
-        let mut write = self.kv.begin();
+        let (mut write, mut step) = (self.kv.begin(), Step::default());
         for key in keys {
+            step.deletes += 1;
             write.delete_range(&KeyRange::single(key));
         }
+        effects.tally.add(step);
         write.finish(&mut effects.events, &mut effects.writes);
         effects.writes.push(TableWrite::RemoveLease { id });
         effects.leases.push(LeaseChange::Ended { id });

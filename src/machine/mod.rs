@@ -23,6 +23,7 @@ mod marks;
 mod members;
 mod shared;
 mod still;
+mod tally;
 mod txn;
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use self::error::{Fault, Rejection};
 use self::marks::Marks;
 pub use self::shared::Shared;
 pub use self::still::Still;
+pub use self::tally::Tally;
 pub use self::txn::read_txn;
 use crate::lease::{Lease, Lessor};
 use crate::model::{

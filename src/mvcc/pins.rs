@@ -24,6 +24,11 @@ impl Pins {
         Pin { pins: self.clone(), at }
     }
 
+    /// How many readers hold one.
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().values().sum()
+    }
+
     /// The lowest revision that is held.
     pub(super) fn lowest(&self) -> Option<Revision> {
         self.0.lock().first_key_value().map(|(at, _)| *at)

@@ -169,6 +169,12 @@ impl Store {
         self.pins.pin(at)
     }
 
+    /// How many long reads hold a revision.
+    #[must_use]
+    pub fn pins(&self) -> usize {
+        self.pins.count()
+    }
+
     /// Whether a pin holds its revision in this store, not in one that was there before it.
     pub(super) fn has_pinned(&self, pin: &Pin) -> bool {
         pin.is_of(&self.pins)

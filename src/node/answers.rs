@@ -9,6 +9,7 @@
 use super::Node;
 use super::error::NodeError;
 use super::room::Room;
+use crate::metrics::Stopwatch;
 use crate::model::{Range, RangeReply, Record};
 use crate::mvcc::{self, LongRange, PairBytes};
 
@@ -43,8 +44,9 @@ impl Node {
     pub async fn range_bounded(&self, query: &Range, pair_bytes: PairBytes) -> Result<RangeAnswer, NodeError> {
         let (shared, query) = (self.shared.clone(), query.clone());
         // Not on an async worker.
-        let survey = move || shared.bounded_range(&query, pair_bytes);
+        let (survey, watch) = (move || shared.bounded_range(&query, pair_bytes), Stopwatch::start());
         let answer = self.threading.blocking(survey).await.map_err(|_| NodeError::Stopped)?;
+        self.ranged(answer.is_ok(), watch);
         let unsorted = match answer.map_err(|error| self.unread(error))? {
             mvcc::RangeAnswer::Short(reply) => return Ok(RangeAnswer::Short(reply)),
             mvcc::RangeAnswer::Long(range) => return Ok(RangeAnswer::Long(Windows::new(self.clone(), range))),

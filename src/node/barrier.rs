@@ -28,6 +28,7 @@ use super::peers::Peers;
 use super::proposer::REQUEST_TIMEOUT;
 use super::readers::{Reader, Waiting};
 use crate::env::{Mistake, go_duration};
+use crate::metrics::Metrics;
 use crate::peer::{Method, decode_read_index};
 use crate::raft::{Consensus, ReadError};
 
@@ -38,6 +39,8 @@ const CROWD: usize = 8;
 const CROWDED_PERIOD: Duration = Duration::from_millis(1);
 /// How often it is looked whose time is over, while a round takes long.
 const SWEEP_PERIOD: Duration = Duration::from_millis(100);
+/// A round that takes so many of these is slow, and so again after as many more. Source: etcd asks again after 500 ms.
+const SWEEPS_SLOW: u32 = 5;
 /// How long a round that failed waits before it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How long a follower waits for the leader's answer before it asks again.
@@ -53,6 +56,7 @@ pub(super) struct Barrier {
     peers: Peers,
     applied: Arc<Applied>,
     is_closed: AtomicBool,
+    metrics: Arc<Metrics>,
 }
 
 impl Barrier {
@@ -60,10 +64,10 @@ impl Barrier {
         leadership: Arc<Leadership>,
         consensus: Consensus,
         peers: Peers,
-        applied: Arc<Applied>,
+        (applied, metrics): (Arc<Applied>, Arc<Metrics>),
     ) -> Arc<Barrier> {
         let (waiting, wanted, is_closed) = (Mutex::default(), Notify::new(), AtomicBool::new(false));
-        Arc::new(Barrier { waiting, wanted, leadership, consensus, peers, applied, is_closed })
+        Arc::new(Barrier { waiting, wanted, leadership, consensus, peers, applied, is_closed, metrics })
     }
 
     /// Tells whether a read that begins now needs no round.
@@ -191,8 +195,10 @@ impl Barrier {
                 // Whoever asked was taken into the round before.
                 continue;
             }
+            self.metrics.own.rounds.inc();
+            self.metrics.own.round_reads.observe(f64::from(u32::try_from(len).unwrap_or(u32::MAX)));
             begins = if len < CROWD { began } else { began + CROWDED_PERIOD };
-            let mut confirm = std::pin::pin!(self.confirm());
+            let (mut confirm, mut sweeps) = (std::pin::pin!(self.confirm()), 0);
             let result = loop {
                 tokio::select! {
                     biased;
@@ -201,13 +207,20 @@ impl Barrier {
                     () = tokio::time::sleep(SWEEP_PERIOD) => {
                         let late = self.waiting.lock().take_late(Instant::now());
                         self.refuse(late, &NodeError::Timeout);
+                        sweeps += 1;
+                        if sweeps % SWEEPS_SLOW == 0 {
+                            self.metrics.server.slow_reads.inc();
+                        }
                     }
                 }
             };
             let readers = self.waiting.lock().end();
             match result {
                 Ok(index) => self.let_through(readers, index),
-                Err(error) => self.refuse(readers, &error),
+                Err(error) => {
+                    self.metrics.server.failed_reads.inc();
+                    self.refuse(readers, &error);
+                }
             }
         }
     }

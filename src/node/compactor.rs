@@ -15,9 +15,10 @@ use super::courtesy::Courtesy;
 use super::failure::Failure;
 use super::options::NodeOptions;
 use super::threads::Threading;
-use crate::env::{go_duration, size};
+use crate::env::{go_duration, size, unix_time};
 use crate::machine::Shared;
-use crate::raft::Checkpoints;
+use crate::metrics::{MvccMetrics, Stopwatch};
+use crate::raft::{Checkpoints, CompactionStep};
 
 /// Keys that one step visits, unless the operator says otherwise: bounds how long it holds the machine, some 0.2 ms.
 const STEP_KEYS: usize = 250;
@@ -28,6 +29,31 @@ const STEP_REST: Duration = Duration::from_millis(1);
 const PINNED_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes waiting for a checkpoint above which steps wait: writes come first.
 const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The time of one compaction.
+struct Measured {
+    whole: Stopwatch,
+    longest_step: Option<Duration>,
+}
+
+impl Measured {
+    fn begin() -> Measured {
+        Measured { whole: Stopwatch::start(), longest_step: None }
+    }
+
+    fn step(&mut self, took: Duration, metrics: &MvccMetrics) {
+        metrics.compaction_stepped(took);
+        self.longest_step = self.longest_step.max(Some(took));
+    }
+
+    /// A look that found nothing to do was no compaction.
+    fn end(self, metrics: &MvccMetrics) {
+        if let Some(longest_step) = self.longest_step {
+            metrics.compaction_ended(self.whole.elapsed(), longest_step);
+            metrics.compacted_at.set(i64::try_from(unix_time().as_secs()).unwrap_or(i64::MAX));
+        }
+    }
+}
 
 /// How long steps are, and the rests between them.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +77,7 @@ pub(super) struct Compactor {
     shared: Arc<Shared>,
     checkpoints: Arc<Checkpoints>,
     steps: Steps,
+    metrics: MvccMetrics,
     applied: Arc<Applied>,
     threading: Threading,
     failure: Failure,
@@ -61,13 +88,13 @@ pub(super) struct Compactor {
 impl Compactor {
     pub(super) fn new(
         (shared, checkpoints): (Arc<Shared>, Arc<Checkpoints>),
-        steps: Steps,
+        (steps, metrics): (Steps, MvccMetrics),
         applied: Arc<Applied>,
         (threading, failure): (Threading, Failure),
     ) -> Arc<Compactor> {
         let (rounds, _) = watch::channel(0);
         let wanted = Notify::new();
-        Arc::new(Compactor { shared, checkpoints, steps, applied, threading, failure, wanted, rounds })
+        Arc::new(Compactor { shared, checkpoints, steps, metrics, applied, threading, failure, wanted, rounds })
     }
 
     /// There was a compaction.
@@ -104,11 +131,15 @@ impl Compactor {
         self.wake();
         while stop.run_until_cancelled(self.wanted.notified()).await.is_some() {
             let began = (!self.is_done()).then(Instant::now);
+            let mut measured = Measured::begin();
             while !self.is_done() && !stop.is_cancelled() {
                 if !self.shared.machine.read().kv.is_sweeping() {
                     self.hash(&stop).await;
                 }
-                let has_more = self.checkpoints.compact_step(self.steps.keys);
+                let watch = Stopwatch::start();
+                let CompactionStep { has_more, found } = self.checkpoints.compact_step(self.steps.keys);
+                measured.step(watch.elapsed(), &self.metrics);
+                self.metrics.compacted_keys.inc_by(found as u64);
                 if self.is_done() {
                     break;
                 }
@@ -124,6 +155,7 @@ impl Compactor {
             if let Some(began) = began.filter(|_| self.is_done()) {
                 self.tell_end(began.elapsed());
             }
+            measured.end(&self.metrics);
             self.rounds.send_modify(|count| *count += 1);
         }
     }

@@ -14,6 +14,7 @@ use super::options::NodeOptions;
 use super::threads::Threading;
 use crate::env::{Disk, go_duration, size};
 use crate::machine::Shared;
+use crate::metrics::{CheckpointMetrics, Gauge, Stopwatch};
 use crate::raft::Checkpoints;
 use crate::storage::Haste;
 
@@ -28,6 +29,23 @@ pub(super) struct Defragmenter {
     folder_lock: Weak<File>,
     /// Held by the thread that rewrites: whoever asked may be gone before it has ended.
     turn: Arc<Mutex<()>>,
+    metrics: CheckpointMetrics,
+}
+
+/// Is told while it lasts, and not after, however it ends.
+struct UnderWay<'a>(&'a Gauge);
+
+impl<'a> UnderWay<'a> {
+    fn begin(gauge: &'a Gauge) -> UnderWay<'a> {
+        gauge.inc();
+        UnderWay(gauge)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// What the checkpoint's file takes.
@@ -52,8 +70,9 @@ impl Defragmenter {
         options: &NodeOptions,
     ) -> Arc<Defragmenter> {
         let (disk, threading) = (options.disk.clone(), options.threading.clone());
+        let metrics = options.metrics.checkpoint.clone();
         let folder_lock = options.folder_lock.as_ref().map(Arc::downgrade).unwrap_or_default();
-        Arc::new(Defragmenter { shared, checkpoints, disk, threading, folder_lock, turn: Arc::default() })
+        Arc::new(Defragmenter { shared, checkpoints, disk, threading, folder_lock, turn: Arc::default(), metrics })
     }
 
     /// What the file takes now. One whose size cannot be told takes nothing.
@@ -95,7 +114,9 @@ impl Defragmenter {
             let _held = (turn, lock);
             checkpoints.rewrite(disk, haste)
         };
+        let (watch, _under_way) = (Stopwatch::start(), UnderWay::begin(&self.metrics.is_defragmenting));
         let rewritten = self.threading.background("defragment", rewrite).await.map_err(|error| why(&error))?;
+        self.metrics.defragment.observe(watch.seconds());
         let is_done = rewritten.map_err(|error| why(&error))?;
         if is_done {
             let after = self.space();

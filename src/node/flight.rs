@@ -21,6 +21,7 @@ use super::overdue::Overdue;
 use super::peers::Peers;
 use crate::env::{Clock, Tick, go_duration, timestamp, unix_time};
 use crate::machine::Rejection;
+use crate::metrics::Metrics;
 use crate::model::{MemberId, Reply};
 use crate::peer::{Method, PeerError, ProposeAnswer, Refusal};
 use crate::raft::{Answer, Consensus, Forwarded, Proposal, ProposeError};
@@ -88,10 +89,14 @@ impl Flight {
         }
     }
 
-    pub(super) fn refuse(&self, error: &NodeError, wakes: &Wakes) {
-        for waiter in self.take().into_iter().flatten() {
+    /// Gives how many waited.
+    pub(super) fn refuse(&self, error: &NodeError, wakes: &Wakes) -> usize {
+        let waiters = self.take().unwrap_or_default();
+        let count = waiters.len();
+        for waiter in waiters {
             wakes.complete(waiter, Err(error.clone()));
         }
+        count
     }
 
     fn proposals(&self) -> Arc<Vec<Proposal>> {
@@ -165,6 +170,7 @@ pub(super) struct Launcher {
     /// A batch that takes longer is told of.
     pub(super) slow: Duration,
     pub(super) wakes: Arc<Wakes>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Launcher {
@@ -175,6 +181,12 @@ impl Launcher {
         } else {
             tokio::spawn(self.clone().pass_on(flight));
         }
+    }
+
+    /// Refuses what was to be proposed, or may have been.
+    pub(super) fn fail(&self, flight: &Flight, error: &NodeError) {
+        let failed = flight.refuse(error, &self.wakes);
+        self.metrics.server.proposals_failed.inc_by(failed as u64);
     }
 
     /// Why a flight is answered with an error at its deadline.
@@ -217,7 +229,7 @@ impl Launcher {
                     ProposeError::Stopped(_) => NodeError::Stopped,
                     ProposeError::NotLeader(_) | ProposeError::Unknown => launcher.overdue(&own),
                 };
-                own.refuse(&error, &launcher.wakes);
+                launcher.fail(&own, &error);
                 launcher.wakes.wake();
             }
         };
@@ -297,7 +309,7 @@ impl Launcher {
             Ok(ProposeAnswer::Proposed) => true,
             Ok(ProposeAnswer::NotLeading) | Err(PeerError::Unreachable(_)) => false,
             Ok(ProposeAnswer::Overloaded) => {
-                flight.refuse(&NodeError::TooManyRequests, &self.wakes);
+                self.fail(flight, &NodeError::TooManyRequests);
                 self.wakes.wake();
                 true
             }

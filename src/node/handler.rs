@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 
 use super::Node;
 use super::error::NodeError;
 use crate::env::Mistake;
+use crate::metrics::{PeerMetrics, Stopwatch};
 use crate::peer::member_calls::Ping;
 use crate::peer::{
     BoxFuture, BoxStream, Envelope, Handler, LeaseQuestion, Method, PeerError, ProposeAnswer, Refusal,
@@ -16,14 +18,21 @@ use crate::raft::Forwarded;
 
 impl Handler for Node {
     fn call(&self, envelope: Envelope, method: Method, body: Bytes) -> BoxFuture<Result<Bytes, Refusal>> {
-        let node = self.clone();
-        Box::pin(async move {
+        let (node, traffic) = (self.clone(), self.heard(envelope, body.len()));
+        let answer = async move {
             node.admit(envelope)?;
             // Not so for appends and heartbeats: a leader that was removed goes on until another has taken over.
             if method != Method::Heartbeat && node.shared.machine.read().is_removed(envelope.from) {
                 return Err(Refusal::Removed(envelope.from));
             }
             node.answer(envelope, method, body).await
+        };
+        Box::pin(async move {
+            let answer = answer.await;
+            if let Some(traffic) = traffic {
+                answered(&traffic, &answer);
+            }
+            answer
         })
     }
 
@@ -33,7 +42,14 @@ impl Handler for Node {
         requests: BoxStream<Result<Bytes, PeerError>>,
     ) -> Result<BoxStream<Result<Bytes, Refusal>>, Refusal> {
         self.admit(envelope)?;
-        Ok(self.consensus.answer_appends(requests))
+        let Some(traffic) = self.traffic.of(envelope.from) else { return Ok(self.consensus.answer_appends(requests)) };
+        let heard = traffic.clone();
+        let requests = requests.inspect(move |request| match request {
+            Ok(request) => heard.received(request.len()),
+            Err(_) => heard.receive_failed(),
+        });
+        let answers = self.consensus.answer_appends(Box::pin(requests));
+        Ok(Box::pin(answers.inspect(move |answer| answered(&traffic, answer))))
     }
 
     fn snapshot(
@@ -42,15 +58,31 @@ impl Handler for Node {
         head: Bytes,
         chunks: BoxStream<Result<Bytes, PeerError>>,
     ) -> BoxFuture<Result<Bytes, Refusal>> {
-        let node = self.clone();
+        let (node, traffic) = (self.clone(), self.heard(envelope, head.len()));
         Box::pin(async move {
             node.admit(envelope)?;
-            node.consensus.take_snapshot(envelope.from, head, chunks).await
+            let Some(traffic) = traffic else { return node.consensus.take_snapshot(envelope.from, head, chunks).await };
+            let (under_way, watch, heard) = (traffic.receiving_snapshot(), Stopwatch::start(), traffic.clone());
+            let chunks = Box::pin(chunks.inspect(move |chunk| heard.received(chunk.as_ref().map_or(0, Bytes::len))));
+            let answer = node.consensus.take_snapshot(envelope.from, head, chunks).await;
+            answered(&traffic, &answer);
+            if answer.is_ok() {
+                node.metrics.checkpoint.received.observe(watch.seconds());
+                under_way.arrived(watch.elapsed());
+            }
+            answer
         })
     }
 }
 
 impl Node {
+    /// Counts what came; gives what its answer is counted by, if it is a member's.
+    fn heard(&self, envelope: Envelope, bytes: usize) -> Option<Arc<PeerMetrics>> {
+        let traffic = self.traffic.of(envelope.from)?;
+        traffic.received(bytes);
+        Some(traffic)
+    }
+
     /// Lets in who belongs to the cluster and means this member.
     fn admit(&self, envelope: Envelope) -> Result<(), Refusal> {
         let Envelope { cluster, from, to } = envelope;
@@ -89,6 +121,13 @@ impl Node {
             return Ok(ProposeAnswer::NotLeading);
         }
         Ok(self.proposer.propose_forwarded(batch).await)
+    }
+}
+
+fn answered(traffic: &PeerMetrics, answer: &Result<Bytes, Refusal>) {
+    match answer {
+        Ok(answer) => traffic.sent(answer.len()),
+        Err(_) => traffic.receive_failed(),
     }
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::Node;
 use super::error::NodeError;
+use crate::metrics::Stopwatch;
 use crate::model::{MemberId, Revision};
 use crate::mvcc::{KvHash, ReadError};
 use crate::peer::member_calls::{HashKvAnswer, decode_hash_kv, encode_hash_kv};
@@ -23,8 +24,10 @@ impl Node {
     /// # Errors
     /// [`NodeError::Compacted`], [`NodeError::FutureRevision`]; [`NodeError::Fault`] if records cannot be read.
     pub async fn hash_kv(&self, at: Revision) -> Result<KvHash, NodeError> {
-        let shared = self.shared.clone();
-        self.hash_with(move || shared.hash_kv(at)).await
+        let (shared, watch) = (self.shared.clone(), Stopwatch::start());
+        let hashed = self.hash_with(move || shared.hash_kv(at)).await;
+        self.metrics.mvcc.hash_kv.observe(watch.seconds());
+        hashed
     }
 
     /// Hashes the whole state: key space, leases, members. Gives the store's revision with it.
@@ -32,8 +35,10 @@ impl Node {
     /// # Errors
     /// [`NodeError::Fault`] if records cannot be read.
     pub async fn hash(&self) -> Result<(u32, Revision), NodeError> {
-        let shared = self.shared.clone();
-        self.hash_with(move || shared.hash()).await
+        let (shared, watch) = (self.shared.clone(), Stopwatch::start());
+        let hashed = self.hash_with(move || shared.hash()).await;
+        self.metrics.mvcc.hash.observe(watch.seconds());
+        hashed
     }
 
     /// Answers another member's question for a hash of the key space.

@@ -172,6 +172,17 @@ impl Node {
     }
 
     async fn promote_as_leader(&self, id: MemberId) -> Result<Vec<Member>, NodeError> {
+        let promoted = self.try_promote(id).await;
+        match &promoted {
+            Ok(_) => self.metrics.server.promotions.inc(),
+            // Whoever leads counts it.
+            Err(NodeError::NotLeader) => {}
+            Err(error) => self.metrics.server.promotion_failed(reason(error)),
+        }
+        promoted
+    }
+
+    async fn try_promote(&self, id: MemberId) -> Result<Vec<Member>, NodeError> {
         // Not before it has begun to lead: until then its table may be behind.
         if self.leadership.term().is_none() {
             return Err(NodeError::NotLeader);
@@ -299,6 +310,18 @@ impl Voters {
 
 fn quorum(voters: usize) -> usize {
     voters / 2 + 1
+}
+
+/// Why a learner was not made a voter, in a word or two: one of few.
+fn reason(error: &NodeError) -> &'static str {
+    match error {
+        NodeError::LearnerNotReady => "learner not ready",
+        NodeError::NotEnoughStarted => "not enough started members",
+        NodeError::Rejected(Rejection::MemberNotLearner) => "not a learner",
+        NodeError::Rejected(_) => "no such member",
+        NodeError::Timeout | NodeError::TimeoutLeaderFailed | NodeError::TimeoutConnectionLost => "timed out",
+        _ => "other",
+    }
 }
 
 fn is_in_sync(matched: u64, last_log: u64) -> bool {

@@ -31,6 +31,7 @@ mod defragment;
 mod downgrade;
 mod error;
 mod failure;
+mod figures;
 mod flight;
 mod founders;
 mod handler;
@@ -97,9 +98,11 @@ pub use crate::auth::Error as AuthError;
 use crate::env::Random;
 pub use crate::machine::Rejection;
 use crate::machine::Shared;
+use crate::metrics::Metrics;
 use crate::model::{ClusterId, MemberId};
 pub use crate::mvcc::{KvHash, PairBytes, PartLimits, RangePart, RangePlace};
 
+use crate::peer::Traffic;
 use crate::raft::Consensus;
 pub use crate::raft::Proposal;
 pub use crate::storage::Identity;
@@ -146,6 +149,11 @@ pub struct NodeState {
     running: Mutex<Option<Running>>,
     stopped: tokio_util::sync::CancellationToken,
     failure: failure::Failure,
+    metrics: Arc<Metrics>,
+    traffic: Arc<Traffic>,
+    overdue: overdue::Overdue,
+    /// Bytes of newest pairs that may be in memory.
+    values_max: usize,
 }
 
 impl std::ops::Deref for Node {

@@ -14,12 +14,14 @@ use super::lease_keeper::LeaseKeeper;
 use super::member_log::MemberLog;
 use super::quota::Quota;
 use super::watch::WatchHub;
-use crate::machine::{Rejection, Shared};
+use crate::machine::{LeaseChange, Rejection, Shared};
+use crate::metrics::LeaseMetrics;
 use crate::model::Reply;
 use crate::raft::{Observer, Run};
 
 /// Passes runs on to those who follow them. Called on the thread that applies: everything here is short.
 pub(super) struct NodeObserver {
+    pub(super) metrics: LeaseMetrics,
     pub(super) quota: Arc<Quota>,
     pub(super) auth: Arc<Authenticator>,
     pub(super) hub: Arc<WatchHub>,
@@ -40,6 +42,12 @@ impl Observer for NodeObserver {
     fn applied(&self, run: Run) {
         self.hub.publish(run.revision, run.events);
         self.leases.applied(&run.leases);
+        for change in &run.leases {
+            match *change {
+                LeaseChange::Granted { ttl, .. } => self.metrics.grant(ttl),
+                LeaseChange::Ended { .. } => self.metrics.revoked.inc(),
+            }
+        }
         self.quota.look();
         self.auth.applied(&run.auth);
         if run.compacted.is_some() {

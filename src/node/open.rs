@@ -67,8 +67,12 @@ pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
         Some(place) => (place.disk.clone(), PathBuf::from(".")),
         None => (options.disk.clone(), PathBuf::from(LOG_DIR)),
     };
-    let wal_options =
-        wal::Options { dir: log_dir, segment_bytes: options.segment_bytes, cache_bytes_max: options.memory.log_cache };
+    let wal_options = wal::Options {
+        dir: log_dir,
+        segment_bytes: options.segment_bytes,
+        cache_bytes_max: options.memory.log_cache,
+        metrics: options.metrics.wal.clone(),
+    };
     let (wal, writer, recovered) = Wal::open(log_disk, options.random.clone(), wal_options)?;
     let meta = storage.meta()?;
     check_agreement(&meta, storage.installed()?, &recovered, wal.first_index())?;

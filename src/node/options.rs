@@ -11,8 +11,9 @@ use super::quota::QUOTA_BYTES_DEFAULT;
 use super::threads::Threading;
 use super::voice::Voice;
 use crate::env::{Clock, Disk, Random};
+use crate::metrics::Metrics;
 use crate::model::{ClusterId, MemberId, Retention};
-use crate::peer::{self, Transport};
+use crate::peer::{self, Metered, Traffic, Transport};
 use crate::raft::{ConsensusOptions, Network};
 pub use crate::storage::Founding;
 use crate::storage::Identity;
@@ -105,6 +106,8 @@ pub struct NodeOptions {
     pub memory: MemoryBudget,
     /// What runs the bodies of threads.
     pub threading: Threading,
+    /// What the member counts and measures.
+    pub metrics: Arc<Metrics>,
 }
 
 impl NodeOptions {
@@ -147,6 +150,7 @@ impl NodeOptions {
             slow_apply: SLOW_APPLY_DEFAULT,
             memory: MemoryBudget::unbounded(),
             threading: Threading::Threads,
+            metrics: Arc::default(),
         }
     }
 }
@@ -162,20 +166,31 @@ impl NodeOptions {
             catchup_entries: self.catchup_entries,
             pre_vote: self.pre_vote,
             slow_apply: self.slow_apply,
+            metrics: self.metrics.clone(),
         }
     }
 
     /// How Raft reaches the others, while `voice` lets it speak.
-    pub(super) fn network(&self, voice: Arc<Voice>) -> Network {
+    pub(super) fn network(
+        &self,
+        voice: Arc<Voice>,
+        (transport, traffic): (Arc<dyn Transport>, Arc<Traffic>),
+    ) -> Network {
         Network {
             cluster: self.cluster,
             member: self.member,
-            transport: self.transport.clone(),
+            transport,
+            traffic,
             random: self.random.clone(),
             permission: voice,
             append_timeout: self.election_timeout * APPEND_TIMEOUTS,
             heartbeat: self.heartbeat,
         }
+    }
+
+    /// How others are reached, with what goes that way counted.
+    pub(super) fn metered(&self, traffic: &Arc<Traffic>) -> Arc<dyn Transport> {
+        Arc::new(Metered::new(self.transport.clone(), traffic.clone()))
     }
 
     /// One and a half election timeouts, in whole seconds, counted in heartbeats as etcd counts them.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::contacts::Contacts;
 use super::error::NodeError;
 use crate::env::{Clock, Tick};
+use crate::metrics::Counter;
 use crate::model::MemberId;
 use crate::raft::Consensus;
 
@@ -19,6 +20,7 @@ pub(super) struct Overdue {
     contacts: Arc<Contacts>,
     clock: Arc<dyn Clock>,
     election_timeout: Duration,
+    leader_changes: Counter,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -34,9 +36,9 @@ impl Overdue {
         (consensus, member): (Consensus, MemberId),
         contacts: Arc<Contacts>,
         clock: Arc<dyn Clock>,
-        election_timeout: Duration,
+        (election_timeout, leader_changes): (Duration, Counter),
     ) -> Overdue {
-        Overdue { consensus, member, contacts, clock, election_timeout, seen: Arc::default() }
+        Overdue { consensus, member, contacts, clock, election_timeout, leader_changes, seen: Arc::default() }
     }
 
     /// Notes who leads now; called all the time.
@@ -45,6 +47,7 @@ impl Overdue {
         let mut seen = self.seen.lock();
         if leader.is_some() && leader != seen.leader {
             *seen = Seen { leader, since: self.clock.now() };
+            self.leader_changes.inc();
         }
     }
 

@@ -143,6 +143,11 @@ impl Proposer {
         self.enqueue(proposal, Waiter::Connection(completions.clone(), token));
     }
 
+    /// How many wait for their answer.
+    pub(super) fn pending(&self) -> usize {
+        PROPOSALS_MAX.saturating_sub(self.places.available_permits())
+    }
+
     fn enqueue(&self, proposal: Proposal, waiter: Waiter) {
         if proposal.request_bytes() > self.request_bytes_max {
             return self.refuse(waiter, NodeError::RequestTooLarge);
@@ -281,6 +286,8 @@ impl ProposerTask {
 
     async fn launch(&mut self, Entry { proposals, waiters, places }: Entry) {
         let room = self.permit().await;
+        let commands = u32::try_from(proposals.len()).unwrap_or(u32::MAX);
+        self.launcher.metrics.own.batch.observe(f64::from(commands));
         let started = self.launcher.clock.now();
         let times = [self.taken, started, started.after(REQUEST_TIMEOUT)];
         self.number = self.number.wrapping_add(1);
@@ -340,7 +347,7 @@ impl ProposerTask {
         // In order of their deadlines, so the first that is neither ends the walk.
         while let Some(flight) = self.flights.front() {
             if now >= flight.deadline && !flight.is_answered() {
-                flight.refuse(&self.launcher.overdue(flight), &self.wakes);
+                self.launcher.fail(flight, &self.launcher.overdue(flight));
             }
             if !flight.is_answered() {
                 break;

@@ -6,6 +6,7 @@ use super::Node;
 use super::completion::Completions;
 use super::error::NodeError;
 use crate::machine::{self, Fault};
+use crate::metrics::Stopwatch;
 use crate::model::{Member, Range, RangeReply, Txn, TxnReply};
 use crate::mvcc::{self, PartLimits, RangePart, RangePlace, ReadError};
 
@@ -42,8 +43,9 @@ impl Node {
         let shared = self.shared.clone();
         let query = query.clone();
         // Not on an async worker.
-        let read = move || shared.range(&query);
+        let (read, watch) = (move || shared.range(&query), Stopwatch::start());
         let reply = self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)?;
+        self.ranged(reply.is_ok(), watch);
         reply.map_err(|error| self.unread(error))
     }
 
@@ -73,8 +75,9 @@ impl Node {
         self.barrier.check_running()?;
         let (shared, query, place) = (self.shared.clone(), query.clone(), place.clone());
         // Not on an async worker.
-        let read = move || shared.range_part(&query, &place, limits);
+        let (read, watch) = (move || shared.range_part(&query, &place, limits), Stopwatch::start());
         let part = self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)?;
+        self.ranged(part.is_ok(), watch);
         part.map_err(|error| self.unread(error))
     }
 
@@ -94,7 +97,9 @@ impl Node {
     /// As [`Node::range_now`], for whoever has passed the barrier.
     #[must_use]
     pub fn range_now_behind_barrier(&self, query: &Range) -> Option<Result<RangeReply, NodeError>> {
+        let watch = Stopwatch::start();
         let reply = mvcc::range_now(&self.shared.machine.read().kv, query, KEYS_NOW_MAX)?;
+        self.ranged(reply.is_ok(), watch);
         Some(reply.map_err(NodeError::from))
     }
 
@@ -121,7 +126,10 @@ impl Node {
         let (shared, txn) = (self.shared.clone(), txn.clone());
         let read = move || machine::read_txn(&shared, &txn);
         let reply = self.threading.blocking(read).await.map_err(|_| NodeError::Stopped)?;
-        Ok(reply.map_err(|fault| self.ended_by(fault))??)
+        let (reply, tally) = reply.map_err(|fault| self.ended_by(fault))?;
+        self.metrics.mvcc.ranges.inc_by(tally.ranges);
+        self.metrics.mvcc.txns.inc_by(tally.txns);
+        Ok(reply?)
     }
 
     /// The members of the cluster, in order of id; before it was founded, those who shall found it.
@@ -131,6 +139,12 @@ impl Node {
     pub async fn members(&self, consistency: Consistency) -> Result<Vec<Member>, NodeError> {
         self.pass_barrier(consistency).await?;
         Ok(self.founders.or_table(&self.shared.machine.read()))
+    }
+
+    /// Counts a range, and how long it took to read it.
+    pub(super) fn ranged(&self, succeeded: bool, watch: Stopwatch) {
+        self.metrics.mvcc.ranges.inc();
+        self.metrics.server.ranged(succeeded, watch.elapsed());
     }
 
     /// What a client is told of a read that failed. If it is this member that failed, it ends.

@@ -29,6 +29,7 @@ use crate::env::spawn_background;
 use crate::etcd_file::{Contents, Summing};
 use crate::lease::Lease;
 use crate::machine::{Shared, Still};
+use crate::metrics::Stopwatch;
 use crate::model::{Record, SubRevision};
 use crate::mvcc::ReadError;
 use crate::storage::LeaseRow;
@@ -70,8 +71,17 @@ impl Node {
         let turn = self.snapshot_turns.clone().acquire_owned().await.map_err(|_| NodeError::Stopped)?;
         let (parts_tx, parts) = mpsc::channel(PARTS_QUEUED);
         let (ended_tx, ended) = oneshot::channel();
-        let (shared, courtesy) = (self.shared.clone(), Courtesy::new(self.applied.clone()));
-        let make = move || drop(ended_tx.send(make(&shared, courtesy, parts_tx, turn)));
+        let (shared, watch) = (self.shared.clone(), Stopwatch::start());
+        let courtesy = Courtesy::new(self.applied.clone());
+        let measured = self.metrics.checkpoint.snapshot.clone();
+        let make = move || {
+            let made = make(&shared, courtesy, parts_tx, turn);
+            if made.is_ok() {
+                measured.observe(watch.seconds());
+            }
+            // Who asked may have given up.
+            drop(ended_tx.send(made));
+        };
         spawn_background("snapshot", make).map_err(|error| NodeError::Fault(error.to_string().into()))?;
         let (out_tx, out) = mpsc::channel(1);
         let mut forwarder = JoinSet::new();

@@ -55,6 +55,7 @@ use super::{Node, NodeState, snapshot};
 use crate::env::{DAMAGE_REMEDY, Disk};
 use crate::machine::Rejection;
 use crate::model::{ClusterId, Command, MemberAttributes, MemberId};
+use crate::peer::Traffic;
 use crate::raft::{Checkpointer, Checkpoints, Consensus, Proposal};
 use crate::storage::{self, Identity, Storage};
 use crate::wal::{self, Wal};
@@ -181,29 +182,41 @@ impl Node {
         let Opened { shared, meta, wal, writer, recovered, files, reserve, founders } =
             threading.blocking(move || open(&opening)).await??;
 
+        let metrics = options.metrics.clone();
         let failure = Failure::default();
         if shared.machine.read().is_removed(options.member) {
             return Err(StartError::Removed);
         }
-        let checkpoints = Checkpoints::new(shared.clone(), wal.clone(), &meta, reserve);
+        let checkpoints = Checkpoints::new(shared.clone(), wal.clone(), (&meta, reserve), metrics.checkpoint.clone());
         let wakes = Arc::new(Wakes::default());
         let led = Arc::new(LedTerm::default());
         let applied = Arc::new(Applied::new(meta.applied.index));
         let abroad = Arc::new(Abroad::default());
         let roster_changed = Arc::new(Notify::new());
         let contacts = Contacts::new(options.clock.clone(), options.election_timeout);
-        let peers = Peers::new((options.cluster, options.member), options.transport.clone(), contacts.clone());
+        let traffic = Traffic::new(options.member, options.metrics.clone());
+        let transport = options.metered(&traffic);
+        let peers = Peers::new((options.cluster, options.member), transport.clone(), contacts.clone());
         let voice = Voice::new();
-        let lease_keeper = LeaseKeeper::new(shared.clone(), options.lease_clock.clone(), options.election_timeout);
+        let lease_keeper = LeaseKeeper::new(
+            shared.clone(),
+            options.lease_clock.clone(),
+            (options.election_timeout, metrics.lease.clone()),
+        );
         let data = (shared.clone(), checkpoints.clone());
-        let compactor =
-            Compactor::new(data, Steps::of(&options), applied.clone(), (threading.clone(), failure.clone()));
+        let compactor = Compactor::new(
+            data,
+            (Steps::of(&options), metrics.mvcc.clone()),
+            applied.clone(),
+            (threading.clone(), failure.clone()),
+        );
         let hub_options = HubOptions::new(options.watch_progress_interval, options.random.clone(), threading.clone());
         let hub = WatchHub::new(shared.clone(), hub_options, failure.clone());
         let quota = Quota::new(options.member, options.quota_bytes, (shared.clone(), checkpoints.clone()));
         let auth =
             Authenticator::new(options.auth.clone(), (shared.clone(), applied.clone()), options.lease_clock.clone());
         let observer = NodeObserver {
+            metrics: metrics.lease.clone(),
             auth: auth.clone(),
             quota: quota.clone(),
             hub: hub.clone(),
@@ -220,13 +233,13 @@ impl Node {
         };
         observer.member_log.recovered(&shared.machine.read());
         // Before Raft sends the first message.
-        options.transport.set_addresses(founders.addresses(&shared.machine.read()));
+        transport.set_addresses(founders.addresses(&shared.machine.read()));
 
         let mut running = Running::begin(&options, (wal.clone(), writer), checkpoints.clone())?;
         let consensus = {
             let (options, wal, shared) = (options.clone(), wal.clone(), shared.clone());
             let (checkpoints, founders) = (checkpoints.clone(), founders.clone());
-            let network = options.network(voice.clone());
+            let network = options.network(voice.clone(), (transport, traffic.clone()));
             let start = async move {
                 let consensus = Consensus::start(
                     &options.consensus(),
@@ -248,11 +261,16 @@ impl Node {
 
         let (clock, election_timeout) = (options.clock.clone(), options.election_timeout);
         let leadership = Arc::new(Leadership::new(consensus.clone(), options.member, led, election_timeout));
-        let overdue =
-            Overdue::new((consensus.clone(), options.member), contacts.clone(), clock.clone(), election_timeout);
+        let overdue = Overdue::new(
+            (consensus.clone(), options.member),
+            contacts.clone(),
+            clock.clone(),
+            (election_timeout, metrics.server.leader_changes.clone()),
+        );
         let agreement = Agreement::new(options.member, shared.clone(), options.agreement_check);
         let (proposer, queue) = proposer::queue(wakes.clone(), options.request_bytes_max, quota.clone());
-        let barrier = Barrier::new(leadership.clone(), consensus.clone(), peers.clone(), applied.clone());
+        let barrier =
+            Barrier::new(leadership.clone(), consensus.clone(), peers.clone(), (applied.clone(), metrics.clone()));
         let launcher = Arc::new(Launcher {
             consensus: consensus.clone(),
             leadership: leadership.clone(),
@@ -262,6 +280,7 @@ impl Node {
             clock: clock.clone(),
             slow: options.slow_apply,
             wakes,
+            metrics: metrics.clone(),
         });
         let pinger = Pinger {
             member: options.member,
@@ -271,7 +290,7 @@ impl Node {
             agreement: agreement.clone(),
             disk: options.disk.clone(),
             peers: peers.clone(),
-            overdue,
+            overdue: overdue.clone(),
             clock,
             election_timeout,
             failure: failure.clone(),
@@ -360,6 +379,10 @@ impl Node {
             running: Mutex::new(Some(running)),
             stopped,
             failure,
+            metrics,
+            traffic,
+            overdue,
+            values_max: options.memory.values,
         }));
         // It needs the node itself, which must not live for its sake.
         let checks = corruption::run(Arc::downgrade(&node.0), options.corruption_checks, checks_stop);

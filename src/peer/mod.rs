@@ -20,6 +20,7 @@ mod alone;
 mod body;
 pub mod http2;
 pub mod member_calls;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,6 +35,7 @@ use tokio::sync::mpsc;
 
 pub use self::alone::Alone;
 pub use self::body::{LeaseAnswer, LeaseQuestion, ProposeAnswer, decode_read_index, encode_read_index};
+pub use self::traffic::{Metered, Traffic};
 use crate::model::{ClusterId, MemberId};
 
 /// A future that can be sent to another thread.

@@ -32,6 +32,7 @@ use super::occupancy::Occupancy;
 use super::removals::Removals;
 use crate::env::Disk;
 use crate::machine::Shared;
+use crate::metrics::CheckpointMetrics;
 use crate::storage::{self, Haste, Meta, Reserve, Rewrite, Storage, SwapError, TableWrite, entry_bytes};
 use crate::wal::{Demand, Wal};
 
@@ -57,6 +58,16 @@ pub struct Checkpoints {
     /// Held while a transaction is written, so that an install can keep it away from tables it replaces.
     writing: Mutex<()>,
     progress: watch::Sender<Progress>,
+    metrics: CheckpointMetrics,
+}
+
+/// What a step of a compaction has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompactionStep {
+    /// There is more to do.
+    pub has_more: bool,
+    /// Revisions that it found to be removed.
+    pub found: usize,
 }
 
 #[derive(Debug)]
@@ -95,7 +106,12 @@ struct Progress {
 
 impl Checkpoints {
     /// Begins at the state that `shared` was loaded with; `meta` is what its storage says.
-    pub fn new(shared: Arc<Shared>, wal: Wal, meta: &Meta, reserve: Reserve) -> Arc<Checkpoints> {
+    pub fn new(
+        shared: Arc<Shared>,
+        wal: Wal,
+        (meta, reserve): (&Meta, Reserve),
+        metrics: CheckpointMetrics,
+    ) -> Arc<Checkpoints> {
         let (progress, _) = watch::channel(Progress { applied: meta.applied.index, ..Progress::default() });
         let pending = Mutex::new(Pending::new(1, meta.membership.clone()));
         let (changed, closing, removals) = (Condvar::new(), Condvar::new(), Removals::default());
@@ -112,6 +128,7 @@ impl Checkpoints {
             reserve,
             writing,
             progress,
+            metrics,
         })
     }
 
@@ -142,22 +159,24 @@ impl Checkpoints {
 
     /// Compacts a few keys and notes down what the tables must lose. `false` when all keys were visited or none can be now,
     /// or as many removals wait as may.
-    pub fn compact_step(&self, keys_max: usize) -> bool {
+    pub fn compact_step(&self, keys_max: usize) -> CompactionStep {
         if self.removals.are_full() {
             self.pass_removals_on();
-            return false;
+            return CompactionStep { has_more: false, found: 0 };
         }
-        let is_over = {
+        let (is_over, found) = {
             let mut machine = self.shared.machine.write();
             let removed = machine.kv.compact_step(keys_max);
-            let has_found = removed.is_some();
-            self.removals.push(removed.unwrap_or_default(), &self.shared.storage.load());
-            !has_found || !machine.kv.is_sweeping()
+            let has_looked = removed.is_some();
+            let removed = removed.unwrap_or_default();
+            let found = removed.len();
+            self.removals.push(removed, &self.shared.storage.load());
+            (!has_looked || !machine.kv.is_sweeping(), found)
         };
         if is_over {
             self.pass_removals_on();
         }
-        !is_over
+        CompactionStep { has_more: !is_over, found }
     }
 
     fn pass_removals_on(&self) {

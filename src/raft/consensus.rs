@@ -21,6 +21,7 @@ use super::types::{Answers, Batch, OnComplete, Tc, ours};
 use super::{Checkpoints, DecodeError, Observer, Proposal, Space, StateFiles, batch};
 use crate::env::{Clock, Tick};
 use crate::machine::{Rejection, Shared};
+use crate::metrics::Metrics;
 use crate::model::{LogId, MemberId, Reply};
 use crate::storage;
 use crate::wal::{Demand, Recovered, Wal};
@@ -45,6 +46,8 @@ pub struct ConsensusOptions {
     pub pre_vote: bool,
     /// An entry whose commands take longer to apply is logged.
     pub slow_apply: Duration,
+    /// What is counted and measured.
+    pub metrics: Arc<Metrics>,
 }
 
 /// One member's part in the group.
@@ -214,7 +217,8 @@ impl Consensus {
         let times = LogTimes::new(clock.clone());
         let log_store = LogStore::new(log.0, log.1, times.clone())?;
         let timing = (clock.clone(), options.slow_apply);
-        let state_machine = StateMachine::new(shared, checkpoints.clone(), observer, files, meta, timing)?;
+        let state = (shared, meta, files);
+        let state_machine = StateMachine::new(state, checkpoints.clone(), observer, timing, &options.metrics)?;
         let raft = openraft::Raft::new(options.member.0, config, network, log_store, state_machine)
             .await
             .map_err(|error| StartError::Fatal(error.to_string().into()))?;

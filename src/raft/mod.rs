@@ -45,7 +45,7 @@ mod wire;
 
 pub use alone::force_alone;
 pub use batch::{decode_commands, encode_commands};
-pub use checkpoint::{Checkpointer, Checkpoints};
+pub use checkpoint::{Checkpointer, Checkpoints, CompactionStep};
 pub use command::DecodeError;
 pub use consensus::{Answer, Consensus, ConsensusOptions, Forwarded, ProposeError, RaftStatus, ReadError, StartError};
 pub use membership::{Voters, VotersChange, membership_of};

@@ -30,8 +30,9 @@ use super::snapshot::{SnapshotData, SnapshotOf};
 use super::types::{Tc, Vote, ours};
 use super::wire::{SnapshotHead, Wire, read};
 use crate::env::{Random, go_duration};
+use crate::metrics::PeerMetrics;
 use crate::model::{ClusterId, MemberId};
-use crate::peer::{BoxStream, Envelope, Method, PeerError, Refusal, SnapshotSource, Transport};
+use crate::peer::{BoxStream, Envelope, Method, PeerError, Refusal, SnapshotSource, Traffic, Transport};
 use crate::proto::lodemarkpb as pb;
 
 /// How often a snapshot that broke off is taken up again before openraft hears of it.
@@ -62,6 +63,8 @@ pub struct Network {
     pub random: Arc<dyn Random>,
     /// Whether anything is sent at all.
     pub permission: Arc<dyn Permission>,
+    /// Counts appends; the transport counts all else.
+    pub traffic: Arc<Traffic>,
     /// How long an append may stay unanswered.
     pub append_timeout: Duration,
     /// How often a leader shows that it lives.
@@ -177,6 +180,7 @@ impl RaftNetworkV2<Tc> for Link {
                 timeout: self.network.append_timeout,
                 timer: Box::pin(tokio::time::sleep(self.network.append_timeout)),
                 permission: self.network.permission.clone(),
+                traffic: self.network.traffic.of(self.envelope.to),
                 is_over: false,
             };
             Ok(Box::pin(answers) as AppendAnswers<'s>)
@@ -263,6 +267,7 @@ struct Answers<S> {
     timeout: Duration,
     timer: Pin<Box<Sleep>>,
     permission: Arc<dyn Permission>,
+    traffic: Option<Arc<PeerMetrics>>,
     is_over: bool,
 }
 
@@ -290,8 +295,12 @@ impl<S: Stream<Item = AppendEntriesRequest<Tc>> + Unpin> Answers<S> {
                 self.requests.abort_send();
                 return self.requests.close();
             };
+            let request = request.encode();
+            if let Some(traffic) = &self.traffic {
+                traffic.sent(request.len());
+            }
             // An error shows in the answers.
-            let _ = self.requests.send_item(request.encode());
+            let _ = self.requests.send_item(request);
             self.unanswered.push_back(Instant::now());
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
+use parking_lot::Mutex;
 
 use super::batch;
 use super::checkpoint::Checkpoints;
@@ -19,8 +20,11 @@ use super::log_codec::{decode_stored_membership, encode_stored_membership};
 use super::snapshot::{Received, SnapshotBuilder, SnapshotData, SnapshotOf, snapshot_of};
 use super::types::{Answers, Entry, SnapshotMeta, StoredMembership, Tc, TheirLogId, ours, theirs};
 use crate::env::{Clock, Disk, SyncSite, go_duration};
-use crate::machine::{AuthEffect, Effects, LeaseChange, Machine, MemberChange, Rejection, Shared, VersionChange};
-use crate::model::{Event, LogId, Reply, Request, Revision};
+use crate::machine::{
+    AuthEffect, Effects, LeaseChange, Machine, MemberChange, Rejection, Shared, Tally, VersionChange,
+};
+use crate::metrics::{ApplyTimes, Gauge, Metrics, MvccMetrics, Op, Stopwatch};
+use crate::model::{AuthChange, Command, Event, LogId, Reply, Request, Revision};
 use crate::storage::{self, Storage};
 
 /// How many entries are applied under one hold of the machine.
@@ -86,6 +90,31 @@ pub struct StateMachine {
     clock: Arc<dyn Clock>,
     /// Commands that take longer are logged.
     slow: Duration,
+    counters: Counters,
+}
+
+/// What apply counts.
+struct Counters {
+    mvcc: MvccMetrics,
+    /// Nobody else wants it: the lock says that to the compiler.
+    times: Mutex<ApplyTimes>,
+    installing: Gauge,
+}
+
+impl Counters {
+    /// Tells what a run has done.
+    fn add(&mut self, Tally { puts, deletes, ranges, txns, put_bytes }: Tally) {
+        let mvcc = &self.mvcc;
+        for (counter, count) in
+            [(&mvcc.puts, puts), (&mvcc.deletes, deletes), (&mvcc.ranges, ranges), (&mvcc.txns, txns)]
+        {
+            if count > 0 {
+                counter.inc_by(count);
+            }
+        }
+        mvcc.put_bytes.add(i64::try_from(put_bytes).unwrap_or(i64::MAX));
+        self.times.get_mut().flush();
+    }
 }
 
 impl StateMachine {
@@ -94,15 +123,16 @@ impl StateMachine {
     /// # Errors
     /// If the membership cannot be read.
     pub fn new(
-        shared: Arc<Shared>,
+        (shared, meta, files): (Arc<Shared>, &storage::Meta, StateFiles),
         checkpoints: Arc<Checkpoints>,
         observer: Arc<dyn Observer>,
-        files: StateFiles,
-        meta: &storage::Meta,
         (clock, slow): (Arc<dyn Clock>, Duration),
+        metrics: &Metrics,
     ) -> io::Result<StateMachine> {
         let membership = decode_stored_membership(&meta.membership)?;
-        Ok(StateMachine { shared, checkpoints, observer, files, membership, clock, slow })
+        let (mvcc, times) = (metrics.mvcc.clone(), Mutex::new(metrics.server.apply_times()));
+        let counters = Counters { mvcc, times, installing: metrics.checkpoint.installing.clone() };
+        Ok(StateMachine { shared, checkpoints, observer, files, membership, clock, slow, counters })
     }
 
     fn apply_run(&mut self, run: Vec<EntryResponder<Tc>>) -> io::Result<()> {
@@ -122,6 +152,7 @@ impl StateMachine {
 
         let (applied, revision) = {
             let mut machine = self.shared.machine.write();
+            let mut watch = Stopwatch::start();
             for (at, content) in &entries {
                 machine.begin_entry(*at).map_err(io::Error::other)?;
                 let mut replies = Vec::new();
@@ -134,6 +165,9 @@ impl StateMachine {
                             let reply = machine
                                 .apply_by(caller.as_ref(), command, &storage, &mut effects)
                                 .map_err(io::Error::other)?;
+                            // etcd takes a compaction that was refused for one that was not.
+                            let succeeded = reply.is_ok() || matches!(command, Command::Compact(_));
+                            self.counters.times.get_mut().add(op(command), succeeded, watch.lap());
                             replies.push(reply);
                         }
                     }
@@ -157,7 +191,8 @@ impl StateMachine {
         for (content, took, rejection) in late {
             tell_late(content, (took, self.slow), rejection.as_ref());
         }
-        let Effects { events, leases, compacted, members, version, auth, writes: _ } = effects;
+        let Effects { events, leases, compacted, members, version, auth, tally, writes: _ } = effects;
+        self.counters.add(tally);
         self.observer.applied(Run { applied, revision, events, leases, compacted, members, version, auth, led });
         for (responder, (number, answers)) in responders.into_iter().zip(answers) {
             match (responder, number) {
@@ -236,6 +271,43 @@ fn tell_late(content: &Content, (took, expected): (Duration, Duration), rejectio
     );
 }
 
+/// What etcd calls a command.
+fn op(command: &Command) -> Op {
+    match command {
+        Command::Put(_) => Op::Put,
+        Command::DeleteRange(_) => Op::DeleteRange,
+        Command::Txn(_) => Op::Txn,
+        Command::Compact(_) => Op::Compaction,
+        Command::LeaseGrant(_) => Op::LeaseGrant,
+        Command::LeaseRevoke(_) | Command::LeaseExpire(_) => Op::LeaseRevoke,
+        Command::LeaseCheckpoint(_) => Op::LeaseCheckpoint,
+        Command::Alarm(_) => Op::Alarm,
+        Command::Authenticate(_) => Op::Authenticate,
+        Command::Auth(change) => match change {
+            AuthChange::Enable => Op::AuthEnable,
+            AuthChange::Disable => Op::AuthDisable,
+            AuthChange::UserAdd { .. } => Op::AuthUserAdd,
+            AuthChange::UserDelete { .. } => Op::AuthUserDelete,
+            AuthChange::UserChangePassword { .. } => Op::AuthUserChangePassword,
+            AuthChange::UserGrantRole { .. } => Op::AuthUserGrantRole,
+            AuthChange::UserRevokeRole { .. } => Op::AuthUserRevokeRole,
+            AuthChange::RoleAdd { .. } => Op::AuthRoleAdd,
+            AuthChange::RoleDelete { .. } => Op::AuthRoleDelete,
+            AuthChange::RoleGrantPermission { .. } => Op::AuthRoleGrantPermission,
+            AuthChange::RoleRevokePermission { .. } => Op::AuthRoleRevokePermission,
+        },
+        Command::Downgrade(_) => Op::DowngradeInfoSet,
+        Command::MemberAttributes(_) => Op::ClusterMemberAttrSet,
+        Command::MemberSet(_)
+        | Command::MembersFound(_)
+        | Command::MemberAdd(_)
+        | Command::MemberRemove(_)
+        | Command::MemberUpdate(_)
+        | Command::MemberPromote(_)
+        | Command::MembersReduce(_) => Op::Membership,
+    }
+}
+
 /// What an entry asks for.
 enum Content {
     Blank,
@@ -297,7 +369,10 @@ impl RaftStateMachine<Tc> for StateMachine {
             );
         };
         tell("applying snapshot");
-        self.membership = self.install(received)?;
+        self.counters.installing.set(1);
+        let installed = self.install(received);
+        self.counters.installing.set(0);
+        self.membership = installed?;
         tell("applied snapshot");
         Ok(())
     }

@@ -24,6 +24,7 @@ use super::types::{Entry, SnapshotMeta, StoredMembership, Tc, TheirLogId, ours, 
 use super::{Checkpointer, Checkpoints, Observer, Run, StateFiles};
 use crate::env::{Clock, RealDisk, SystemClock, SystemRandom};
 use crate::machine::{Machine, Rejection, Shared};
+use crate::metrics::{CheckpointMetrics, Metrics};
 use crate::model::{LogId, Reply};
 use crate::storage::{self, Reserve, Storage};
 use crate::wal::{self, LogEntry, Recovered, Wal};
@@ -141,21 +142,16 @@ impl StoreBuilder<Tc, LogStore, Filled, Guard> for Stores {
         let machine = Machine::load(&storage, usize::MAX).expect("it is empty");
         let shared = Arc::new(Shared { machine: RwLock::new(machine), storage: ArcSwap::from_pointee(storage) });
         let reserve = Reserve::new(disk.clone(), Path::new("reserve"));
-        let checkpoints = Checkpoints::new(shared.clone(), applied_log.clone(), &meta, reserve);
+        let checkpoints =
+            Checkpoints::new(shared.clone(), applied_log.clone(), (&meta, reserve), CheckpointMetrics::default());
         let checkpointer = Checkpointer::new(checkpoints.clone());
         std::thread::spawn(move || checkpointer.run());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let log_store =
             LogStore::new(wal.clone(), &recovered, LogTimes::new(clock.clone())).expect("a new log has no marks");
-        let state_machine = StateMachine::new(
-            shared.clone(),
-            checkpoints.clone(),
-            Arc::new(Deaf),
-            files,
-            &meta,
-            (clock, Duration::MAX),
-        )
-        .expect("a new state");
+        let (state, timing) = ((shared.clone(), &meta, files), (clock, Duration::MAX));
+        let state_machine = StateMachine::new(state, checkpoints.clone(), Arc::new(Deaf), timing, &Metrics::default())
+            .expect("a new state");
         let filled = Filled { inner: state_machine, shared, disk, applied_log: applied_log.clone() };
         Ok((Guard { wal, applied_log, checkpoints, _dir: dir }, log_store, filled))
     }

@@ -49,10 +49,11 @@ pub use self::log_dir::LogDirError;
 use self::peers::Peers;
 use self::tls::ClientTls;
 pub use self::tokens::TokensError;
-use crate::api::http::Access;
+use crate::api::http::{Access, Profiling};
 use crate::api::{self, ETCD_VERSION, Front, KeepaliveOptions, Limits, SlowRequests, Traffic};
 use crate::config::{ClusterState, Config, Url};
 use crate::env::{SystemClock, SystemRandom, go_duration};
+use crate::metrics::Metrics;
 use crate::model::Retention;
 use crate::net::{Security, Tls, TlsError};
 use crate::node::{
@@ -283,8 +284,11 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
     );
     let texts = |urls: &[Url]| urls.iter().map(Url::to_string).collect();
     let auth = AuthOptions { tokens: Arc::new(tokens::open(&config.auth.token)?), cost: config.auth.bcrypt_cost };
+    let metrics = Metrics::new(config.metrics);
+    metrics.server.set_features(&config.features);
     Ok(NodeOptions {
         auth,
+        metrics: Arc::new(metrics),
         name: config.name.clone(),
         peer_urls: texts(&config.advertise_peer_urls),
         client_urls: texts(&config.advertise_client_urls),
@@ -555,6 +559,7 @@ impl Serving<'_> {
             gateway: self.config.grpc_gateway,
             hosts: self.config.host_whitelist.iter().cloned().collect(),
             origins: self.config.cors.iter().cloned().collect(),
+            profiling: if self.config.profiling { Profiling::On } else { Profiling::Off },
         };
         Front::new(access, connections_max)
     }

@@ -52,6 +52,7 @@ use self::room::Room;
 pub use self::room::{Demand, Fit};
 pub use self::writer::Writer;
 use crate::env::{Disk, Random};
+use crate::metrics::WalMetrics;
 
 /// What one append may carry: a batch tells its length in 32 bits.
 const APPEND_BYTES_MAX: usize = 1024 * 1024 * 1024;
@@ -65,11 +66,18 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Bytes of the newest entries that stay in memory.
     pub cache_bytes_max: usize,
+    /// What its writes are measured by.
+    pub metrics: WalMetrics,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { dir: PathBuf::from("log"), segment_bytes: 16 * 1024 * 1024, cache_bytes_max: 8 * 1024 * 1024 }
+        Options {
+            dir: PathBuf::from("log"),
+            segment_bytes: 16 * 1024 * 1024,
+            cache_bytes_max: 8 * 1024 * 1024,
+            metrics: WalMetrics::default(),
+        }
     }
 }
 

@@ -24,7 +24,7 @@ struct Log {
 }
 
 fn options(segment_bytes: u64) -> Options {
-    Options { dir: PathBuf::from("log"), segment_bytes, cache_bytes_max: 1 << 20 }
+    Options { dir: PathBuf::from("log"), segment_bytes, cache_bytes_max: 1 << 20, ..Options::default() }
 }
 
 fn open_with(disk: impl Disk, options: Options) -> Result<Log, OpenError> {

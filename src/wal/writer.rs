@@ -16,6 +16,7 @@ use super::room::Room;
 use super::segment::{Making, Segment, path};
 use super::{LogEntry, Options};
 use crate::env::{Disk, Random, SyncSite, spawn_background};
+use crate::metrics::Stopwatch;
 
 /// A batch is closed when it has this many bytes; one operation may be larger.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -154,6 +155,10 @@ impl Writer {
                 let bytes = operations.iter().map(|operation| operation.bytes).sum();
                 match written {
                     Ok(()) => {
+                        self.options
+                            .metrics
+                            .batch
+                            .observe(f64::from(u32::try_from(operations.len()).unwrap_or(u32::MAX)));
                         self.queue.wrote(bytes);
                         for done in operations.iter_mut().filter_map(|operation| operation.done.take()) {
                             done(Ok(()));
@@ -268,12 +273,15 @@ impl Writer {
         }
         batch.finish(segment.header.salt, number, self.batches.synced);
 
+        let watch = Stopwatch::start();
         let write = || segment.file.write_all_at(segment.offset, &self.buffer);
         if self.may_wait {
             self.room.write(write)?
         } else {
             write()?
         }
+        self.options.metrics.write.observe(watch.seconds());
+        self.options.metrics.written_bytes.add(i64::try_from(self.buffer.len()).unwrap_or(i64::MAX));
         for (entry, payload_at) in placed {
             let offset = segment.offset + payload_at as u64;
             self.entries.place(entry, Place { file: segment.file.clone(), offset });
@@ -287,7 +295,9 @@ impl Writer {
 
     /// Makes everything that was written durable, and lets files go that a purge has freed.
     fn sync(&mut self) -> io::Result<()> {
+        let watch = Stopwatch::start();
         self.current().file.sync_data(SyncSite::WalBatch)?;
+        self.options.metrics.sync.observe(watch.seconds());
         self.batches.synced = self.batches.written;
         self.entries.set_synced(self.last_index);
         self.remove_purged()

@@ -107,6 +107,20 @@ impl Queue {
         Taken::Update(update, freed)
     }
 
+    /// Events that nobody took yet.
+    #[must_use]
+    pub fn pending_events(&self) -> usize {
+        let events = |(update, _): &(WatchUpdate, usize)| match update {
+            WatchUpdate::Events { events, .. } => events.len(),
+            WatchUpdate::Created { .. }
+            | WatchUpdate::Refused { .. }
+            | WatchUpdate::Progress { .. }
+            | WatchUpdate::Canceled { .. }
+            | WatchUpdate::Compacted { .. } => 0,
+        };
+        self.updates.iter().map(events).sum()
+    }
+
     /// Ends the stream; what is still waiting is dropped.
     pub fn close(&mut self) {
         *self = Queue { is_closed: true, ..Queue::default() };

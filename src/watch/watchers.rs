@@ -124,6 +124,11 @@ impl<O: Outlet> Watchers<O> {
         }
     }
 
+    /// All streams: where their updates go, how many watchers they have, and how many of these are behind.
+    pub fn streams(&self) -> impl Iterator<Item = (&O, usize, usize)> {
+        self.streams.iter().map(|(_, stream)| (&stream.outlet, stream.ids.len(), stream.behind.len()))
+    }
+
     /// Ends all streams.
     pub fn close(&self) {
         for (_, stream) in self.streams.iter() {

@@ -36,6 +36,7 @@ mod logs;
 mod machine;
 mod memory;
 mod memory_budget;
+mod metrics;
 #[path = "../model/mod.rs"]
 #[allow(dead_code, reason = "the simulation uses the rest")]
 mod model;

@@ -114,7 +114,7 @@ impl Pair {
             }
             Step::Read(query) => self.compare_range(query),
             Step::ReadTxn(txn) => {
-                let reply = read_txn(&self.shared, txn).unwrap().map(Reply::Txn);
+                let reply = read_txn(&self.shared, txn).unwrap().0.map(Reply::Txn);
                 assert_eq!(reply, self.model.clone().apply(&Command::Txn(txn.clone())), "{txn:?}");
             }
             Step::Checkpoint => self.checkpoint(),

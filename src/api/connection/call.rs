@@ -14,6 +14,7 @@ use tower::Service;
 use super::Shared;
 use super::body::{Incoming, SendError, ok_trailers, send_body, send_data, trailers};
 use crate::api::grpc::hot::Framed;
+use crate::api::grpc::meter::LateCall;
 use crate::api::grpc::parts::Parts;
 use crate::api::grpc::{guard, status};
 
@@ -53,8 +54,9 @@ pub(super) async fn serve_plain(request: Request<RecvStream>, mut respond: SendR
 pub(super) fn answer_later(
     outcome: impl Future<Output = Result<Framed, Status>> + Send + 'static,
     respond: SendResponse<Bytes>,
+    counted: LateCall,
 ) {
-    tokio::spawn(async move { tell(finish(outcome, respond).await) });
+    tokio::spawn(async move { tell(finish(outcome, respond, counted).await) });
 }
 
 fn tell(sent: Result<(), SendError>) {
@@ -95,6 +97,7 @@ async fn overdue(stop: &CancellationToken) {
 async fn finish(
     outcome: impl Future<Output = Result<Framed, Status>>,
     mut respond: SendResponse<Bytes>,
+    counted: LateCall,
 ) -> Result<(), SendError> {
     let outcome = tokio::select! {
         outcome = outcome => outcome,
@@ -102,33 +105,44 @@ async fn finish(
     };
     match outcome {
         Ok(Framed::Whole(message)) => {
-            let mut stream = respond.send_response(head(), false)?;
+            let (mut stream, bytes) = (respond.send_response(head(), false)?, message.len());
             send_data(&mut stream, message).await?;
+            counted.end(Ok(bytes));
             Ok(stream.send_trailers(ok_trailers())?)
         }
         Ok(Framed::Parts(parts)) => {
             let mut stream = respond.send_response(head(), false)?;
             let end = match send_parts(&mut stream, *parts).await? {
-                Ok(()) => ok_trailers(),
-                Err(status) => trailers(&status),
+                Ok(bytes) => {
+                    counted.end(Ok(bytes));
+                    ok_trailers()
+                }
+                Err(status) => {
+                    counted.end(Err(status.code()));
+                    trailers(&status)
+                }
             };
             Ok(stream.send_trailers(end)?)
         }
-        Err(status) => refuse(&mut respond, status),
+        Err(status) => {
+            counted.end(Err(status.code()));
+            refuse(&mut respond, status)
+        }
     }
 }
 
-/// Sends a message piece by piece, each made when the client has taken the one before; gives why it broke off.
-async fn send_parts(stream: &mut SendStream<Bytes>, mut parts: Parts) -> Result<Result<(), Status>, SendError> {
+/// Sends a message piece by piece, each made when the client has taken the one before; gives its bytes, or why it broke off.
+async fn send_parts(stream: &mut SendStream<Bytes>, mut parts: Parts) -> Result<Result<usize, Status>, SendError> {
     let patience = tokio::time::sleep(parts.patience());
     tokio::pin!(patience);
-    let mut has_run_out = false;
+    let (mut has_run_out, mut bytes) = (false, 0);
     loop {
         let piece = match parts.next().await {
             Ok(Some(piece)) => piece,
-            Ok(None) => return Ok(Ok(())),
+            Ok(None) => return Ok(Ok(bytes)),
             Err(status) => return Ok(Err(status)),
         };
+        bytes += piece.len();
         let sent = send_data(stream, piece);
         tokio::pin!(sent);
         loop {

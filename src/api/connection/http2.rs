@@ -14,7 +14,7 @@ use h2::RecvStream;
 use h2::server::{Connection, SendResponse};
 use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::body::ok_trailers;
 use super::coalesced::Coalesced;
@@ -25,6 +25,7 @@ use super::{Ended, Shared, call};
 use crate::api::MESSAGE_BYTES_SPARE;
 use crate::api::grpc::access::Credentials;
 use crate::api::grpc::hot::{self, Answer, Framed, Hot};
+use crate::api::grpc::meter::{HotCall, HotTally};
 use crate::api::grpc::request_log::Asked;
 use crate::api::grpc::{PREFIX_BYTES, guard, status};
 use crate::model::Range;
@@ -115,7 +116,7 @@ pub(super) async fn serve(io: impl Io, shared: Shared, other_end: OtherEnd) -> E
         .handshake(out.clone());
     let mut h2 = tokio::time::timeout(PREFACE_TIMEOUT, handshake).await??;
     let keepalive = h2.ping_pong().map(|pings| Keepalive::new(pings, &shared.api.limits.keepalive));
-    let leave = shared.leave.clone();
+    let (leave, tally) = (shared.leave.clone(), HotTally::new(shared.services.meters().clone()));
     let mut streams = Streams {
         h2,
         out,
@@ -127,6 +128,7 @@ pub(super) async fn serve(io: impl Io, shared: Shared, other_end: OtherEnd) -> E
         waiting: Waiting::default(),
         completions: Completions::new(),
         completed: Vec::new(),
+        tally,
     };
     let end = tokio::select! {
         end = std::future::poll_fn(|cx| streams.poll(cx)) => Some(end),
@@ -166,6 +168,17 @@ struct Streams<T> {
     completions: Arc<Completions>,
     /// Taken from `completions`; kept for its memory.
     completed: Vec<(u64, Completed)>,
+    /// Counts hot calls, and tells once a turn.
+    tally: HotTally,
+}
+
+impl<T> Drop for Streams<T> {
+    /// Nobody hears of what still waits.
+    fn drop(&mut self) {
+        for call in self.waiting.calls.drain(..).flatten() {
+            self.tally.end(call.told.counted, Err(Code::Cancelled));
+        }
+    }
 }
 
 /// A hot call whose message is coming in.
@@ -188,6 +201,12 @@ enum Read {
 
 impl<T: Io> Streams<T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let turn = self.poll_turn(cx);
+        self.tally.flush();
+        turn
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             let has_answered = self.take_outcomes(cx);
             let has_read = self.read_bodies(cx);
@@ -282,8 +301,9 @@ impl<T: Io> Streams<T> {
                         Ok(message) => {
                             let Reading { hot, begun, .. } = reading;
                             let asked = Asked { hot, begun, message: message.clone() };
+                            let counted = self.tally.begin(hot, message.len(), &reading.head.headers);
                             let answer = hot::start_by(hot, message, || reading.credentials(), &self.shared.api);
-                            self.settle(answer, reading.respond, asked, None);
+                            self.settle(answer, reading.respond, Told { asked, counted }, None);
                         }
                         Err(Some(status)) => drop(call::refuse(&mut reading.respond, status)),
                         // The client took the call back.
@@ -296,15 +316,16 @@ impl<T: Io> Streams<T> {
     }
 
     /// Goes on with a call as far as it can now. If it had to wait, it is `now`.
-    fn settle(&mut self, answer: Answer, respond: SendResponse<Bytes>, asked: Asked, now: Option<Instant>) {
+    fn settle(&mut self, answer: Answer, respond: SendResponse<Bytes>, told: Told, now: Option<Instant>) {
         let (node, log) = (&self.shared.api.node, &self.shared.log);
+        let Told { asked, counted } = told;
         let refused = match answer {
             Answer::Now(answer) => {
                 match now {
                     Some(now) => log.tell(&asked, now, &answer),
                     None => log.tell_quick(&asked, &answer),
                 }
-                return answer_now(answer, respond);
+                return answer_now(answer, respond, (&mut self.tally, counted));
             }
             Answer::Later(answer) => {
                 let log = log.clone();
@@ -313,18 +334,21 @@ impl<T: Io> Streams<T> {
                     log.tell(&asked, Instant::now(), &answer);
                     answer
                 };
-                return call::answer_later(answer, respond);
+                return call::answer_later(answer, respond, self.tally.leave(counted));
             }
             Answer::Propose(proposal) => {
-                let token = self.waiting.insert(Call { respond, read: None, asked });
+                let told = Told { asked, counted: counted.ordered() };
+                let token = self.waiting.insert(Call { respond, read: None, told });
                 token.map(|token| node.propose_into(proposal, &self.completions, token))
             }
             Answer::Read(query) => {
-                let token = self.waiting.insert(Call { respond, read: Some(query), asked });
+                let told = Told { asked, counted };
+                let token = self.waiting.insert(Call { respond, read: Some(query), told });
                 token.map(|token| node.pass_barrier_into(&self.completions, token))
             }
         };
         if let Err(Call { mut respond, .. }) = refused {
+            self.tally.end(counted, Err(Code::ResourceExhausted));
             let _ = call::refuse(&mut respond, status::TOO_MANY_REQUESTS.into());
         }
     }
@@ -337,7 +361,7 @@ impl<T: Io> Streams<T> {
         let mut all = std::mem::take(&mut self.completed);
         let now = Some(Instant::now());
         for (token, completed) in all.drain(..) {
-            let Some(Call { respond, read, asked }) = self.waiting.remove(token) else { continue };
+            let Some(Call { respond, read, told }) = self.waiting.remove(token) else { continue };
             let answer = match (completed, read) {
                 (Completed::Command(outcome), _) => Answer::Now(hot::finish(outcome, &self.shared.api)),
                 (Completed::Barrier(Ok(())), Some(query)) => hot::read_for_nobody(*query, &self.shared.api),
@@ -346,7 +370,7 @@ impl<T: Io> Streams<T> {
                     Answer::Now(Err(Status::internal("a write was taken for a read")))
                 }
             };
-            self.settle(answer, respond, asked, now);
+            self.settle(answer, respond, told, now);
         }
         self.completed = all;
         true
@@ -447,9 +471,14 @@ fn unframe(mut body: Bytes) -> Result<Bytes, Status> {
     Ok(body.split_off(PREFIX_BYTES))
 }
 
-fn answer_now(answer: Result<Framed, Status>, mut respond: SendResponse<Bytes>) {
+fn answer_now(
+    answer: Result<Framed, Status>,
+    mut respond: SendResponse<Bytes>,
+    (tally, counted): (&mut HotTally, HotCall),
+) {
     match answer {
         Ok(Framed::Whole(message)) if message.len() <= INLINE_BYTES_MAX => {
+            tally.end(counted, Ok(message.len()));
             // Errors: the client has gone, and nobody misses the answer.
             if let Ok(mut stream) = respond.send_response(call::head(), false)
                 && stream.send_data(message, false).is_ok()
@@ -457,8 +486,11 @@ fn answer_now(answer: Result<Framed, Status>, mut respond: SendResponse<Bytes>) 
                 let _ = stream.send_trailers(ok_trailers());
             }
         }
-        Ok(message) => call::answer_later(std::future::ready(Ok(message)), respond),
-        Err(status) => drop(call::refuse(&mut respond, status)),
+        Ok(message) => call::answer_later(std::future::ready(Ok(message)), respond, tally.leave(counted)),
+        Err(status) => {
+            tally.end(counted, Err(status.code()));
+            drop(call::refuse(&mut respond, status));
+        }
     }
 }
 
@@ -481,8 +513,15 @@ struct Call {
     respond: SendResponse<Bytes>,
     /// What it reads, once it has passed the barrier; `None` if it waits for a command.
     read: Option<Box<Range>>,
-    /// For the log, should it take long. The message is shared with what was proposed.
+    told: Told,
+}
+
+/// What is told of a call once it has its answer.
+struct Told {
+    /// The log, should it have taken long. The message is shared with what was proposed.
     asked: Asked,
+    /// The metrics.
+    counted: HotCall,
 }
 
 /// Calls that wait for their outcome, by token.

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::api::grpc::testing::started;
-use crate::api::http::{Access, Listed};
+use crate::api::http::{Access, Listed, Profiling};
 
 /// A request's head may come a little later than its first bytes are looked at.
 const TOLERANCE: Duration = Duration::from_secs(1);
@@ -14,7 +14,7 @@ const TOLERANCE: Duration = Duration::from_secs(1);
 async fn whoever_does_not_go_on_is_let_go_of() {
     let api = started().await;
     let node = api.node.clone();
-    let access = Access { gateway: false, hosts: Listed::All, origins: Listed::All };
+    let access = Access { gateway: false, hosts: Listed::All, origins: Listed::All, profiling: Profiling::Off };
     let mut tasks = JoinSet::new();
     let shared = share(Traffic::GrpcAndHttp, api, &Front::new(access, 16), &mut tasks).await;
 

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use tonic::Status;
+use http::{HeaderMap, HeaderValue};
+use tonic::{Code, Status};
 
 use super::status;
 use crate::model::Range;
@@ -44,6 +44,11 @@ pub(crate) fn admit(node: &Node, path: &str, headers: &HeaderMap) -> Result<(), 
     Ok(())
 }
 
+/// What the client says its version is.
+pub(super) fn client_version(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(CLIENT_API_VERSION)
+}
+
 /// Lets a range in, or refuses it: a member without a vote answers only serializable ones. [`admit`] comes before.
 ///
 /// # Errors
@@ -63,6 +68,13 @@ pub(crate) async fn stream_end(node: Node, headers: &HeaderMap) -> Status {
     tokio::select! {
         _ = node.stopped() => status::STOPPED.into(),
         () = leader_lost => status::NO_LEADER.into(),
+    }
+}
+
+/// Counts a client's stream that cannot be read any more. That the client has gone is no fault of the stream.
+pub(super) fn count_broken(node: &Node, api: &str, error: &Status) {
+    if error.code() != Code::Cancelled {
+        node.metrics().network.stream_failed("receive", api);
     }
 }
 
@@ -101,9 +113,6 @@ fn needs_leader(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-    use tonic::Code;
-
     use super::*;
     use crate::api::grpc::testing::started;
 

@@ -34,6 +34,11 @@ pub(crate) enum Hot {
 }
 
 impl Hot {
+    /// How many there are.
+    pub(super) const COUNT: usize = 4;
+    /// All of them, in order.
+    pub(super) const ALL: [Hot; Hot::COUNT] = [Hot::Range, Hot::Put, Hot::DeleteRange, Hot::Txn];
+
     /// The call of a path, if it is a hot one.
     pub(crate) fn of(path: &str) -> Option<Hot> {
         match path.strip_prefix("/etcdserverpb.KV/")? {

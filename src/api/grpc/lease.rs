@@ -129,7 +129,7 @@ where
     requests.then(move |request| {
         let (node, credentials) = (node.clone(), credentials.clone());
         async move {
-            let id = request?.id;
+            let id = request.inspect_err(|error| guard::count_broken(&node, "lease-keepalive", error))?.id;
             // Asked anew each time: users and roles may change while the stream is open.
             let session = credentials.session(&node).await?;
             let (revision, ttl) = session.lease_keep_alive(LeaseId(id)).await.map_err(|error| status::of(&error))?;

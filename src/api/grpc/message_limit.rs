@@ -4,12 +4,14 @@
 //! try again. So this looks at the length that stands before each message, and fails the body before tonic sees it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
+use super::meter::Meter;
 use super::{PREFIX_BYTES, status};
 
 /// The body of a call, as long as its messages are short enough.
@@ -21,11 +23,13 @@ pub(super) struct MessageLimit {
     prefix: Vec<u8>,
     /// What is still to come of the present message.
     rest: usize,
+    /// Counts them.
+    meter: Option<Arc<Meter>>,
 }
 
 impl MessageLimit {
-    pub(super) fn new(body: tonic::body::Body, max: usize) -> MessageLimit {
-        MessageLimit { body, max, prefix: Vec::with_capacity(PREFIX_BYTES), rest: 0 }
+    pub(super) fn new(body: tonic::body::Body, max: usize, meter: Option<Arc<Meter>>) -> MessageLimit {
+        MessageLimit { body, max, prefix: Vec::with_capacity(PREFIX_BYTES), rest: 0, meter }
     }
 
     fn check(&mut self, mut data: &[u8]) -> Result<(), Status> {
@@ -44,6 +48,9 @@ impl MessageLimit {
                 if self.rest > self.max {
                     return Err(status::message_too_large(self.rest, self.max));
                 }
+                if let Some(meter) = &self.meter {
+                    meter.received(self.rest);
+                }
             }
         }
         Ok(())
@@ -55,7 +62,12 @@ impl Body for MessageLimit {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) else { return Poll::Ready(None) };
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            None => return Poll::Ready(None),
+            Some(Ok(frame)) => frame,
+            // The connection or the stream has ended: nobody hears of it, and whoever counts takes it for what it is.
+            Some(Err(_)) => return Poll::Ready(Some(Err(Status::cancelled("the client has gone")))),
+        };
         if let Some(data) = frame.data_ref() {
             self.check(data)?;
         }
@@ -86,7 +98,7 @@ mod tests {
     #[test]
     fn the_first_message_that_is_too_large_fails_however_the_bytes_come() {
         for piece_bytes in 1..=MESSAGES.len() {
-            let mut limit = MessageLimit::new(tonic::body::Body::new(Empty::new()), MAX);
+            let mut limit = MessageLimit::new(tonic::body::Body::new(Empty::new()), MAX, None);
             let mut taken = 0;
             let error = MESSAGES
                 .chunks(piece_bytes)

@@ -22,6 +22,7 @@ mod lease;
 mod lock;
 mod maintenance;
 mod message_limit;
+pub(crate) mod meter;
 pub(crate) mod parts;
 mod peer_urls;
 mod range_stream;

@@ -22,6 +22,7 @@ use super::lease::LeaseService;
 use super::lock::LockService;
 use super::maintenance::MaintenanceService;
 use super::message_limit::MessageLimit;
+use super::meter::{self, Meters};
 use super::watch::WatchService;
 use super::{Api, SENT_MESSAGE_BYTES_MAX, guard, status};
 use crate::api::MESSAGE_BYTES_SPARE;
@@ -64,6 +65,7 @@ pub(crate) struct Services {
     node: Node,
     routes: Routes,
     names: Arc<[&'static str]>,
+    meters: Arc<Meters>,
     /// The largest message that is received, in bytes.
     message_bytes_max: usize,
 }
@@ -71,7 +73,13 @@ pub(crate) struct Services {
 impl Services {
     fn new(api: &Api) -> Services {
         let message_bytes_max = api.limits.request_bytes_max + MESSAGE_BYTES_SPARE;
-        Services { node: api.node.clone(), routes: Routes::default(), names: Arc::default(), message_bytes_max }
+        let (node, meters) = (api.node.clone(), Arc::new(Meters::new(api.node.metrics().clone())));
+        Services { node, routes: Routes::default(), names: Arc::default(), meters, message_bytes_max }
+    }
+
+    /// What counts the calls.
+    pub(crate) fn meters(&self) -> &Arc<Meters> {
+        &self.meters
     }
 
     fn with<S>(self, service: S) -> Services
@@ -113,24 +121,28 @@ where
             return Box::pin(std::future::ready(Ok(refused.into_http())));
         }
         let path = request.uri().path().to_owned();
+        let metered = Rpc::of(&path).map(|rpc| self.meters.begin(rpc, request.headers()));
         let caller = self.node.is_auth_enabled().then(|| {
             // A path that is no call is refused by the service.
             Rpc::of(&path).map(|rpc| (rpc, Credentials::of(request.headers(), request.extensions())))
         });
         let node = self.node.clone();
-        let request = request.map(|body| MessageLimit::new(Body::new(body), self.message_bytes_max));
+        let request = request.map(|body| {
+            let meter = metered.as_ref().map(|metered| metered.meter().clone());
+            MessageLimit::new(Body::new(body), self.message_bytes_max, meter)
+        });
         let mut routes = self.routes.clone();
         Box::pin(async move {
             if let Some(Some((rpc, credentials))) = caller
                 && let Err(refused) = access::admit(&node, rpc, &credentials).await
             {
-                return Ok(refused.into_http());
+                return Ok(meter::metered(refused.into_http(), metered));
             }
             let answer = routes.call(request).await?;
             if is_unknown_method(&answer) {
                 return Ok(status::unknown_method(&path).into_http());
             }
-            Ok(answer)
+            Ok(meter::metered(answer, metered))
         })
     }
 }

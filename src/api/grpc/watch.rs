@@ -28,6 +28,7 @@ use super::access::Credentials;
 use super::encode::header;
 use super::{Api, guard, status};
 use crate::api::MESSAGE_BYTES_SPARE;
+use crate::metrics::Stopwatch;
 use crate::model::{KeyRange, Revision, WatchId};
 use crate::node::{Node, NodeError, WatchRefusal, WatchSpec, WatchStream, WatchUpdate};
 use crate::proto::etcdserverpb::watch_create_request::FilterType;
@@ -106,6 +107,17 @@ struct Session {
     fragment_bytes: usize,
     /// What is left of a large message.
     parts: VecDeque<WatchResponse>,
+    /// What the last message was, since it was made.
+    sending: Option<(Said, Stopwatch)>,
+}
+
+/// What a message is, for those who measure how long it takes to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// So many events.
+    Events(u32),
+    Answer,
+    Progress,
 }
 
 impl Session {
@@ -126,6 +138,7 @@ impl Session {
             asked: HashMap::new(),
             fragment_bytes: api.limits.request_bytes_max + MESSAGE_BYTES_SPARE,
             parts: VecDeque::new(),
+            sending: None,
         }
     }
 
@@ -135,6 +148,8 @@ impl Session {
     /// Why the call ends: the node stops, the leader that the client asked for is lost, or the client's requests cannot
     /// be read any more.
     async fn next(&mut self) -> Result<WatchResponse, Status> {
+        // Asked for once the last one is on its way.
+        self.measure_last();
         loop {
             if let Some(part) = self.parts.pop_front() {
                 return Ok(part);
@@ -144,14 +159,45 @@ impl Session {
                 biased;
                 update = self.call.stream.next() => {
                     let update = update.ok_or_else(|| status::of(&NodeError::Stopped))?;
+                    self.count(&update);
                     return Ok(self.respond(update));
                 }
                 // Not asked any more after the client has sent its last request.
                 Some(read) = self.reader.join_next() => {
-                    read.map_err(|error| Status::internal(error.to_string()))??;
+                    let read = read.map_err(|error| Status::internal(error.to_string()))?;
+                    read.inspect_err(|error| guard::count_broken(&self.node, "watch", error))?;
                 }
                 end = &mut self.end => return Err(end),
             }
+        }
+    }
+
+    /// Counts what is about to be said.
+    fn count(&mut self, update: &WatchUpdate) {
+        let said = match update {
+            WatchUpdate::Events { events, .. } => {
+                self.node.metrics().watch.events.inc_by(events.len() as u64);
+                Said::Events(u32::try_from(events.len()).unwrap_or(u32::MAX))
+            }
+            WatchUpdate::Progress { .. } => Said::Progress,
+            WatchUpdate::Created { .. }
+            | WatchUpdate::Refused { .. }
+            | WatchUpdate::Canceled { .. }
+            | WatchUpdate::Compacted { .. } => Said::Answer,
+        };
+        self.sending = Some((said, Stopwatch::start()));
+    }
+
+    fn measure_last(&mut self) {
+        let Some((said, watch)) = self.sending.take() else { return };
+        let (metrics, seconds) = (&self.node.metrics().watch, watch.seconds());
+        match said {
+            Said::Events(count) => {
+                metrics.events_sent.observe(seconds);
+                metrics.event_sent.observe(seconds / f64::from(count.max(1)));
+            }
+            Said::Answer => metrics.answer_sent.observe(seconds),
+            Said::Progress => metrics.progress_sent.observe(seconds),
         }
     }
 

@@ -21,6 +21,18 @@ pub struct Access {
     pub hosts: Listed,
     /// The origins whose pages may read answers.
     pub origins: Listed,
+    /// Whether there is an answer to who asks for profiles.
+    pub profiling: Profiling,
+}
+
+/// Whether there is something at `/debug/pprof/`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Profiling {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Where to look instead.
+    On,
 }
 
 /// Which texts are meant.

@@ -24,15 +24,37 @@ enum Check {
     NonLearner,
 }
 
-const LIVEZ: &[Check] = &[Check::SerializableRead];
-const READYZ: &[Check] = &[Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner];
+/// A list of checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Livez,
+    Readyz,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Livez => "livez",
+            Kind::Readyz => "readyz",
+        }
+    }
+
+    fn checks(self) -> &'static [Check] {
+        match self {
+            Kind::Livez => &[Check::SerializableRead],
+            Kind::Readyz => {
+                &[Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner]
+            }
+        }
+    }
+}
 
 pub(super) async fn livez(State(node): State<Node>, Query(parameters): Parameters) -> Response {
-    run(&node, &without_excluded(LIVEZ, &parameters), &parameters).await
+    run(&node, (Kind::Livez, &without_excluded(Kind::Livez, &parameters)), &parameters).await
 }
 
 pub(super) async fn readyz(State(node): State<Node>, Query(parameters): Parameters) -> Response {
-    run(&node, &without_excluded(READYZ, &parameters), &parameters).await
+    run(&node, (Kind::Readyz, &without_excluded(Kind::Readyz, &parameters)), &parameters).await
 }
 
 pub(super) async fn livez_check(
@@ -41,7 +63,7 @@ pub(super) async fn livez_check(
     Query(parameters): Parameters,
     method: Method,
 ) -> Response {
-    one(&node, LIVEZ, &name, &parameters, &method).await
+    one(&node, Kind::Livez, &name, &parameters, &method).await
 }
 
 pub(super) async fn readyz_check(
@@ -50,27 +72,29 @@ pub(super) async fn readyz_check(
     Query(parameters): Parameters,
     method: Method,
 ) -> Response {
-    one(&node, READYZ, &name, &parameters, &method).await
+    one(&node, Kind::Readyz, &name, &parameters, &method).await
 }
 
 /// Runs one check. A name that is none is an unknown path, whatever the method.
-async fn one(node: &Node, known: &[Check], name: &str, parameters: &[(String, String)], method: &Method) -> Response {
-    let Some(check) = known.iter().find(|check| check.name() == name) else { return not_found().await };
+async fn one(node: &Node, kind: Kind, name: &str, parameters: &[(String, String)], method: &Method) -> Response {
+    let Some(check) = kind.checks().iter().find(|check| check.name() == name) else { return not_found().await };
     if method != Method::GET {
         return method_not_allowed().await;
     }
-    run(node, &[*check], parameters).await
+    run(node, (kind, &[*check]), parameters).await
 }
 
-fn without_excluded(known: &[Check], parameters: &[(String, String)]) -> Vec<Check> {
+fn without_excluded(kind: Kind, parameters: &[(String, String)]) -> Vec<Check> {
     let is_excluded = |check: &Check| parameters.iter().any(|(name, value)| name == "exclude" && value == check.name());
-    known.iter().filter(|check| !is_excluded(check)).copied().collect()
+    kind.checks().iter().filter(|check| !is_excluded(check)).copied().collect()
 }
 
-async fn run(node: &Node, checks: &[Check], parameters: &[(String, String)]) -> Response {
+async fn run(node: &Node, (kind, checks): (Kind, &[Check]), parameters: &[(String, String)]) -> Response {
     let (mut lines, mut has_failed) = (String::new(), false);
     for check in checks {
-        match check.run(node).await {
+        let result = check.run(node).await;
+        node.metrics().health.checked(kind.name(), check.name(), result.is_ok());
+        match result {
             Ok(()) => lines.push_str(&format!("[+]{} ok\n", check.name())),
             Err(why) => {
                 has_failed = true;

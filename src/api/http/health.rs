@@ -16,8 +16,12 @@ pub(super) async fn health(State(node): State<Node>, Query(parameters): Paramete
     let serializable = first.is_some_and(|(_, value)| value == "true");
     let is_excluded = |alarm: &str| parameters.iter().any(|(name, value)| name == "exclude" && value == alarm);
     match why_not(&node, is_excluded, serializable).await {
-        None => answer(StatusCode::OK, "text/plain; charset=utf-8", body("true", "")),
+        None => {
+            node.metrics().health.success.inc();
+            answer(StatusCode::OK, "text/plain; charset=utf-8", body("true", ""))
+        }
         Some(why) => {
+            node.metrics().health.failures.inc();
             tracing::warn!(reason = why, "serving /health false");
             error(StatusCode::SERVICE_UNAVAILABLE, &body("false", &why))
         }

@@ -5,7 +5,8 @@
 //! | `/version` | the version, as JSON |
 //! | `/health` | whether this member can serve, as JSON |
 //! | `/livez`, `/readyz` | the same for Kubernetes: lists of checks as text |
-//! | `/metrics` | what the member is doing, for Prometheus |
+//! | `/metrics` | what the member is doing, for Prometheus; by any method |
+//! | `/debug/vars`, `/debug/pprof/` | how the process was started; where to look instead of a Go profile |
 //! | `/v3/...` | every gRPC call as JSON: [`gateway`] |
 //!
 //! Everything but the last is a GET; anything else is 405 with `Allow`, an unknown path 404. Before that comes what holds
@@ -18,6 +19,7 @@
 
 mod access;
 mod checks;
+mod debug;
 pub mod gateway;
 mod health;
 mod member_list;
@@ -40,7 +42,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
-pub use self::access::{Access, Listed};
+pub use self::access::{Access, Listed, Profiling};
 use self::gateway::Gateway;
 pub use self::member_list::{MemberList, MemberListError};
 pub use self::peer::peer_router;
@@ -73,9 +75,10 @@ struct Door {
 
 /// What clients get that speak plain HTTP.
 pub(crate) fn router(node: Node, access: Arc<Access>, gateway: Option<Gateway>) -> Router {
+    let profiling = access.profiling;
     // Around the routes, not in them: those would tell OPTIONS which methods they have.
     let door = middleware::from_fn_with_state(Door { node: node.clone(), access, gateway }, pass);
-    Router::new().fallback_service(routes(node)).layer(door)
+    Router::new().fallback_service(routes(node, profiling)).layer(door)
 }
 
 /// Lets a request in, and leads it to the gateway or to the other paths.
@@ -123,21 +126,28 @@ fn leave_beta(uri: &mut Uri) {
     *uri = Uri::from_parts(parts).expect("another path fits the same authority");
 }
 
+fn routes(node: Node, profiling: Profiling) -> Router {
+    let routes = probes().route("/version", get_only(version)).route("/debug/vars", get_only(debug::vars));
+    let routes = match profiling {
+        Profiling::Off => routes,
+        Profiling::On => {
+            routes.route("/debug/pprof/", any(debug::profiles)).route("/debug/pprof/{profile}", any(debug::profiles))
+        }
+    };
+    routes.fallback(not_found).with_state(node)
+}
+
 /// What those get that watch over this member, where it listens for them alone (`--listen-metrics-urls`). No name of the
 /// server is wrong there, and no origin is told anything.
 pub(crate) fn metrics_router(node: Node) -> Router {
-    watching().fallback(not_found).with_state(node)
-}
-
-fn routes(node: Node) -> Router {
-    watching().route("/version", get_only(version)).fallback(not_found).with_state(node)
+    probes().fallback(not_found).with_state(node)
 }
 
 /// How this member is.
-fn watching() -> Router<Node> {
+fn probes() -> Router<Node> {
     Router::new()
         .route("/health", get_only(health::health))
-        .route("/metrics", get_only(metrics::metrics))
+        .route("/metrics", any(metrics::metrics))
         .route("/livez", get_only(checks::livez))
         .route("/livez/{check}", any(checks::livez_check))
         .route("/readyz", get_only(checks::readyz))

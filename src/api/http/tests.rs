@@ -29,7 +29,8 @@ async fn node() -> Node {
 /// Status, headers (without those that every answer has, checked here) and body.
 async fn ask(node: &Node, method: &str, path: &str) -> (u16, Vec<(String, String)>, String) {
     let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-    let access = Arc::new(Access { gateway: false, hosts: Listed::All, origins: Listed::All });
+    let access =
+        Arc::new(Access { gateway: false, hosts: Listed::All, origins: Listed::All, profiling: Profiling::Off });
     let response = router(node.clone(), access, None).oneshot(request).await.unwrap();
     let status = response.status().as_u16();
     let mut headers = response.headers().clone();
@@ -94,6 +95,24 @@ async fn every_path_answers_as_etcd_does() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_metrics_alone_gets_probes_beside_them_and_no_more() {
+    let node = node().await;
+    for (path, status) in [
+        ("/metrics", 200),
+        ("/health", 200),
+        ("/livez", 200),
+        ("/readyz/non_learner", 200),
+        ("/version", 404),
+        ("/debug/vars", 404),
+    ] {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let response = metrics_router(node.clone()).oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn alarms_are_told_unless_they_are_left_out() {
     let node = node().await;
     let get = async |path: &str| {
@@ -118,8 +137,13 @@ async fn alarms_are_told_unless_they_are_left_out() {
     assert_eq!(get("/readyz/data_corruption").await, (503, format!("{failed}\n")));
     let metrics = get("/metrics").await.1;
     for line in [
-        "etcd_debugging_server_alarms{server_id=\"1\",alarm_type=\"NOSPACE\"} 1\n",
-        "etcd_debugging_server_alarms{server_id=\"1\",alarm_type=\"CORRUPT\"} 1\n",
+        "etcd_debugging_server_alarms{alarm_type=\"NOSPACE\",server_id=\"1\"} 1\n",
+        "etcd_debugging_server_alarms{alarm_type=\"CORRUPT\",server_id=\"1\"} 1\n",
+        "etcd_server_health_success 2\n",
+        "etcd_server_health_failures 4\n",
+        "etcd_server_healthcheck{name=\"data_corruption\",type=\"readyz\"} 0\n",
+        "etcd_server_healthchecks_total{name=\"data_corruption\",status=\"success\",type=\"readyz\"} 1\n",
+        "etcd_server_healthchecks_total{name=\"data_corruption\",status=\"error\",type=\"readyz\"} 1\n",
         "etcd_server_has_leader 1\n",
         "etcd_server_version{server_version=\"3.7.1\"} 1\n",
         "etcd_cluster_version{cluster_version=\"3.7\"} 1\n",

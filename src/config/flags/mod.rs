@@ -52,6 +52,7 @@ pub(super) enum Group {
     Compaction,
     Timing,
     Logging,
+    Metrics,
     Tracing,
     Unsafe,
     General,
@@ -71,6 +72,7 @@ impl Group {
         (Group::Compaction, "Compaction of history, and the file"),
         (Group::Timing, "Raft timing and log"),
         (Group::Logging, "Logging"),
+        (Group::Metrics, "Metrics and profiles"),
         (Group::Tracing, "Distributed tracing"),
         (Group::Unsafe, "Unsafe"),
         (Group::General, "General"),
@@ -161,6 +163,8 @@ pub(super) struct Settings {
     pub(super) discovery: DiscoverySettings,
     pub(super) slow_unary: SignedDuration,
     pub(super) slow_apply: SignedDuration,
+    pub(super) metrics: String,
+    pub(super) profiling: bool,
 }
 
 impl Settings {

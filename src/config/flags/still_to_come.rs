@@ -20,6 +20,4 @@ pub(super) const ALL: &[&str] = &[
     "discovery-request-timeout",
     "discovery-token",
     "discovery-user",
-    "enable-pprof",
-    "metrics",
 ];

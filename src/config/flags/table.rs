@@ -823,6 +823,24 @@ pub(in crate::config) const ALL: &[Flag] = &[
         kind: Kind::Value(|settings, value| duration(value, &mut settings.slow_apply)),
     },
     Flag {
+        name: "metrics",
+        group: Group::Metrics,
+        default: "basic",
+        about: "How much is measured: 'extensive' adds how long each call takes, by method.",
+        kind: Kind::Value(|settings, value| {
+            settings.metrics = value.to_owned();
+            Ok(())
+        }),
+    },
+    Flag {
+        name: "enable-pprof",
+        group: Group::Metrics,
+        default: "false",
+        about: "Answer who asks for profiles at /debug/pprof/: where else to look, for there are none of Go here.\n\
+                So does --log-level=debug.",
+        kind: Kind::Switch(|settings, value| settings.profiling = value),
+    },
+    Flag {
         name: CONFIG_FILE,
         group: Group::General,
         default: "",

@@ -34,6 +34,7 @@ use super::proposer::Proposer;
 use crate::env::{Clock, Mistake, Tick};
 use crate::lease::Place;
 use crate::machine::{LeaseChange, Shared};
+use crate::metrics::LeaseMetrics;
 use crate::model::{Command, LeaseCheckpoint, LeaseExpire, LeaseId};
 use crate::peer::{LeaseAnswer, LeaseQuestion};
 use crate::raft::Proposal;
@@ -56,6 +57,7 @@ pub(super) struct LeaseKeeper {
     clock: Arc<dyn Clock>,
     /// What a new leader adds to each lease.
     extension: Duration,
+    metrics: LeaseMetrics,
     ends: Mutex<Ends>,
     /// Held to write while times left are chosen and stored, to read while one is taken back.
     storing: RwLock<()>,
@@ -86,10 +88,14 @@ pub struct Remaining {
 }
 
 impl LeaseKeeper {
-    pub(super) fn new(shared: Arc<Shared>, clock: Arc<dyn Clock>, extension: Duration) -> Arc<LeaseKeeper> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        clock: Arc<dyn Clock>,
+        (extension, metrics): (Duration, LeaseMetrics),
+    ) -> Arc<LeaseKeeper> {
         let (ended, _) = watch::channel(0);
         let (ends, storing, moved) = (Mutex::default(), RwLock::new(()), Notify::new());
-        Arc::new(LeaseKeeper { shared, clock, extension, ends, storing, ended, moved })
+        Arc::new(LeaseKeeper { shared, clock, extension, metrics, ends, storing, ended, moved })
     }
 
     /// Hears of leases that apply made and ended.
@@ -128,6 +134,7 @@ impl LeaseKeeper {
             ended.borrow_and_update();
             match self.try_renew(id, leadership.term()) {
                 Renewal::Renewed(ttl) => {
+                    self.metrics.renewed.inc();
                     return Some(LeaseAnswer::Lives { left: ttl, granted: ttl, keys: Vec::new() });
                 }
                 // Whoever asked looks for the leader again, in bounded time.
@@ -224,11 +231,13 @@ impl LeaseKeeper {
                 let ids = self.ends.lock().expire(self.clock.now());
                 let is_last = ids.len() < EXPIRE_MAX;
                 if !ids.is_empty() {
+                    let count = ids.len() as u64;
                     let command = Command::LeaseExpire(LeaseExpire { ids, term, as_of });
                     if let Err(error) = proposer.propose(Proposal::from(&command)).await {
                         tracing::warn!(%error, "failed to end leases; they are tried again");
                         break;
                     }
+                    self.metrics.expired.inc_by(count);
                 }
                 if is_last || stop.is_cancelled() {
                     break;

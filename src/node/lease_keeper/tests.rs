@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use super::*;
 use crate::env::{ManualClock, SeededRandom, SimDisk};
 use crate::machine::{Effects, Machine};
+use crate::metrics::Metrics;
 use crate::model::{ClusterId, LeaseGrant, LogId, MemberId};
 use crate::node::{Identity, Node, NodeOptions};
 use crate::storage::Storage;
@@ -28,7 +29,7 @@ impl Keeper {
         let storage = Storage::open(Arc::new(SimDisk::new()), Path::new("state"), 1 << 20).unwrap();
         let machine = parking_lot::RwLock::new(Machine::new());
         let shared = Arc::new(Shared { machine, storage: ArcSwap::from_pointee(storage) });
-        let keeper = LeaseKeeper::new(shared, clock.clone(), EXTENSION);
+        let keeper = LeaseKeeper::new(shared, clock.clone(), (EXTENSION, Metrics::default().lease));
         keeper.follow(Some(TERM));
         let walk = keeper.next_walk();
         Keeper { clock, keeper, walk }

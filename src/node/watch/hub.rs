@@ -59,6 +59,17 @@ impl HubOptions {
     }
 }
 
+/// What there is of streams and watchers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::node) struct Census {
+    pub(in crate::node) streams: usize,
+    pub(in crate::node) watchers: usize,
+    /// Those that read the history.
+    pub(in crate::node) behind: usize,
+    /// Events that wait for their client.
+    pub(in crate::node) pending_events: usize,
+}
+
 /// Knows all streams.
 #[derive(Debug)]
 pub(in crate::node) struct WatchHub {
@@ -241,6 +252,19 @@ impl WatchHub {
     pub(super) fn make_ready(&self, stream: StreamKey) {
         self.watchers.lock().make_ready(stream);
         self.work.notify_one();
+    }
+
+    /// What there is of streams and watchers.
+    pub(in crate::node) fn census(&self) -> Census {
+        let watchers = self.watchers.lock();
+        let mut census = Census::default();
+        for (mailbox, of_stream, behind) in watchers.streams() {
+            census.streams += 1;
+            census.watchers += of_stream;
+            census.behind += behind;
+            census.pending_events += mailbox.pending_events();
+        }
+        census
     }
 
     /// The store's revision, which may be ahead of what was published.

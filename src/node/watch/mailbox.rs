@@ -42,6 +42,11 @@ impl Mailbox {
         }
     }
 
+    /// Events that nobody took yet.
+    pub(super) fn pending_events(&self) -> usize {
+        self.queue.lock().pending_events()
+    }
+
     /// Calls `attempt` until it finds room: now, and each time that there may be some.
     pub(super) async fn when_room(&self, mut attempt: impl FnMut() -> bool) {
         loop {

@@ -20,6 +20,6 @@ mod ticker;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::hub::{HubOptions, WatchHub};
+pub(super) use self::hub::{Census, HubOptions, WatchHub};
 pub use self::stream::WatchStream;
 pub use crate::watch::{WatchRefusal, WatchSpec, WatchUpdate};

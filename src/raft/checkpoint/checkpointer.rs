@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Checkpoints, Pending, WRITE_OVERHEAD_BYTES};
+use crate::metrics::Stopwatch;
 use crate::model::Revision;
 use crate::raft::removals::Merge;
 use crate::storage::{self, Meta, Storage, TableWrite};
@@ -143,7 +144,9 @@ impl Checkpointer {
             return false;
         }
         let before = storage.record_bytes();
+        let watch = Stopwatch::start();
         let committed = self.commit(&storage, &taken, &meta);
+        checkpoints.metrics.commit.observe(watch.seconds());
         let was_full = std::mem::replace(&mut self.is_full, matches!(committed, Err(storage::Error::Full { .. })));
         if let Err(error) = committed {
             let number = taken.number;
@@ -158,6 +161,7 @@ impl Checkpointer {
             checkpoints.fail(&error.to_string());
             return false;
         }
+        checkpoints.metrics.written.inc();
         let number = taken.number;
         checkpoints.removals.wrote(taken.removals, &storage);
         // What was added is counted already: this is what was taken out.

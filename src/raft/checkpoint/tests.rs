@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use super::*;
 use crate::env::{Disk, SeededRandom, SimDisk};
 use crate::machine::{Effects, Machine};
+use crate::metrics::CheckpointMetrics;
 use crate::model::{Command, Compact, LogId, Put, Revision};
 use crate::raft::snapshot::snapshot_of;
 use crate::wal::{self, LogEntry, Writer};
@@ -37,7 +38,7 @@ fn member_that_caches(cache_bytes: usize) -> Member {
     let machine = RwLock::new(Machine::load(&storage, usize::MAX).unwrap());
     let shared = Arc::new(Shared { machine, storage: ArcSwap::from_pointee(storage) });
     let reserve = Reserve::new(Arc::new(disk.clone()), Path::new("reserve"));
-    let checkpoints = Checkpoints::new(shared.clone(), wal.clone(), &meta, reserve);
+    let checkpoints = Checkpoints::new(shared.clone(), wal.clone(), (&meta, reserve), CheckpointMetrics::default());
     let checkpointer = Checkpointer::new(checkpoints.clone());
     Member { disk, shared, wal, writer, checkpoints, checkpointer }
 }
@@ -110,7 +111,7 @@ fn removals_do_not_bring_an_older_membership_back() {
     while checkpoints.pending.lock().bytes > 0 {
         std::thread::yield_now();
     }
-    assert!(!checkpoints.compact_step(1000), "it has visited all");
+    assert!(!checkpoints.compact_step(1000).has_more, "it has visited all");
     assert!(writer.step());
     let (is_running, mut checkpointer) = thread.join().unwrap();
     assert!(is_running && checkpointer.step());
@@ -126,7 +127,7 @@ fn what_compaction_finds_goes_with_later_checkpoints_but_not_with_the_last() {
     member.apply(&Command::Compact(Compact { revision: Revision(4), physical: false }), b"voters");
     assert!(member.writer.step() && member.checkpointer.step());
     assert_eq!((member.values(), member.checkpointer.has_work()), (b"abc".to_vec(), Some(false)));
-    assert!(!member.checkpoints.compact_step(1000));
+    assert!(!member.checkpoints.compact_step(1000).has_more);
     assert_eq!(member.checkpointer.has_work(), Some(true));
     assert!(!member.checkpoints.removals.are_done());
     assert!(member.checkpointer.step());
@@ -135,7 +136,7 @@ fn what_compaction_finds_goes_with_later_checkpoints_but_not_with_the_last() {
 
     member.put("d");
     member.apply(&Command::Compact(Compact { revision: Revision(5), physical: false }), b"voters");
-    assert!(!member.checkpoints.compact_step(1000));
+    assert!(!member.checkpoints.compact_step(1000).has_more);
     member.checkpoints.close();
     assert!(member.writer.step() && member.checkpointer.step());
     assert_eq!((member.values(), member.checkpointer.has_work()), (b"cd".to_vec(), None));
@@ -153,7 +154,7 @@ fn removals_that_found_no_space_are_not_joined_by_others() {
     }
     member.apply(&Command::Compact(Compact { revision: Revision(3), physical: false }), b"voters");
     assert!(member.writer.step() && member.checkpointer.step());
-    assert!(!member.checkpoints.compact_step(1000));
+    assert!(!member.checkpoints.compact_step(1000).has_more);
     member.put(vec![b'c'; LARGE_BYTES]);
     assert!(member.writer.step());
     member.disk.set_full(true);

@@ -68,10 +68,7 @@ fn files_that_would_fail_every_handshake_are_named_with_their_flag() {
 fn a_certificate_that_keeps_clients_away_is_told_of() {
     let dir = tempfile::tempdir().unwrap();
     issue(dir.path());
-    for (file, why) in [
-        ("future", "it is not valid before "),
-        ("for_clients", "its extended key usage"),
-    ] {
+    for (file, why) in [("future", "it is not valid before "), ("for_clients", "its extended key usage")] {
         let flags = [format!("--cert-file={file}.pem"), format!("--key-file={file}.key")];
         let flags = flags.each_ref().map(String::as_str);
         let url = some_url("https");
