@@ -43,14 +43,13 @@ impl Op {
     const COUNT: usize = Op::Membership as usize + 1;
 }
 
-/// As etcd logs requests that take so long.
-const SLOW: Duration = Duration::from_millis(100);
-
 /// What has gathered in a run.
 #[derive(Debug)]
 pub struct ApplyTimes {
     family: HistogramVec,
     slow: Counter,
+    /// What takes longer counts as slow.
+    slow_from: Duration,
     /// By command, those that failed first; made when there is one.
     times: [[Option<LocalHistogram>; 2]; Op::COUNT],
 }
@@ -65,8 +64,8 @@ impl ApplyTimes {
         )
     }
 
-    pub(super) fn new(family: HistogramVec, slow: Counter) -> ApplyTimes {
-        ApplyTimes { family, slow, times: [const { [const { None }; 2] }; Op::COUNT] }
+    pub(super) fn new(family: HistogramVec, (slow, slow_from): (Counter, Duration)) -> ApplyTimes {
+        ApplyTimes { family, slow, slow_from, times: [const { [const { None }; 2] }; Op::COUNT] }
     }
 
     /// A command was applied.
@@ -77,7 +76,7 @@ impl ApplyTimes {
             family.with_label_values(&["v3", &format!("{op:?}"), success]).local()
         };
         self.times[op as usize][usize::from(succeeded)].get_or_insert_with(make).observe(took.as_secs_f64());
-        if took > SLOW {
+        if took > self.slow_from {
             self.slow.inc();
         }
     }

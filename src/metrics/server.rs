@@ -129,10 +129,10 @@ impl ServerMetrics {
         }
     }
 
-    /// For the thread that applies.
+    /// For the thread that applies; what takes longer than `slow` is counted as slow.
     #[must_use]
-    pub fn apply_times(&self) -> ApplyTimes {
-        ApplyTimes::new(self.apply.clone(), self.slow_applies.clone())
+    pub fn apply_times(&self, slow: Duration) -> ApplyTimes {
+        ApplyTimes::new(self.apply.clone(), (self.slow_applies.clone(), slow))
     }
 
     /// A range was read, or could not be.

@@ -130,7 +130,7 @@ impl StateMachine {
         metrics: &Metrics,
     ) -> io::Result<StateMachine> {
         let membership = decode_stored_membership(&meta.membership)?;
-        let (mvcc, times) = (metrics.mvcc.clone(), Mutex::new(metrics.server.apply_times()));
+        let (mvcc, times) = (metrics.mvcc.clone(), Mutex::new(metrics.server.apply_times(slow)));
         let counters = Counters { mvcc, times, installing: metrics.checkpoint.installing.clone() };
         Ok(StateMachine { shared, checkpoints, observer, files, membership, clock, slow, counters })
     }
