@@ -16,8 +16,8 @@ pub(super) fn log_start(config: &Config, member_dir: &Path, is_initialized: bool
         "member-initialized" = is_initialized,
         name = config.name,
         "data-dir" = %config.data_dir.display(),
-        "wal-dir" = %config.wal_dir.as_deref().unwrap_or(std::path::Path::new("")).display(),
-        "wal-dir-dedicated" = %config.wal_dir.as_deref().unwrap_or(std::path::Path::new("")).display(),
+        "wal-dir" = %config.wal_dir.as_deref().unwrap_or(Path::new("")).display(),
+        "wal-dir-dedicated" = %config.wal_dir.as_deref().unwrap_or(Path::new("")).display(),
         "member-dir" = %member_dir.display(),
         "force-new-cluster" = config.force_new_cluster,
         "heartbeat-interval" = go_duration(config.heartbeat),
@@ -37,7 +37,6 @@ pub(super) fn log_start(config: &Config, member_dir: &Path, is_initialized: bool
         },
         "initial-cluster-token" = config.initial_cluster_token,
         "pre-vote" = config.pre_vote,
-        "v2-deprecation" = "write-only",
         "strict-reconfig-check" = config.strict_reconfig,
         "max-learners" = config.learners_max,
         "agreement-check" = config.agreement_check,
@@ -56,7 +55,7 @@ pub(super) fn log_start(config: &Config, member_dir: &Path, is_initialized: bool
         "host-whitelist.json" = json(&config.host_whitelist),
         "max-request-bytes" = config.request_bytes_max,
         "max-concurrent-streams" = config.streams_max,
-        // Taken as it is whatever is said.
+        // Taken as they are whatever is said.
         "downgrade-check-interval" = "5s",
         "v2-deprecation" = "write-only",
         "starting an etcd server"
