@@ -10,7 +10,11 @@ use std::iter::Peekable;
 use std::process::ExitCode;
 
 use crate::command::{Operands, Verb, print};
-use crate::{config, env, inspect, snapshot, tcp_gateway};
+use crate::config;
+use crate::env;
+use crate::inspect;
+use crate::snapshot;
+use crate::tcp_gateway;
 
 /// The arguments are wrong. Source: Go, package `flag`.
 const EXIT_USAGE: u8 = 2;

@@ -56,7 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "inspect",
         &["command", "server", "node", "etcd_file", "raft", "machine", "mvcc", "storage", "wal", "env", "model"],
     ),
-    ("cli", &["command", "snapshot", "inspect", "tcp_gateway", "config", "net"]),
+    ("cli", &["command", "snapshot", "inspect", "tcp_gateway", "config", "net", "env"]),
     ("embed", &["server", "config", "node", "model", "env"]),
 ];
 
@@ -143,7 +143,9 @@ const ASK_THE_CALENDAR: &[(&str, &str)] = &[
     ("node/flight.rs", "the same"),
     ("node/auth.rs", "when a JSON web token ends, which says so in the calendar's time"),
     ("node/members.rs", "a part of a new member's id, as in etcd"),
-    ("net/tls/self_signed.rs", "when a certificate begins and ends"),
+    ("net/tls", "when a certificate begins and ends"),
+    ("server/tls.rs", "the same"),
+    ("node/compactor.rs", "when the last compaction ended, as a metric that etcd has"),
 ];
 
 #[test]
