@@ -3,9 +3,15 @@
 use std::process::Command;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use super::Both;
 use crate::gateway::http::{Answer, ask};
-use crate::harness::{Cluster, Program, reference};
+use crate::harness::{Cluster, Program, free_port, reference};
+
+/// Far longer than anything takes.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Paths whose whole answer is compared.
 const PATHS: &[&str] = &[
@@ -95,10 +101,10 @@ async fn without_a_leader(program: &Program) -> Vec<(String, Answer)> {
     }
     let address = cluster.endpoint(left).trim_start_matches("http://").to_owned();
     let is_leaderless = || ask(&address, "GET", "/health", &[], b"").body.contains("RAFT NO LEADER");
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let give_up = Instant::now() + WAIT_MAX;
     while !is_leaderless() {
-        assert!(tokio::time::Instant::now() < deadline, "{left} notices that it is alone");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(Instant::now() < give_up, "{left} notices that it is alone");
+        sleep(LOOK_AGAIN).await;
     }
     let paths = [
         "/version",
@@ -122,6 +128,59 @@ async fn a_member_without_a_leader_answers_as_etcd_does() {
 
 async fn without_a_leader_of(program: Program) -> Vec<(String, Answer)> {
     without_a_leader(&program).await
+}
+
+/// The answers of a member that is shutting down, and cannot yet: it has lost all others, and a client's put waits for them.
+/// Nobody is let in any more where clients are served; who watches over it is.
+async fn shutting_down(program: Program) -> Vec<(&'static str, Answer)> {
+    let (mut cluster, watched) = (Cluster::planned(&program, 3, &[]), format!("127.0.0.1:{}", free_port()));
+    for member in 0..3 {
+        let metrics = [format!("--listen-metrics-urls=http://{watched}")];
+        let flags = metrics.each_ref().map(String::as_str);
+        cluster.launch_with(member, if member == 0 { &flags } else { &[] });
+    }
+    for member in 0..3 {
+        cluster.wait_until_it_serves(member).await;
+    }
+    let mut client = cluster.client(0).await;
+    (1..3).for_each(|member| cluster.kill(member));
+    let is_leaderless = || ask(&watched, "GET", "/health", &[], b"").body.contains("RAFT NO LEADER");
+    let give_up = Instant::now() + WAIT_MAX;
+    while !is_leaderless() {
+        assert!(Instant::now() < give_up, "it notices that it is alone");
+        sleep(LOOK_AGAIN).await;
+    }
+    let put = tokio::spawn(async move { client.put("k", "v", None).await });
+    // Long enough for the put to be there, and far shorter than it waits.
+    sleep(Duration::from_millis(500)).await;
+    cluster.process(0).terminate();
+    let address = cluster.endpoint(0).trim_start_matches("http://").to_owned();
+    while std::net::TcpStream::connect(&address).is_ok() {
+        assert!(Instant::now() < give_up, "clients are let in still");
+        sleep(Duration::from_millis(5)).await;
+    }
+    // Not `/readyz`: its linearizable read waits in both.
+    let paths = [
+        "/health",
+        "/health?serializable=true",
+        "/livez?verbose",
+        "/readyz/serializable_read",
+        "/readyz/data_corruption",
+        "/readyz?exclude=linearizable_read&verbose",
+        "/version",
+    ];
+    let answers = paths.map(|path| (path, in_order(ask(&watched, "GET", path, &[], b"")))).to_vec();
+    cluster.kill(0);
+    assert!(put.await.expect("the put does not panic").is_err(), "there is nobody who could agree");
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_shutting_down_answers_as_etcd_does() {
+    let Some(etcd) = Program::etcd() else { return };
+    // One after the other: there is a second for the questions.
+    let etcd = shutting_down(etcd).await;
+    assert_eq!(shutting_down(Program::lodemark()).await, etcd);
 }
 
 #[test]
