@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Error;
-use super::flags::{self, ALL, Called, Kind, Settings};
+use super::flags::{self, Called, Kind, Settings, all};
 use super::notice::Notice;
 use super::value::{self, SignedDuration};
 
@@ -48,7 +48,7 @@ impl Variables {
             let value = value.to_string_lossy().into_owned();
             notices.push(Notice::SpecialVariable { name: SPECIAL.to_owned(), value });
         }
-        for flag in ALL.iter().filter(|flag| !matches!(flag.kind, Kind::Help | Kind::Version)) {
+        for flag in all().filter(|flag| !matches!(flag.kind, Kind::Help | Kind::Version)) {
             let name = flags::variable(flag.name);
             let Some(value) = self.0.remove(&name) else { continue };
             if settings.given.contains(flag.name) {

@@ -1,6 +1,6 @@
 //! The help text, made from the table of flags.
 
-use super::flags::{ALL, Flag, Group, Kind};
+use super::flags::{Flag, Group, Kind, all};
 
 /// How the program is called, whose name is `program`; printed after an argument that is wrong.
 #[must_use]
@@ -40,7 +40,7 @@ Without flags the data is in default.etcd, and clients are served on port 2379 o
         usage(program)
     );
     for (group, heading) in Group::ALL {
-        let flags = || ALL.iter().filter(|flag| flag.group == *group);
+        let flags = || all().filter(|flag| flag.group == *group);
         if flags().next().is_some() {
             text.push_str(&format!("\n{heading}:\n"));
         }
@@ -68,7 +68,7 @@ fn described(flag: &Flag) -> String {
 
 /// The name of every flag, without dashes, and whether it takes a value.
 pub fn flag_names() -> impl Iterator<Item = (&'static str, bool)> {
-    ALL.iter().map(|flag| (flag.name, matches!(flag.kind, Kind::Value(_))))
+    all().map(|flag| (flag.name, matches!(flag.kind, Kind::Value(_))))
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn every_flag_is_explained() {
         let text = help("lodemark");
-        for flag in ALL {
+        for flag in all() {
             assert!(text.contains(&format!("\n  --{}", flag.name)), "{} is missing", flag.name);
             assert!(!flag.about.is_empty(), "{} says nothing", flag.name);
         }

@@ -178,6 +178,14 @@ mod tests {
         node.compact(Compact { revision, physical: true }).await.unwrap();
     }
 
+    /// Leaves a file that is mostly free.
+    async fn waste(node: &Node) {
+        fill(node).await;
+        compact(node).await;
+        delete(node).await;
+        compact(node).await;
+    }
+
     fn reclaimer(node: &Node) -> Reclaimer {
         let source = (node.compactor.rounds(), node.defragmenter.checkpoints.clone());
         Reclaimer::new(source, node.defragmenter.clone(), Some(MIN_BYTES))
@@ -206,10 +214,7 @@ mod tests {
     async fn after_a_compaction_the_file_becomes_small_by_itself() {
         let disk = SimDisk::new();
         let node = start(&disk, Some(MIN_BYTES)).await;
-        fill(&node).await;
-        compact(&node).await;
-        delete(&node).await;
-        compact(&node).await;
+        waste(&node).await;
         while node.defragmenter.space().free() >= MIN_BYTES {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -225,10 +230,7 @@ mod tests {
     async fn at_a_start_the_file_becomes_small_if_enough_of_it_is_free() {
         let disk = SimDisk::new();
         let node = start(&disk, None).await;
-        fill(&node).await;
-        compact(&node).await;
-        delete(&node).await;
-        compact(&node).await;
+        waste(&node).await;
         node.stop().await;
         let node = start(&disk, None).await;
         let before = node.defragmenter.space();
@@ -268,10 +270,7 @@ mod tests {
     async fn one_that_fails_leaves_everything_as_it_was() {
         let disk = SimDisk::new();
         let node = start(&disk, None).await;
-        fill(&node).await;
-        compact(&node).await;
-        delete(&node).await;
-        compact(&node).await;
+        waste(&node).await;
         let before = node.defragmenter.space();
         let mut reclaimer = reclaimer(&node);
         disk.set_full(true);

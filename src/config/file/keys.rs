@@ -3,7 +3,7 @@
 //! Most keys are the flags' names. TLS, sockets and discovery have blocks of their own, and a few flags have no key.
 //! Source: etcd, `server/embed/config.go`, the tags of `configYAML` and `securityConfig`.
 
-use crate::config::flags::{ALL, Flag, Kind};
+use crate::config::flags::{Flag, Kind, all};
 use crate::config::value;
 
 /// Flags that the file does not say.
@@ -101,7 +101,7 @@ pub(in crate::config) fn key(flag: &Flag) -> Option<&'static str> {
 
 /// The flag whose value stands there. Keys may be written in capitals, as etcd reads them.
 pub(super) fn flag_at(path: &str) -> Option<&'static Flag> {
-    ALL.iter().find(|flag| key(flag).is_some_and(|key| key.eq_ignore_ascii_case(path)))
+    all().find(|flag| key(flag).is_some_and(|key| key.eq_ignore_ascii_case(path)))
 }
 
 /// Tells whether that is a block of keys that mean something.
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn no_two_flags_have_one_key() {
-        let mut keys: Vec<&str> = ALL.iter().filter_map(key).collect();
+        let mut keys: Vec<&str> = all().filter_map(key).collect();
         let before = keys.len();
         keys.sort_unstable();
         keys.dedup();

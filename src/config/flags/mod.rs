@@ -12,7 +12,7 @@ mod without_effect;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use self::names::{Called, call, nearest, variable};
-pub(super) use self::table::ALL;
+pub(super) use self::table::all;
 pub(super) use self::without_effect::advice as advice_without_effect;
 use super::auth::AuthSettings;
 use super::compaction::CompactionSettings;
@@ -171,7 +171,7 @@ impl Settings {
     /// The defaults of the table.
     pub(super) fn defaults() -> Settings {
         let mut settings = Settings::default();
-        for flag in ALL.iter().filter(|flag| flag.is_setting()) {
+        for flag in all().filter(|flag| flag.is_setting()) {
             flag.read(flag.default, &mut settings).expect("a test reads the defaults of the table");
         }
         settings
@@ -203,7 +203,7 @@ impl Flag {
 
 /// The flag of that name.
 pub(super) fn find(name: &str) -> Option<&'static Flag> {
-    ALL.iter().find(|flag| flag.name == name)
+    all().find(|flag| flag.name == name)
 }
 
 pub(super) const BOOTSTRAP_DEFRAG: &str = "bootstrap-defrag-threshold-megabytes";
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn every_default_can_be_read() {
         let mut settings = Settings::default();
-        for flag in ALL {
+        for flag in all() {
             assert_eq!(flag.read(flag.default, &mut settings), Ok(()), "{}", flag.name);
         }
     }
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_flag_is_here_or_still_to_come_not_both() {
         let to_come = still_to_come::ALL.iter().copied();
-        let mut names: Vec<&str> = ALL.iter().map(|flag| flag.name).chain(to_come).collect();
+        let mut names: Vec<&str> = all().map(|flag| flag.name).chain(to_come).collect();
         names.sort_unstable();
         let before = names.len();
         names.dedup();

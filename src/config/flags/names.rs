@@ -1,7 +1,7 @@
 //! How flags are called: by their names, by names that etcd has given up, by variables; and what somebody may have meant.
 
 use super::still_to_come::is_of_etcd;
-use super::{ALL, Flag, find};
+use super::{Flag, all, find};
 use crate::config::gates;
 
 /// What names that etcd has given up began with; the rest is the name of today.
@@ -59,7 +59,7 @@ pub(in crate::config) fn nearest(name: &str) -> Option<&'static str> {
         2..SHORT => TYPOS_MAX_OF_SHORT,
         _ => TYPOS_MAX,
     };
-    let near = ALL.iter().filter(|flag| flag.is_setting()).map(|flag| (typos(name, flag.name), flag.name));
+    let near = all().filter(|flag| flag.is_setting()).map(|flag| (typos(name, flag.name), flag.name));
     near.filter(|(typos, _)| *typos <= typos_max).min().map(|(_, name)| name)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ALL, Kind};
+use super::{Kind, all};
 
 /// What is said of each. Those that are ignored as etcd ignores them (`Kind::Ignored`) are not here.
 const WARNINGS: &[(&str, &str)] = &[
@@ -33,7 +33,7 @@ const WARNINGS: &[(&str, &str)] = &[
 /// What is to be said of the flags that were given.
 pub(in crate::config) fn advice(given: &BTreeSet<&'static str>) -> impl Iterator<Item = String> {
     let warnings = WARNINGS.iter().filter(|(name, _)| given.contains(name)).map(|(_, text)| (*text).to_owned());
-    let ignored = ALL.iter().filter(|flag| matches!(flag.kind, Kind::Ignored) && given.contains(flag.name));
+    let ignored = all().filter(|flag| matches!(flag.kind, Kind::Ignored) && given.contains(flag.name));
     warnings.chain(ignored.map(|flag| format!("--{} has no effect: etcd has given it up", flag.name)))
 }
 
