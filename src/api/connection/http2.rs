@@ -175,8 +175,9 @@ struct Streams<T> {
 impl<T> Drop for Streams<T> {
     /// Nobody hears of what still waits.
     fn drop(&mut self) {
+        let now = Instant::now();
         for call in self.waiting.calls.drain(..).flatten() {
-            self.tally.end(call.told.counted, Err(Code::Cancelled));
+            self.tally.end(call.asked.call, Err(Code::Cancelled), now);
         }
     }
 }
@@ -300,10 +301,10 @@ impl<T: Io> Streams<T> {
                     match message {
                         Ok(message) => {
                             let Reading { hot, begun, .. } = reading;
-                            let asked = Asked { hot, begun, message: message.clone() };
-                            let counted = self.tally.begin(hot, message.len(), &reading.head.headers);
+                            let call = self.tally.begin((hot, begun), message.len(), &reading.head.headers);
+                            let asked = Asked { call, message: message.clone() };
                             let answer = hot::start_by(hot, message, || reading.credentials(), &self.shared.api);
-                            self.settle(answer, reading.respond, Told { asked, counted }, None);
+                            self.settle(answer, reading.respond, asked, None);
                         }
                         Err(Some(status)) => drop(call::refuse(&mut reading.respond, status)),
                         // The client took the call back.
@@ -315,17 +316,14 @@ impl<T: Io> Streams<T> {
         has_run
     }
 
-    /// Goes on with a call as far as it can now. If it had to wait, it is `now`.
-    fn settle(&mut self, answer: Answer, respond: SendResponse<Bytes>, told: Told, now: Option<Instant>) {
-        let (node, log) = (&self.shared.api.node, &self.shared.log);
-        let Told { asked, counted } = told;
+    /// Goes on with a call as far as it can. It is `now`, if that is known.
+    fn settle(&mut self, answer: Answer, respond: SendResponse<Bytes>, mut asked: Asked, now: Option<Instant>) {
+        let (node, log, call) = (&self.shared.api.node, &self.shared.log, asked.call);
         let refused = match answer {
             Answer::Now(answer) => {
-                match now {
-                    Some(now) => log.tell(&asked, now, &answer),
-                    None => log.tell_quick(&asked, &answer),
-                }
-                return answer_now(answer, respond, (&mut self.tally, counted));
+                let now = now.unwrap_or_else(Instant::now);
+                log.tell(&asked, now, &answer);
+                return answer_now(answer, respond, (&mut self.tally, call), now);
             }
             Answer::Later(answer) => {
                 let log = log.clone();
@@ -334,21 +332,20 @@ impl<T: Io> Streams<T> {
                     log.tell(&asked, Instant::now(), &answer);
                     answer
                 };
-                return call::answer_later(answer, respond, self.tally.leave(counted));
+                return call::answer_later(answer, respond, self.tally.leave(call));
             }
             Answer::Propose(proposal) => {
-                let told = Told { asked, counted: counted.ordered() };
-                let token = self.waiting.insert(Call { respond, read: None, told });
+                asked.call = call.ordered();
+                let token = self.waiting.insert(Call { respond, read: None, asked });
                 token.map(|token| node.propose_into(proposal, &self.completions, token))
             }
             Answer::Read(query) => {
-                let told = Told { asked, counted };
-                let token = self.waiting.insert(Call { respond, read: Some(query), told });
+                let token = self.waiting.insert(Call { respond, read: Some(query), asked });
                 token.map(|token| node.pass_barrier_into(&self.completions, token))
             }
         };
         if let Err(Call { mut respond, .. }) = refused {
-            self.tally.end(counted, Err(Code::ResourceExhausted));
+            self.tally.end(call, Err(Code::ResourceExhausted), Instant::now());
             let _ = call::refuse(&mut respond, status::TOO_MANY_REQUESTS.into());
         }
     }
@@ -361,7 +358,7 @@ impl<T: Io> Streams<T> {
         let mut all = std::mem::take(&mut self.completed);
         let now = Some(Instant::now());
         for (token, completed) in all.drain(..) {
-            let Some(Call { respond, read, told }) = self.waiting.remove(token) else { continue };
+            let Some(Call { respond, read, asked }) = self.waiting.remove(token) else { continue };
             let answer = match (completed, read) {
                 (Completed::Command(outcome), _) => Answer::Now(hot::finish(outcome, &self.shared.api)),
                 (Completed::Barrier(Ok(())), Some(query)) => hot::read_for_nobody(*query, &self.shared.api),
@@ -370,7 +367,7 @@ impl<T: Io> Streams<T> {
                     Answer::Now(Err(Status::internal("a write was taken for a read")))
                 }
             };
-            self.settle(answer, respond, told, now);
+            self.settle(answer, respond, asked, now);
         }
         self.completed = all;
         true
@@ -474,11 +471,12 @@ fn unframe(mut body: Bytes) -> Result<Bytes, Status> {
 fn answer_now(
     answer: Result<Framed, Status>,
     mut respond: SendResponse<Bytes>,
-    (tally, counted): (&mut HotTally, HotCall),
+    (tally, call): (&mut HotTally, HotCall),
+    now: Instant,
 ) {
     match answer {
         Ok(Framed::Whole(message)) if message.len() <= INLINE_BYTES_MAX => {
-            tally.end(counted, Ok(message.len()));
+            tally.end(call, Ok(message.len()), now);
             // Errors: the client has gone, and nobody misses the answer.
             if let Ok(mut stream) = respond.send_response(call::head(), false)
                 && stream.send_data(message, false).is_ok()
@@ -486,9 +484,9 @@ fn answer_now(
                 let _ = stream.send_trailers(ok_trailers());
             }
         }
-        Ok(message) => call::answer_later(std::future::ready(Ok(message)), respond, tally.leave(counted)),
+        Ok(message) => call::answer_later(std::future::ready(Ok(message)), respond, tally.leave(call)),
         Err(status) => {
-            tally.end(counted, Err(status.code()));
+            tally.end(call, Err(status.code()), now);
             drop(call::refuse(&mut respond, status));
         }
     }
@@ -513,15 +511,8 @@ struct Call {
     respond: SendResponse<Bytes>,
     /// What it reads, once it has passed the barrier; `None` if it waits for a command.
     read: Option<Box<Range>>,
-    told: Told,
-}
-
-/// What is told of a call once it has its answer.
-struct Told {
-    /// The log, should it have taken long. The message is shared with what was proposed.
+    /// For the log and the metrics, once it has its answer.
     asked: Asked,
-    /// The metrics.
-    counted: HotCall,
 }
 
 /// Calls that wait for their outcome, by token.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
@@ -294,12 +295,18 @@ impl Frames {
 /// A hot call under way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HotCall {
-    hot: Hot,
-    watch: Stopwatch,
+    pub(super) hot: Hot,
+    /// When the bytes were read that it came with, which the connection knows anyway.
+    pub(super) begun: Instant,
     was_ordered: bool,
 }
 
 impl HotCall {
+    /// How long it has taken until `now`.
+    pub(super) fn took(self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.begun)
+    }
+
     /// Its command is on its way into the log.
     pub(crate) fn ordered(self) -> HotCall {
         HotCall { was_ordered: true, ..self }
@@ -332,8 +339,8 @@ impl HotTally {
         }
     }
 
-    /// A call with a message of so many bytes begins.
-    pub(crate) fn begin(&mut self, hot: Hot, bytes: usize, headers: &HeaderMap) -> HotCall {
+    /// A call with a message of so many bytes has come.
+    pub(crate) fn begin(&mut self, (hot, begun): (Hot, Instant), bytes: usize, headers: &HeaderMap) -> HotCall {
         let version = guard::client_version(headers);
         if self.client.as_ref().is_none_or(|(known, _)| known.as_ref() != version) {
             self.flush();
@@ -342,18 +349,18 @@ impl HotTally {
         self.requests += 1;
         self.started[hot as usize] += 1;
         self.received_bytes += bytes as u64;
-        HotCall { hot, watch: Stopwatch::start(), was_ordered: false }
+        HotCall { hot, begun, was_ordered: false }
     }
 
     /// A call ends with one message of so many bytes, its prefix among them, or with an error.
-    pub(crate) fn end(&mut self, call: HotCall, answer: Result<usize, Code>) {
-        let HotCall { hot, watch, .. } = call;
+    pub(crate) fn end(&mut self, call: HotCall, answer: Result<usize, Code>, now: Instant) {
+        let hot = call.hot;
         match answer {
             Ok(framed_bytes) => {
                 self.ended_well[hot as usize] += 1;
                 self.sent_bytes += framed_bytes.saturating_sub(PREFIX_BYTES) as u64;
                 let meter = self.meters.of_hot(hot);
-                let seconds = watch.seconds();
+                let seconds = call.took(now).as_secs_f64();
                 if let Some(requests) = &meter.requests {
                     requests[1].observe(seconds);
                 }
@@ -361,7 +368,7 @@ impl HotTally {
                     handling.observe(seconds);
                 }
             }
-            Err(code) => end(&self.meters, call, code),
+            Err(code) => end(&self.meters, call, code, now),
         }
     }
 
@@ -405,11 +412,11 @@ impl Drop for HotTally {
 }
 
 /// A call ends otherwise than well.
-fn end(meters: &Meters, HotCall { hot, watch, was_ordered }: HotCall, code: Code) {
-    let meter = meters.of_hot(hot);
+fn end(meters: &Meters, call: HotCall, code: Code, now: Instant) {
+    let meter = meters.of_hot(call.hot);
     meter.calls.sent.inc();
-    meter.calls.ended(number(code), || watch.elapsed());
-    meter.measure(code, was_ordered, || watch.elapsed());
+    meter.calls.ended(number(code), || call.took(now));
+    meter.measure(code, call.was_ordered, || call.took(now));
 }
 
 /// A hot call in a task of its own. Dropped before its end it was taken back.
@@ -424,22 +431,22 @@ impl LateCall {
     /// It ends with one message of so many bytes, its prefix among them, or with an error.
     pub(crate) fn end(mut self, answer: Result<usize, Code>) {
         self.has_ended = true;
-        let HotCall { hot, watch, was_ordered } = self.call;
-        let meter = self.meters.of_hot(hot);
+        let (HotCall { hot, was_ordered, .. }, now) = (self.call, Instant::now());
+        let (meter, took) = (self.meters.of_hot(hot), self.call.took(now));
         match answer {
             Ok(framed_bytes) => {
                 meter.sent(framed_bytes.saturating_sub(PREFIX_BYTES));
-                meter.calls.ended(number(Code::Ok), || watch.elapsed());
+                meter.calls.ended(number(Code::Ok), || took);
                 let requests = if hot == Hot::Txn && !was_ordered {
                     Some(&self.meters.read_txns)
                 } else {
                     meter.requests.as_ref()
                 };
                 if let Some(requests) = requests {
-                    requests[1].observe(watch.seconds());
+                    requests[1].observe(took.as_secs_f64());
                 }
             }
-            Err(code) => end(&self.meters, self.call, code),
+            Err(code) => end(&self.meters, self.call, code, now),
         }
     }
 }
@@ -447,7 +454,7 @@ impl LateCall {
 impl Drop for LateCall {
     fn drop(&mut self) {
         if !self.has_ended {
-            end(&self.meters, self.call, Code::Cancelled);
+            end(&self.meters, self.call, Code::Cancelled, Instant::now());
         }
     }
 }

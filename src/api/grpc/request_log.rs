@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::hot::{Framed, Hot};
+use super::meter::HotCall;
 use super::{PREFIX_BYTES, decode};
 use crate::api::SlowRequests;
 use crate::env::{go_duration, timestamp, unix_time};
@@ -48,10 +49,10 @@ pub(crate) struct RequestLog {
 }
 
 /// A hot call that is under way.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) hot: Hot,
-    pub(crate) begun: Instant,
+    pub(crate) call: HotCall,
+    /// Shared with what was proposed.
     pub(crate) message: Bytes,
 }
 
@@ -74,16 +75,9 @@ impl RequestLog {
         RequestLog { remote: remote.into(), ..self.clone() }
     }
 
-    /// Tells of a hot call that was answered on the spot, if all are told of.
-    pub(crate) fn tell_quick(&self, asked: &Asked, answer: &Result<Framed, Status>) {
-        if self.tells_all {
-            self.tell(asked, Instant::now(), answer);
-        }
-    }
-
     /// Tells of a hot call, if it took long until `now` or all are told of.
     pub(crate) fn tell(&self, asked: &Asked, now: Instant, answer: &Result<Framed, Status>) {
-        let spent = now.saturating_duration_since(asked.begun);
+        let spent = asked.call.took(now);
         if spent > self.slow.read && asked.is_read() {
             tell_slow_read(asked, spent, self.slow.read, answer);
         }
@@ -128,12 +122,12 @@ impl RequestLog {
 /// Tells of a read that took long.
 fn tell_slow_read(asked: &Asked, took: Duration, expected: Duration, answer: &Result<Framed, Status>) {
     let counts = asked.counts(answer);
-    let response = match (answer, asked.hot) {
+    let response = match (answer, asked.call.hot) {
         (Err(_), _) => String::new(),
         (Ok(_), Hot::Range) => format!("range_response_count:{} size:{}", counts.answers, counts.answer_bytes),
         (Ok(_), _) => format!("size:{}", counts.answer_bytes),
     };
-    let prefix = if asked.hot == Hot::Range { "read-only range " } else { "read-only txn " };
+    let prefix = if asked.call.hot == Hot::Range { "read-only range " } else { "read-only txn " };
     tracing::warn!(
         took = go_duration(took),
         "expected-duration" = go_duration(expected),
@@ -147,7 +141,7 @@ fn tell_slow_read(asked: &Asked, took: Duration, expected: Duration, answer: &Re
 
 impl Asked {
     fn path(&self) -> &'static str {
-        match self.hot {
+        match self.call.hot {
             Hot::Range => "/etcdserverpb.KV/Range",
             Hot::Put => "/etcdserverpb.KV/Put",
             Hot::DeleteRange => "/etcdserverpb.KV/DeleteRange",
@@ -157,7 +151,7 @@ impl Asked {
 
     /// Whether it changes nothing.
     fn is_read(&self) -> bool {
-        match self.hot {
+        match self.call.hot {
             Hot::Range => true,
             Hot::Put | Hot::DeleteRange => false,
             Hot::Txn => {
@@ -187,7 +181,7 @@ impl Asked {
         if let Some(body) = &body {
             counts.answer_bytes = signed(body.len());
         }
-        match self.hot {
+        match self.call.hot {
             Hot::Range => {
                 counts.content = decode::range(message).map(|range| range.summary()).unwrap_or_default();
                 let answer = body.and_then(|body| pb::RangeResponse::decode(body).ok());
