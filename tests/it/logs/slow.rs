@@ -67,7 +67,7 @@ async fn slow_requests_are_warnings_with_a_breakdown() {
     let flags = ["--warning-unary-request-duration=1ns", "--warning-apply-duration=1ns"].map(str::to_owned);
     let mut member = Member::start(&Program::lodemark(), Site::new(temp.path()).with_flags(flags)).await;
     call(&member).await;
-    // Answered on the spot, a read is not timed; one that is long takes its time.
+    // An answer that is long is read again as it is sent.
     let mut client = member.client().await;
     for key in ["long/1", "long/2", "long/3", "long/4"] {
         client.put(key, vec![b'v'; 200_000], None).await.unwrap();
