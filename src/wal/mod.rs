@@ -24,6 +24,8 @@
 //! Raft. Entries are bytes with an index and a term, votes and marks are bytes. It keeps one rule for its caller: an
 //! entry follows the one before it.
 //!
+//! Segments are made ahead and removed by threads of their own, for batches to wait for neither: see `segment` and `removal`.
+//!
 //! The first error of a write or a sync is the last: nothing is known of the disk then, so everything that waits and all
 //! that comes later gets that error. Only a write that finds no space is none: see `room`.
 
@@ -32,6 +34,7 @@ mod error;
 mod format;
 mod queue;
 mod recovery;
+mod removal;
 mod room;
 mod segment;
 #[cfg(test)]

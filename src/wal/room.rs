@@ -165,7 +165,8 @@ impl Room {
         self.changed.notify_all();
     }
 
-    fn ends_within(&self, pause: Duration) -> bool {
+    /// Waits until the log ends, space is given back, or for so long; tells whether it ends.
+    pub(super) fn ends_within(&self, pause: Duration) -> bool {
         let mut is_ending = self.is_ending.lock();
         if !*is_ending {
             self.changed.wait_for(&mut is_ending, pause);

@@ -353,6 +353,50 @@ fn purged_files_go_one_by_one_and_all_of_them() {
 }
 
 #[test]
+fn purged_files_go_beside_the_thread_of_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RealDisk::new(dir.path());
+    let mut log = open_with(disk.clone(), options(SMALL_SEGMENT_BYTES)).unwrap();
+    log.fill(20);
+    assert!(segments(&disk).len() >= 6);
+    let Log { wal, writer, .. } = log;
+    let thread = std::thread::spawn(move || writer.run());
+    wal.purge(19, Bytes::from_static(b"mark")).unwrap();
+    for _ in 0..1000 {
+        if segments(&disk).len() <= 3 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(segments(&disk).len() <= 3, "the last, and one that was made ahead: {:?}", segments(&disk));
+    wal.close();
+    thread.join().unwrap();
+    let again = open_with(disk, options(SMALL_SEGMENT_BYTES)).unwrap();
+    assert_eq!(again.all(), [entry(20, 1, 100)]);
+}
+
+#[test]
+fn a_log_that_ends_does_not_wait_for_files_that_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RealDisk::new(dir.path());
+    let mut log = open_with(disk.clone(), options(SMALL_SEGMENT_BYTES)).unwrap();
+    log.fill(60);
+    let Log { wal, writer, .. } = log;
+    wal.purge(59, Bytes::from_static(b"mark")).unwrap();
+    wal.close();
+    writer.run();
+    // Whatever is left goes when the log is open again.
+    let mut again = open_with(disk.clone(), options(SMALL_SEGMENT_BYTES)).unwrap();
+    again.fill(1);
+    while again.writer.can_remove() {
+        assert!(again.writer.step());
+    }
+    assert!(segments(&disk).len() <= 3, "two in use, and one that was made ahead: {:?}", segments(&disk));
+    assert_eq!(again.recovered.purged, Some((59, Bytes::from_static(b"mark"))));
+    assert_eq!(again.all(), [entry(60, 1, 100), entry(61, 1, 100)]);
+}
+
+#[test]
 fn marks_survive_the_segments_that_they_were_written_to() {
     let disk = SimDisk::new();
     let mut log = open(&disk);

@@ -12,6 +12,7 @@ use super::entries::{Entries, Place};
 use super::format::{BATCH_HEADER_BYTES, BatchWriter, HEADER_BYTES, Record, SegmentHeader};
 use super::queue::{Operation, Queue, Work, copy};
 use super::recovery::Found;
+use super::removal::{Purged, Removal};
 use super::room::Room;
 use super::segment::{Making, Segment, path};
 use super::{LogEntry, Options};
@@ -40,9 +41,10 @@ pub struct Writer {
     /// Oldest first; batches go to the last.
     segments: VecDeque<Segment>,
     spare: Spare,
+    removal: Removal,
     room: Arc<Room>,
-    /// It has a thread of its own: it has segments made ahead by another, and waits for space. Else it makes them when they
-    /// are needed, and fails without space.
+    /// It has a thread of its own: it has segments made ahead and removed by others, and waits for space. Else it makes them
+    /// when they are needed, removes one after each sync, and fails without space.
     may_wait: bool,
     marks: Marks,
     buffer: Vec<u8>,
@@ -100,6 +102,7 @@ impl Writer {
             entries: entries.clone(),
             segments: found.segments,
             spare: Spare::None,
+            removal: Removal::default(),
             room,
             may_wait: false,
             marks: Marks { vote: found.vote, committed: found.committed, purged: found.purged },
@@ -116,7 +119,7 @@ impl Writer {
         (writer, entries)
     }
 
-    /// Runs until the log is closed or fails, making segments ahead.
+    /// Runs until the log is closed or fails; others make segments ahead and remove old ones.
     pub fn run(mut self) {
         self.may_wait = true;
         self.room.set_bounded();
@@ -172,7 +175,9 @@ impl Writer {
                 // Not synced: it only says what is true already.
                 let proven = if self.is_proven() { Ok(()) } else { self.write_batch(&[], None, None) };
                 // A removal needs the sync: the marks that the file took over may be in a batch that was not.
-                let removed = |()| if self.can_remove() { self.sync() } else { Ok(()) };
+                let removed = |()| {
+                    if self.removal.is_under_way() || !self.can_remove() { self.removal.look() } else { self.sync() }
+                };
                 if let Err(error) = proven.and_then(removed) {
                     self.fail(error, Vec::new());
                 }
@@ -191,7 +196,7 @@ impl Writer {
 
     /// Whether there is something to do when nothing comes.
     pub(super) fn has_leftovers(&self) -> bool {
-        !self.is_proven() || self.can_remove()
+        !self.is_proven() || self.can_remove() || self.removal.is_under_way()
     }
 
     /// Whether a batch in the log says that the last one is synced.
@@ -309,20 +314,26 @@ impl Writer {
         self.segments.len() > 1 && self.segments.front().is_some_and(|first| first.last_index <= through)
     }
 
-    /// The mark of the purge is durable, so files that hold nothing else may go, oldest first. Only right after a sync: the
-    /// newest segment must hold all the marks durably.
-    ///
-    /// One at a time: a crash must not leave an older one without a later one, so each removal is synced by itself, and
-    /// nobody waits for more than one of them.
+    /// The mark of the purge is durable, so files that hold nothing else may go. Only right after a sync: the newest segment
+    /// must hold all the marks durably.
     fn remove_purged(&mut self) -> io::Result<()> {
-        if self.can_remove()
+        self.removal.look()?;
+        if self.removal.is_under_way() || !self.can_remove() {
+            return Ok(());
+        }
+        let mut purged = Purged {
+            disk: self.disk.clone(),
+            dir: self.options.dir.clone(),
+            files: Vec::new(),
+            room: self.room.clone(),
+        };
+        while self.can_remove()
+            && (self.may_wait || purged.files.is_empty())
             && let Some(segment) = self.segments.pop_front()
         {
-            self.disk.remove(&path(&self.options.dir, segment.header.sequence))?;
-            self.disk.sync_dir(&self.options.dir, SyncSite::WalFolder)?;
-            self.room.freed();
+            purged.files.push(path(&self.options.dir, segment.header.sequence));
         }
-        Ok(())
+        if self.may_wait { self.removal.begin(purged) } else { purged.remove(Duration::ZERO) }
     }
 
     /// Goes on in the next segment. What the last one holds is synced first: a batch in the new one proves it.
@@ -410,6 +421,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.end();
         self.room.end();
+        self.removal.end();
         if let Spare::Making(spare) = std::mem::take(&mut self.spare) {
             // Whether the segment was finished does not matter: the next opening finds or removes it.
             let _ = spare.join();

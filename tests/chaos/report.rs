@@ -16,6 +16,7 @@ pub struct Summary {
     rounds: u64,
     counts: BTreeMap<Fault, u64>,
     operations: BTreeMap<&'static str, [u64; 3]>,
+    lines: BTreeMap<String, u64>,
     lasted: Duration,
 }
 
@@ -31,6 +32,9 @@ impl Summary {
             let sums = self.operations.entry(kind).or_default();
             sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         }
+        for (level, count) in &report.lines {
+            *self.lines.entry(level.clone()).or_default() += count;
+        }
     }
 }
 
@@ -38,6 +42,7 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} rounds, {:.0?} of chaos in all", self.rounds, self.lasted)?;
         writeln!(f, "operations: {}", in_words(&self.operations))?;
+        writeln!(f, "lines of the log: {}", lines_in_words(&self.lines))?;
         write!(f, "faults: {}", faults_in_words(&self.counts))
     }
 }
@@ -50,6 +55,7 @@ pub fn describe(report: &Report) -> String {
     let _ = writeln!(text, "  {lasted:.0?} and {judged:.1?} of judgement, up to revision {}", report.revision);
     let _ = writeln!(text, "  operations: {}", in_words(&operations(&report.history)));
     let _ = writeln!(text, "  faults: {}", faults_in_words(&report.counts));
+    let _ = writeln!(text, "  lines of the log: {}", lines_in_words(&report.lines));
     let _ = writeln!(text, "  longest time without an acknowledged change: {:.1?}", report.silence);
     if !report.stalls.is_empty() {
         let lengths = report.stalls.iter().map(|stall| format!("{:.1?}", stall.to - stall.from));
@@ -105,6 +111,10 @@ fn everything(report: &Report) -> String {
         let _ = writeln!(text, "\n{who}\n{}", lines.join("\n"));
     }
     text
+}
+
+fn lines_in_words(lines: &BTreeMap<String, u64>) -> String {
+    lines.iter().map(|(level, count)| format!("{count} {level}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Of each kind of request: answered, refused, and those of which nobody knows.

@@ -20,7 +20,7 @@ use super::checks::history::{History, Moment, Outcome, Request, Watching};
 use super::checks::leases::LeaseTerms;
 use super::connections::Connections;
 use super::faults::Scene;
-use super::harness::{Cluster, Ext4, Place, Program, has_program};
+use super::harness::{Cluster, Ext4, Line, Place, Program, has_program};
 use super::journal::Journal;
 use super::network::Network;
 use super::plan::{Fault, Plan};
@@ -61,6 +61,8 @@ const PROBE_PAUSE: Duration = Duration::from_millis(200);
 const REPLACED_TIMEOUTS: u32 = 3;
 /// After so many the cluster takes writes again. The pulse asks one member after another, and waits for one in vain.
 const SILENCE_TIMEOUTS: u32 = 4;
+/// So many lines that are none are shown.
+const MALFORMED_SHOWN: usize = 20;
 /// What a machine that is busy adds to either.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -88,8 +90,10 @@ pub struct Report {
     pub revision: Revision,
     /// Of the run, and of its judgement.
     pub lasted: (Duration, Duration),
-    /// What members have said, each process by itself.
+    /// What members have said that ran in the end, each process by itself.
     pub logs: Vec<(String, Vec<String>)>,
+    /// How many lines all processes have logged, by level.
+    pub lines: BTreeMap<String, u64>,
 }
 
 /// Runs a plan.
@@ -204,8 +208,9 @@ impl Run {
         let stalls = lookout.end();
         let silence = self.check_silence(chaos, &stalls);
         let logs = self.end_in_order();
+        let lines = self.check_lines();
         let report = self.judge(plan, watchings, begun.elapsed(), logs);
-        Report { silence, stalls, ..report }
+        Report { silence, stalls, lines, ..report }
     }
 
     fn start_clients(&self, seed: u64, over: &CancellationToken) -> JoinSet<()> {
@@ -361,6 +366,20 @@ impl Run {
         logs
     }
 
+    /// Whatever went wrong, each line that any process has written is a line of a log: nothing has panicked either.
+    fn check_lines(&mut self) -> BTreeMap<String, u64> {
+        let (mut levels, mut malformed) = (BTreeMap::new(), Vec::new());
+        for text in self.scene.cluster.lines() {
+            match Line::parse(&text) {
+                Ok(line) => *levels.entry(line.text("level").to_owned()).or_default() += 1,
+                Err(why) => malformed.push(format!("a line of the log is none, for {why}: {text}")),
+            }
+        }
+        malformed.truncate(MALFORMED_SHOWN);
+        self.violations.extend(malformed);
+        levels
+    }
+
     fn judge(
         self,
         plan: &Plan,
@@ -391,6 +410,7 @@ impl Run {
             revision: truth.map_or(Revision(0), |truth| truth.model.revision()),
             lasted: (lasted, begun.elapsed()),
             logs,
+            lines: BTreeMap::new(),
         }
     }
 }

@@ -311,6 +311,21 @@ fn a_purge_whose_removal_fails_ends_the_log() {
 }
 
 #[test]
+fn a_removal_that_fails_beside_the_thread_of_the_log_ends_it_though_nothing_is_written() {
+    let disk = FaultyDisk::new();
+    let mut log = open_faulty(&disk);
+    log.fill(8);
+    let Log { wal, writer, .. } = log;
+    wal.purge(7, Bytes::new()).unwrap();
+    disk.refuse(Call::Remove, 0, io::ErrorKind::Other);
+    // It ends by itself.
+    writer.run();
+    assert!(wal.save_committed(Bytes::new()).is_err());
+    let removals = disk.take_calls().into_iter().filter(|call| *call == Call::Remove);
+    assert_eq!(removals.count(), 1, "nothing is removed after it");
+}
+
+#[test]
 fn files_are_removed_after_the_sync_of_the_mark() {
     let disk = FaultyDisk::new();
     let mut log = open_faulty(&disk);

@@ -61,7 +61,8 @@ fn the_console_has_parts_between_tabs() {
         let parts: Vec<&str> = line.split('\t').collect();
         let (ts, level) = (parts[0], parts[1]);
         assert!(ts.ends_with('Z') && ["debug", "info", "warn"].contains(&level), "{line}");
-        let caller = if parts[2] == "raft" { parts[3] } else { parts[2] };
+        // The name of a logger comes before it, where there is one.
+        let caller = if ["raft", "openraft"].contains(&parts[2]) { parts[3] } else { parts[2] };
         assert!(caller.contains(".rs:"), "{line}");
         if let Some(fields) = parts.last().filter(|last| last.starts_with('{')) {
             assert!(serde_json::from_str::<serde_json::Value>(fields).is_ok(), "{line}");
