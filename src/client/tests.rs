@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use http::{HeaderMap, HeaderValue, Response};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -9,7 +10,7 @@ use crate::embed::Server;
 use crate::proto::WatchResponse;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
 use crate::proto::etcdserverpb::{
-    PutRequest, PutResponse, RangeRequest, RangeResponse, WatchCreateRequest, WatchRequest,
+    AuthenticateResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, WatchCreateRequest, WatchRequest,
 };
 
 const RANGE: &str = "/etcdserverpb.KV/Range";
@@ -114,4 +115,66 @@ async fn a_server_that_leaves_pings_without_an_answer_is_given_up() {
     let begun = tokio::time::timeout(LONG, connection.begin(PUT, None, &put("k", "v"), Upstream::Ends)).await;
     assert!(matches!(begun.expect("the connection is given up"), Err(Error::Broken { .. })));
     server.abort();
+}
+
+/// A server whose first token is refused, and that has no users after `logins_max` of them; tells who called.
+async fn forgetful(listener: TcpListener, logins_max: usize) -> Vec<(String, Option<String>)> {
+    let mut connection = h2::server::handshake(listener.accept().await.unwrap().0).await.unwrap();
+    let (mut logins, mut calls) = (0, Vec::new());
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let path = request.uri().path().to_owned();
+        let token = request.headers().get("token").map(|token| token.to_str().unwrap().to_owned());
+        let refusal = match (path == connection::AUTHENTICATE, token.as_deref()) {
+            (true, _) if logins == logins_max => Some("etcdserver: authentication is not enabled"),
+            (true, _) => None,
+            (false, Some("token 1")) => Some("etcdserver:%20invalid%20auth%20token"),
+            (false, _) => None,
+        };
+        match refusal {
+            Some(text) => {
+                let head = Response::builder().header("grpc-status", "16").header("grpc-message", text);
+                respond.send_response(head.body(()).unwrap(), true).unwrap();
+            }
+            None => {
+                logins += usize::from(path == connection::AUTHENTICATE);
+                let token =
+                    AuthenticateResponse { token: format!("token {logins}"), ..AuthenticateResponse::default() };
+                let message =
+                    if path == PUT { answers::framed(&PutResponse::default()) } else { answers::framed(&token) };
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                stream.send_data(message, false).unwrap();
+                stream
+                    .send_trailers(HeaderMap::from_iter([(
+                        http::HeaderName::from_static("grpc-status"),
+                        HeaderValue::from_static("0"),
+                    )]))
+                    .unwrap();
+            }
+        }
+        calls.push((path, token));
+    }
+    calls
+}
+
+#[tokio::test]
+async fn a_user_whose_token_is_refused_gets_another_one() {
+    for (logins_max, tokens) in [
+        (2, vec![None, Some("token 1"), None, Some("token 2")]),
+        // Then it has no users any more.
+        (1, vec![None, Some("token 1"), None, None]),
+        (0, vec![None, None]),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+        let server = tokio::spawn(forgetful(listener, logins_max));
+        let login = Login { name: "ann".into(), password: "secret".into() };
+        assert!(!format!("{login:?}").contains("secret"));
+        let mut client = Client::new(vec![endpoint], options(), Some(login));
+        client.log_in(LONG).await.unwrap();
+        client.call::<PutResponse>(PUT, &put("k", "v"), LONG).await.unwrap();
+        drop(client);
+        let calls = server.await.unwrap();
+        let sent: Vec<Option<&str>> = calls.iter().map(|(_, token)| token.as_deref()).collect();
+        assert_eq!(sent, tokens, "{calls:?}");
+    }
 }
