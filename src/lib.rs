@@ -101,6 +101,7 @@
 //! | [`machine`] | apply: one file per command family |
 //! | [`proto`] | etcd's messages and ours, and the way to `model` |
 //! | [`net`], [`peer`] | sockets and TLS; what members say to each other |
+//! | [`client`] | what the program itself asks of members |
 //! | [`etcd_file`] | etcd's snapshot: what is in its buckets, both ways |
 //! | [`raft`] | the only folder that knows openraft |
 //! | [`node`] | the async door: propose, read, watch, leases, shutdown |
@@ -128,6 +129,7 @@
 //! | the log and the checkpoint | [`wal::Wal::open`], [`storage::Storage::open`] | entries and tables |
 //! | a snapshot on its way | [`storage::Arrival`] | batches of table rows |
 //! | a snapshot of etcd's | [`etcd_file::SnapshotFile`] | rows of tables |
+//! | members that are asked for a snapshot, or who founds a cluster | [`client::Answers::next`] | messages of [`proto`] |
 //! | the command line, variables, a file | [`config::Invocation::read`] | a [`config::Config`] |
 //!
 //! A further protocol would be a folder in [`api`] with a decoder and a table of errors of its own, before the same verbs.
@@ -139,6 +141,7 @@ pub mod api;
 pub mod auth;
 pub mod bolt;
 pub mod cli;
+pub mod client;
 pub mod command;
 pub mod config;
 pub mod embed;

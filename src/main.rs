@@ -110,6 +110,10 @@ fn serve(config: Config, notices: &[Notice]) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime.map_err(server::Error::Runtime).and_then(|runtime| runtime.block_on(run)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(server::Error::Bootstrap(error @ server::BootstrapError::Registry { .. })) => {
+            refuse_token(&error);
+            ExitCode::FAILURE
+        }
         Err(error @ server::Error::Bootstrap(_)) => {
             // etcd's word for everything that keeps a new member from finding its cluster.
             tracing::error!(target: telemetry::FATAL, %error, "discovery failed");
@@ -125,6 +129,18 @@ fn serve(config: Config, notices: &[Notice]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says that the member has found no cluster by its token, in etcd's words; they fit best where others have founded it.
+fn refuse_token(error: &server::BootstrapError) {
+    let server::BootstrapError::Registry { token, endpoints, .. } = error else { return };
+    tracing::warn!(
+        "discovery-token" = token,
+        "discovery-endpoints.json" = telemetry::json(endpoints),
+        %error,
+        "failed to bootstrap; discovery token was already used"
+    );
+    tracing::warn!("do not reuse discovery token; generate a new one to bootstrap a cluster");
 }
 
 /// Stops the server at the first SIGTERM or SIGINT; the second ends the process at once.
@@ -147,8 +163,8 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<impl Future<Output
 }
 
 fn log_command_line(config: &Config) {
-    let arguments: Vec<String> = std::env::args_os().map(|text| text.to_string_lossy().into_owned()).collect();
-    tracing::info!("args.json" = telemetry::json(&arguments), "Running: ");
+    let arguments = std::env::args_os().map(|text| text.to_string_lossy().into_owned());
+    tracing::info!("args.json" = telemetry::json(&config::shown_arguments(arguments)), "Running: ");
     for advice in &config.advice {
         tracing::warn!("{advice}");
     }

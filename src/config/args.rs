@@ -49,7 +49,6 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
                 continue;
             }
             Called::Nothing if name == "h" => return Ok(Parsed::Help),
-            Called::NotYet => return Err(Error::NotYet { name: name.to_owned() }),
             Called::Nothing => return Err(Error::UnknownFlag { name: name.to_owned(), near: flags::nearest(name) }),
         };
         match flag.kind {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::error::Error;
 use super::flags::{self, Called, Kind, Settings, all};
 use super::notice::Notice;
+use super::secret;
 use super::value::{self, SignedDuration};
 
 const PREFIX: &str = "ETCD_";
@@ -57,7 +58,7 @@ impl Variables {
             let value = text(&name, value)?;
             flag.read(&value, settings).map_err(|reason| bad(&name, &value, reason))?;
             settings.given.insert(flag.name);
-            notices.push(Notice::UsedVariable { name, value });
+            notices.push(Notice::UsedVariable { name, value: secret::shown(flag.name, &value) });
         }
         // A flag of today counts, whoever gave it.
         for (name, value) in self.0 {
@@ -66,7 +67,7 @@ impl Variables {
                     let value = text(&name, value)?;
                     flag.read(&value, settings).map_err(|reason| bad(&name, &value, reason))?;
                     settings.called_formerly.insert(flag.name);
-                    notices.push(Notice::UsedVariable { name, value });
+                    notices.push(Notice::UsedVariable { name, value: secret::shown(flag.name, &value) });
                 }
                 Some(Called::Gate(gate)) => {
                     let value = text(&name, value)?;
@@ -99,8 +100,9 @@ fn called_formerly(variable: &str) -> Option<Called> {
 
 fn unknown(name: &str, value: &str) -> Notice {
     let typed = name[PREFIX.len()..].to_ascii_lowercase().replace('_', "-");
-    let near = flags::nearest(&typed).map(flags::variable);
-    Notice::UnknownVariable { variable: format!("{name}={value}"), near }
+    let near = flags::nearest(&typed);
+    let value = near.map_or_else(|| value.to_owned(), |near| secret::shown(near, value));
+    Notice::UnknownVariable { variable: format!("{name}={value}"), near: near.map(flags::variable) }
 }
 
 /// Says that times are raised which have no effect: etcd says so.

@@ -13,15 +13,6 @@ pub enum Error {
         /// A flag of which that may be a misspelling.
         near: Option<&'static str>,
     },
-    /// etcd has this flag, this version does not.
-    #[error(
-        "flag provided but not defined: -{name}\n--{name} is a flag of etcd that this version of Lodemark does not have \
-         yet; leave it out, or see --help for the flags that are there"
-    )]
-    NotYet {
-        /// As given, without dashes.
-        name: String,
-    },
     /// Dashes and nothing that could be a flag.
     #[error("bad flag syntax: {argument}")]
     Syntax {
@@ -208,6 +199,12 @@ pub enum Error {
          \"discovery-srv\""
     )]
     TwoWaysToFound,
+    /// A service without a place in it, or a place without a service.
+    #[error("both --discovery-token and --discovery-endpoints must be set")]
+    HalfDiscovery,
+    /// A list with a comma too many.
+    #[error("--discovery-endpoints must not contain empty endpoints")]
+    EmptyEndpoint,
     /// Nobody can be one any more.
     #[error("v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"")]
     ProxyFallback,
@@ -286,7 +283,6 @@ impl Error {
         matches!(
             self,
             Error::UnknownFlag { .. }
-                | Error::NotYet { .. }
                 | Error::Syntax { .. }
                 | Error::NoValue { .. }
                 | Error::BadValue { .. }

@@ -23,7 +23,7 @@ impl InitialCluster {
     ///
     /// # Errors
     /// etcd's words for the first URL that is none.
-    pub(super) fn parse(text: &str) -> Result<InitialCluster, String> {
+    pub fn parse(text: &str) -> Result<InitialCluster, String> {
         let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
         for part in text.split(',').filter(|part| !part.is_empty()) {
             let (name, url) = part.split_once('=').unwrap_or((part, ""));

@@ -34,6 +34,7 @@ mod joining;
 mod keepalive;
 mod logging;
 mod notice;
+mod secret;
 mod tls;
 mod url;
 mod validate;
@@ -48,7 +49,7 @@ use self::environment::Variables;
 
 pub use self::auth::{AuthConfig, JwtFiles, TokenConfig};
 pub use self::compaction::CompactionConfig;
-pub use self::discovery::SrvDiscovery;
+pub use self::discovery::{DiscoveryService, Password, SrvDiscovery};
 pub use self::document::document;
 pub use self::error::Error;
 pub use self::file::FileError;
@@ -60,6 +61,7 @@ pub use self::joining::{JoiningError, find_own, urls_of};
 pub use self::keepalive::KeepaliveConfig;
 pub use self::logging::{LogConfig, LogFormat, LogOutput, LogRotation, LoggingError};
 pub use self::notice::Notice;
+pub use self::secret::shown_arguments;
 pub use self::tls::{Certificate, KeyPair, TlsConfig};
 pub use self::url::{Scheme, Url};
 pub use self::value::unsigned_duration;
@@ -161,6 +163,8 @@ pub struct Config {
     pub initial_cluster: String,
     /// Where DNS says who founds it instead.
     pub discovery_srv: Option<SrvDiscovery>,
+    /// Where members register who found it, if there is such a place. `initial_cluster` names this member alone then.
+    pub discovery_service: DiscoveryService,
     /// Whether the cluster is there already. Read only when the data folder is new.
     pub initial_cluster_state: ClusterState,
     /// Makes the ids of clusters with the same URLs differ.

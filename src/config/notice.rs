@@ -9,7 +9,7 @@ pub enum Notice {
     UsedVariable {
         /// The variable.
         name: String,
-        /// Its value.
+        /// Its value, but for a password.
         value: String,
     },
     /// A variable that looks as if it were ours.

@@ -71,7 +71,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         return Err(Error::NoAdvertisedUrls);
     }
 
-    let discovery_srv = discovery::validate(&mut settings)?;
+    let (discovery_srv, discovery_service) = discovery::validate(&mut settings)?;
     let compaction = compaction::validate(&settings.compaction)?;
     check_tracing(&settings)?;
     if settings.gates.persist_alone() {
@@ -86,6 +86,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         let name = if settings.name.is_empty() { DEFAULT_NAME } else { &settings.name };
         settings.initial_cluster = InitialCluster::of_one(name, &settings.advertise_peer_urls).to_string();
     }
+    discovery::list_alone(&discovery_service, &mut settings);
     if settings.data_dir.is_empty() {
         settings.data_dir = format!("{}.etcd", settings.name);
     }
@@ -106,6 +107,7 @@ pub(super) fn validate(mut settings: Settings) -> Result<Config, Error> {
         advertise_peer_urls: settings.advertise_peer_urls,
         initial_cluster: settings.initial_cluster,
         discovery_srv,
+        discovery_service,
         initial_cluster_state: settings.initial_cluster_state,
         initial_cluster_token: settings.initial_cluster_token,
         strict_reconfig: settings.strict_reconfig,
@@ -273,6 +275,12 @@ fn advice(settings: &Settings) -> Vec<String> {
     if !settings.tick_advance {
         advice.push(
             "--initial-election-tick-advance=false has no effect: the first election waits as long as any other"
+                .to_owned(),
+        );
+    }
+    if settings.discovery.insecure_skip_tls_verify {
+        advice.push(
+            "--discovery-insecure-skip-tls-verify is set: whoever answers at --discovery-endpoints is believed"
                 .to_owned(),
         );
     }

@@ -26,7 +26,7 @@ const TAG_EVENT_PREV_KV: u32 = 3;
 
 /// `etcdserverpb.WatchResponse`: shares its events with all watchers that hear the same, and writes their stored bytes.
 ///
-/// Decoding it is for tests and tools; each event that is read copies those before it.
+/// Decoding it is for tests, tools and the small client; each event that is read copies those before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WatchResponse {
     /// Who answers, and the revision of what is told.

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::discovery::{self, DiscoveryError, Dns};
+use super::discovery::{self, Dns, DnsError, RegistryError};
 use super::inquiry::{self, Connector};
 use super::look_up::look_up;
 use crate::api::http::MemberList;
-use crate::config::{self, Addresses, ClusterState, Config, FoundingError, InitialCluster, JoiningError, Url};
+use crate::config::{
+    self, Addresses, ClusterState, Config, DiscoveryService, FoundingError, InitialCluster, JoiningError, Url,
+};
 use crate::model::{CLUSTER_VERSION, ClusterVersion, Member, MemberId};
 use crate::node::{Founding, Identity};
 
@@ -34,7 +36,37 @@ pub enum BootstrapError {
     Founding(#[from] FoundingError),
     /// DNS does not say who they are.
     #[error(transparent)]
-    Discovery(#[from] DiscoveryError),
+    Dns(#[from] DnsError),
+    /// The members of the cluster did not find each other in the service.
+    #[error("failed to join discovery cluster ({source})")]
+    Registry {
+        /// Which cluster.
+        token: String,
+        /// Where the service is.
+        endpoints: Vec<String>,
+        /// Why not.
+        #[source]
+        source: RegistryError,
+    },
+    /// Those that did are two at one place.
+    #[error("discovery cluster {cluster} has duplicate url")]
+    DuplicateUrl {
+        /// All of them.
+        cluster: String,
+    },
+    /// Those that did are two of one name.
+    #[error(
+        "discovery cluster has another member {name:?}, with {urls}; give each member a name of its own, and a new token"
+    )]
+    DuplicateName {
+        /// The name.
+        name: String,
+        /// Where the other one is, with its name.
+        urls: String,
+    },
+    /// Whoever is there has founded the cluster.
+    #[error("discovery URL should not be set when joining existing initial cluster")]
+    DiscoveryOfExisting,
     /// A founder that has been one before.
     #[error(
         "member {member} has already been bootstrapped: start it with the data folder that it had. If that is lost, remove \
@@ -109,10 +141,38 @@ pub(super) async fn begin(config: &Config, connector: &Connector) -> Result<Begi
         let listed = Config { initial_cluster, discovery_srv: None, ..config.clone() };
         return Box::pin(begin(&listed, connector)).await;
     }
-    match config.initial_cluster_state {
-        ClusterState::New => found(config, connector).await,
-        ClusterState::Existing => join(config, connector).await,
+    match (config.initial_cluster_state, config.discovery_service.is_set()) {
+        (ClusterState::New, false) => found(config, connector).await,
+        (ClusterState::New, true) => register_and_found(config, connector).await,
+        (ClusterState::Existing, false) => join(config, connector).await,
+        (ClusterState::Existing, true) => {
+            config.joining()?;
+            Err(BootstrapError::DiscoveryOfExisting)
+        }
     }
+}
+
+/// Registers in the service, and founds the cluster with those who have: from there on it goes as with a list.
+async fn register_and_found(config: &Config, connector: &Connector) -> Result<Beginning, BootstrapError> {
+    let alone = founding(config).await?;
+    let own = alone.members.iter().flat_map(|member| member.peer_urls.iter().map(|url| (&member.name, url)));
+    let own: Vec<String> = own.map(|(name, url)| format!("{name}={url}")).collect();
+    tracing::info!("Bootstrapping cluster using v3 discovery.");
+    let service = &config.discovery_service;
+    let joined = discovery::join(service, alone.member, &own.join(",")).await;
+    let initial_cluster = joined.map_err(|source| BootstrapError::Registry {
+        token: service.token.clone(),
+        endpoints: service.endpoints.clone(),
+        source,
+    })?;
+    let listed = Config { initial_cluster, discovery_service: DiscoveryService::default(), ..config.clone() };
+    found(&listed, connector).await.map_err(|error| match error {
+        BootstrapError::Founding(FoundingError::DuplicateUrl { cluster }) => BootstrapError::DuplicateUrl { cluster },
+        BootstrapError::Founding(FoundingError::Disagreement { missing, .. }) => {
+            BootstrapError::DuplicateName { name: config.name.clone(), urls: missing }
+        }
+        error => error,
+    })
 }
 
 /// The cluster that the flags found, and its ids; looks names up if they matter.

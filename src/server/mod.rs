@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use self::bootstrap::Beginning;
 pub use self::bootstrap::{BootstrapError, founding};
 pub use self::data_dir::{DataDirError, LOCK_FILE, MEMBER_DIR, trace_of_etcd};
-pub use self::discovery::DiscoveryError;
+pub use self::discovery::{DnsError, RegistryError};
 use self::embedding::Data;
 pub use self::embedding::{Embedding, Ready};
 pub use self::error::Error;
@@ -155,6 +155,13 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
     let stored = Node::identity(disk.clone()).await?;
     let is_initialized = stored.is_some();
     start_line::log_start(config, data.member_dir().unwrap_or(&config.data_dir), is_initialized);
+    if is_initialized && config.discovery_service.is_set() {
+        let wal_dir = config.wal_dir.clone().or_else(|| Some(data.member_dir()?.join("wal"))).unwrap_or_default();
+        tracing::warn!(
+            "wal-dir" = %wal_dir.display(),
+            "discovery token is ignored since cluster already initialized; valid logs are found"
+        );
+    }
     let Beginning { identity, founding } = match stored {
         // The folder knows how it began.
         Some(identity) => Beginning { identity, founding: Founding::New(Vec::new()) },

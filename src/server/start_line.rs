@@ -1,6 +1,6 @@
 //! The line that tells with what a member starts, by etcd's names: frameworks read it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::url_list;
 use crate::api::ETCD_VERSION;
@@ -10,6 +10,8 @@ use crate::model::Retention;
 use crate::telemetry::json;
 
 pub(super) fn log_start(config: &Config, member_dir: &Path, is_initialized: bool) {
+    let discovery = &config.discovery_service;
+    let shown = |path: &Option<PathBuf>| path.as_deref().unwrap_or(Path::new("")).display().to_string();
     tracing::info!(
         "etcd-version" = ETCD_VERSION,
         version = env!("CARGO_PKG_VERSION"),
@@ -55,6 +57,18 @@ pub(super) fn log_start(config: &Config, member_dir: &Path, is_initialized: bool
         "host-whitelist.json" = json(&config.host_whitelist),
         "max-request-bytes" = config.request_bytes_max,
         "max-concurrent-streams" = config.streams_max,
+        "discovery-token" = discovery.token,
+        "discovery-endpoints" = discovery.endpoints.join(","),
+        "discovery-dial-timeout" = go_duration(discovery.dial_timeout),
+        "discovery-request-timeout" = go_duration(discovery.request_timeout),
+        "discovery-keepalive-time" = go_duration(discovery.keepalive_time),
+        "discovery-keepalive-timeout" = go_duration(discovery.keepalive_timeout),
+        "discovery-insecure-transport" = discovery.insecure_transport,
+        "discovery-insecure-skip-tls-verify" = discovery.insecure_skip_tls_verify,
+        "discovery-cert" = %shown(&discovery.cert),
+        "discovery-key" = %shown(&discovery.key),
+        "discovery-cacert" = %shown(&discovery.cacert),
+        "discovery-user" = discovery.user,
         // Taken as they are whatever is said.
         "downgrade-check-interval" = "5s",
         "v2-deprecation" = "write-only",

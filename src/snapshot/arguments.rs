@@ -1,11 +1,11 @@
 //! The arguments, as etcdctl and etcdutl take them: flags anywhere, `--name=value` or `--name value`.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 
 use super::error::Error;
 use super::status::WriteOut;
+use crate::client::Login;
 use crate::command::{Given, Operands, Verb, text};
 use crate::config::{Config, Invocation};
 use crate::etcd_file::DigestCheck;
@@ -56,20 +56,6 @@ pub(super) struct Save {
     pub(super) cert: Option<(PathBuf, PathBuf)>,
     /// Who asks.
     pub(super) user: Option<Login>,
-}
-
-/// A user with its password.
-#[derive(Clone, PartialEq)]
-pub(super) struct Login {
-    pub(super) name: String,
-    pub(super) password: String,
-}
-
-/// Passwords stay out of logs.
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").field("name", &self.name).finish_non_exhaustive()
-    }
 }
 
 #[derive(Debug, PartialEq)]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::client;
 use crate::command::UsageError;
 use crate::config::{self, FoundingError};
 use crate::etcd_file;
@@ -60,31 +61,16 @@ pub enum Error {
     /// There is no runtime.
     #[error("cannot start the runtime: {0}")]
     Runtime(#[source] io::Error),
-    /// A member cannot be reached.
-    #[error("cannot connect to {endpoint}: {why}")]
-    Connect {
-        /// As given.
-        endpoint: String,
-        /// Why not.
-        why: String,
-    },
-    /// The connection broke, or what came is no answer.
+    /// A member cannot be reached, or does not answer.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// What came is no snapshot.
     #[error("{endpoint} does not send a snapshot: {why}")]
     Stream {
         /// As given.
         endpoint: String,
         /// What happened.
         why: String,
-    },
-    /// The member refused, in its own words.
-    #[error("{endpoint} refuses: {message} (code {code})")]
-    Refused {
-        /// As given.
-        endpoint: String,
-        /// gRPC's code.
-        code: String,
-        /// The text.
-        message: String,
     },
     /// What came is not what was sent.
     #[error("the snapshot was damaged on its way: expected sha256 {expected}, got {found}")]

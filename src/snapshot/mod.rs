@@ -11,7 +11,6 @@
 //! Source: etcd, `etcdctl/ctlv3/command/snapshot_command.go`, `etcdutl/etcdutl/snapshot_command.go`.
 
 mod arguments;
-mod call;
 mod error;
 mod folder;
 mod restore;

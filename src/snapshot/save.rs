@@ -7,21 +7,25 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::arguments::{Login, Save};
-use super::call::Calls;
+use super::arguments::Save;
 use super::error::Error;
+use crate::client::{self, Connection, Endpoint, Options, TlsWish, Upstream};
 use crate::command::{Progress, print, size};
 use crate::env::spawn_background;
 use crate::etcd_file::{DIGEST_BYTES, Digest, Summing};
+use crate::net::{CertificateFiles, Tls, TlsError, TlsOptions};
 use crate::proto::etcdserverpb::{SnapshotRequest, SnapshotResponse};
 
 const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 /// Bytes that are written at a time, and those that may not be synced yet.
 const BUFFER_BYTES: usize = 256 << 10;
 const UNSYNCED_BYTES_MAX: usize = 4 << 20;
+/// How long a member may be silent: one with much data finds out its length first.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
 /// Values may be secrets.
 const FILE_MODE: u32 = 0o600;
 
@@ -46,11 +50,12 @@ fn fetch(save: &Save) -> Result<(), Error> {
 
 /// Writes what the member sends; gives its length and the version of the storage.
 async fn download(save: &Save, part: &mut PartFile) -> Result<(u64, String), Error> {
-    let mut calls = Calls::connect(save).await?;
-    if let Some(Login { name, password }) = &save.user {
-        calls.authenticate(name, password).await?;
-    }
-    let mut answers = calls.call(SNAPSHOT, &SnapshotRequest {}).await?;
+    let mut connection = connect(save).await?;
+    let token = match &save.user {
+        Some(login) => Some(connection.authenticate(login).await?),
+        None => None,
+    };
+    let mut answers = connection.begin(SNAPSHOT, token.as_ref(), &SnapshotRequest {}, Upstream::Ends).await?;
     let mut out = Summing::new(&mut part.file);
     let (mut progress, mut bytes, mut version) = (None, 0, String::new());
     // The last message is the digest; which one that is shows at the end.
@@ -76,6 +81,22 @@ async fn download(save: &Save, part: &mut PartFile) -> Result<(u64, String), Err
     }
     file.write_all(&digest).map_err(|source| part_error(&save.file, source))?;
     Ok((bytes, version))
+}
+
+async fn connect(save: &Save) -> Result<Connection, client::Error> {
+    let endpoint = Endpoint::parse(&save.endpoint)?;
+    let failed = |error: TlsError| client::Error::Connect { endpoint: save.endpoint.clone(), why: error.to_string() };
+    let tls = match (endpoint.wish, &save.cert) {
+        (TlsWish::Never | TlsWish::Either, _) => None,
+        (TlsWish::Always, None) => Some(Tls::without_certificate(save.cacert.clone()).map_err(failed)?),
+        (TlsWish::Always, Some((cert, key))) => {
+            let certificate = Some(CertificateFiles { cert: cert.clone(), key: key.clone() });
+            let options = TlsOptions { certificate, trusted_ca_file: save.cacert.clone(), ..TlsOptions::default() };
+            Some(Tls::new(options).map_err(failed)?)
+        }
+    };
+    let options = Options { dial_timeout: save.dial_timeout, keepalive: None, tls, silence_max: Some(SILENCE_MAX) };
+    Connection::open(&endpoint, &options).await
 }
 
 /// A file that is not whole yet; removed if it never is.

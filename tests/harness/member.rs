@@ -87,6 +87,12 @@ impl Site {
         Site { flags: flags.into_iter().collect(), ..self }
     }
 
+    /// The same ports, with data in another folder, which is made.
+    pub fn in_folder(self, folder: &Path) -> Site {
+        std::fs::create_dir_all(folder).expect("a new folder");
+        Site { folder: folder.to_owned(), ..self }
+    }
+
     /// Where clients are served, as a URL.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.client_port)

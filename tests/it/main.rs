@@ -17,6 +17,7 @@ mod crash;
 mod damage;
 mod decoders;
 mod differential;
+mod discovery;
 mod downgrade;
 mod etcd_client;
 mod etcdctl;

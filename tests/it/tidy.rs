@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("watch", &["mvcc", "storage", "wal", "env", "model"]),
     ("machine", &["mvcc", "lease", "auth", "watch", "storage", "wal", "env", "model"]),
     ("proto", &["model"]),
+    ("client", &["proto", "net"]),
     ("etcd_file", &["bolt", "proto", "storage", "env", "model"]),
     ("peer", &["proto", "net", "metrics", "env", "model"]),
     (
@@ -48,10 +49,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["node", "net", "model", "env"]),
     ("config", &["auth", "metrics", "env", "model"]),
     ("telemetry", &["config", "env"]),
-    ("server", &["api", "peer", "config", "telemetry", "node", "net", "auth", "metrics", "model", "env"]),
+    (
+        "server",
+        &["api", "client", "proto", "peer", "config", "telemetry", "node", "net", "auth", "metrics", "model", "env"],
+    ),
     ("command", &[]),
     ("tcp_gateway", &["command", "config", "telemetry", "env"]),
-    ("snapshot", &["command", "server", "config", "node", "etcd_file", "net", "proto", "storage", "env", "model"]),
+    (
+        "snapshot",
+        &["command", "client", "server", "config", "node", "etcd_file", "net", "proto", "storage", "env", "model"],
+    ),
     (
         "inspect",
         &["command", "server", "node", "etcd_file", "raft", "machine", "mvcc", "storage", "wal", "env", "model"],
@@ -70,6 +77,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     (
         "tokio",
         &[
+            "client",
             "net",
             "peer",
             "raft",
@@ -83,7 +91,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
             "main.rs",
         ],
     ),
-    ("h2", &["api", "peer", "snapshot/call.rs"]),
+    ("h2", &["api", "client", "peer"]),
     ("hyper", &["api", "peer", "server"]),
     ("axum", &["api", "peer"]),
     ("hickory_resolver", &["server"]),
@@ -98,7 +106,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("bcrypt", &["auth"]),
     ("ring", &["auth"]),
     ("p521", &["auth", "net"]),
-    ("prost", &["proto", "peer", "raft", "api/grpc", "api/http/gateway", "snapshot/call.rs"]),
+    ("prost", &["proto", "peer", "raft", "api/grpc", "api/http/gateway", "client"]),
     ("prost_reflect", &["proto", "api/http/gateway"]),
 ];
 

@@ -39,19 +39,23 @@ const IN_BLOCKS: &[(&str, &str)] = &[
     ("socket-reuse-port", "socket-options.reuse-port"),
     ("socket-reuse-address", "socket-options.reuse-address"),
     ("discovery-token", "discovery-config.token"),
-    ("discovery-endpoints", "discovery-config.endpoints"),
-    ("discovery-dial-timeout", "discovery-config.dial-timeout"),
-    ("discovery-request-timeout", "discovery-config.request-timeout"),
-    ("discovery-keepalive-time", "discovery-config.keepalive-time"),
-    ("discovery-keepalive-timeout", "discovery-config.keepalive-timeout"),
-    ("discovery-insecure-transport", "discovery-config.secure.insecure-transport"),
-    ("discovery-insecure-skip-tls-verify", "discovery-config.secure.insecure-skip-tls-verify"),
-    ("discovery-cert", "discovery-config.secure.cert"),
-    ("discovery-key", "discovery-config.secure.key"),
-    ("discovery-cacert", "discovery-config.secure.cacert"),
-    ("discovery-user", "discovery-config.auth.username"),
-    ("discovery-password", "discovery-config.auth.password"),
+    ("discovery-endpoints", "discovery-config.client.endpoints"),
+    ("discovery-dial-timeout", "discovery-config.client.dial-timeout"),
+    ("discovery-request-timeout", "discovery-config.client.request-timeout"),
+    ("discovery-keepalive-time", "discovery-config.client.keepalive-time"),
+    ("discovery-keepalive-timeout", "discovery-config.client.keepalive-timeout"),
+    ("discovery-insecure-transport", "discovery-config.client.secure.insecure-transport"),
+    ("discovery-insecure-skip-tls-verify", "discovery-config.client.secure.insecure-skip-tls-verify"),
+    ("discovery-cert", "discovery-config.client.secure.cert"),
+    ("discovery-key", "discovery-config.client.secure.key"),
+    ("discovery-cacert", "discovery-config.client.secure.cacert"),
+    ("discovery-user", "discovery-config.client.auth.username"),
+    ("discovery-password", "discovery-config.client.auth.password"),
 ];
+
+/// The block within another one that may be left out, and that one: etcd's reference has keys without it, its program with it.
+/// Source: etcd, `DiscoveryConfig`.
+const MAY_BE_LEFT_OUT: (&str, &str) = ("discovery-config", "client");
 
 /// Comma-separated on the command line, lists in the file.
 const LISTS: &[&str] = &[
@@ -101,16 +105,25 @@ pub(in crate::config) fn key(flag: &Flag) -> Option<&'static str> {
 
 /// The flag whose value stands there. Keys may be written in capitals, as etcd reads them.
 pub(super) fn flag_at(path: &str) -> Option<&'static Flag> {
-    all().find(|flag| key(flag).is_some_and(|key| key.eq_ignore_ascii_case(path)))
+    let find = |path: &str| all().find(|flag| key(flag).is_some_and(|key| key.eq_ignore_ascii_case(path)));
+    find(path).or_else(|| find(&completed(path)?))
+}
+
+/// A path with the block that it leaves out.
+fn completed(path: &str) -> Option<String> {
+    let (outer, inner) = MAY_BE_LEFT_OUT;
+    let (first, rest) = path.split_once('.')?;
+    first.eq_ignore_ascii_case(outer).then(|| format!("{outer}.{inner}.{rest}"))
 }
 
 /// Tells whether that is a block of keys that mean something.
 pub(super) fn is_block(path: &str) -> bool {
-    let is_above = |key: &str| {
+    let is_above = |path: &str, key: &str| {
         let (above, below) = key.split_at_checked(path.len()).unwrap_or_default();
         above.eq_ignore_ascii_case(path) && below.starts_with('.')
     };
-    IN_BLOCKS.iter().any(|(_, key)| is_above(key))
+    let is_block = |path: &str| IN_BLOCKS.iter().any(|(_, key)| is_above(path, key));
+    is_block(path) || completed(path).is_some_and(|path| is_block(&path))
 }
 
 /// The form of a flag's value, which follows from its default.
@@ -168,7 +181,7 @@ mod tests {
         assert_eq!(found("Data-Dir"), Some("data-dir"));
         assert_eq!(found("client-transport-security.cert-file"), Some("cert-file"));
         assert_eq!(found("cert-file"), None);
-        assert!(is_block("peer-transport-security") && is_block("discovery-config.secure") && !is_block("peer"));
+        assert!(is_block("peer-transport-security") && is_block("discovery-config.client.secure") && !is_block("peer"));
         assert!(!is_block("name"));
     }
 

@@ -1,6 +1,5 @@
 //! How flags are called: by their names, by names that etcd has given up, by variables; and what somebody may have meant.
 
-use super::still_to_come::is_of_etcd;
 use super::{Flag, all, find};
 use crate::config::gates;
 
@@ -23,8 +22,6 @@ pub(in crate::config) enum Called {
     Formerly(&'static Flag),
     /// A flag of etcd 3.5 that is a feature gate today.
     Gate(&'static str),
-    /// A flag of etcd that this version does not have.
-    NotYet,
     /// Nobody knows it.
     Nothing,
 }
@@ -34,14 +31,10 @@ pub(in crate::config) fn call(name: &str) -> Called {
     if let Some(flag) = find(name) {
         return Called::Flag(flag);
     }
-    if is_of_etcd(name) {
-        return Called::NotYet;
-    }
     let Some(present) = name.strip_prefix(FORMER_PREFIX) else { return Called::Nothing };
     match (find(present), gates::of_former_flag(present)) {
         (Some(flag), _) => Called::Formerly(flag),
         (None, Some(gate)) => Called::Gate(gate),
-        (None, None) if is_of_etcd(present) => Called::NotYet,
         (None, None) => Called::Nothing,
     }
 }

@@ -96,6 +96,8 @@ struct State {
     options: TlsOptions,
     /// The given one or the self-signed one; who only connects may have none.
     certificate: Option<CertificateFiles>,
+    /// Believe every server.
+    skips_verification: bool,
     provider: Arc<CryptoProvider>,
 }
 
@@ -187,7 +189,7 @@ impl Tls {
             (None, None) => return Err(TlsError::NoCertificate),
         };
         let provider = Arc::new(options.offer.provider());
-        let state = State { options, certificate: Some(certificate), provider };
+        let state = State { options, certificate: Some(certificate), skips_verification: false, provider };
         state.server(&Arc::default())?;
         state.client(Protocol::Http2)?;
         if let Some(path) = &state.options.crl_file {
@@ -202,7 +204,27 @@ impl Tls {
     /// [`TlsError`]: what would fail every handshake.
     pub fn without_certificate(trusted_ca_file: Option<PathBuf>) -> Result<Tls, TlsError> {
         let options = TlsOptions { trusted_ca_file, ..TlsOptions::default() };
-        let state = State { options, certificate: None, provider: Arc::new(rustls::crypto::ring::default_provider()) };
+        let provider = Arc::new(options.offer.provider());
+        let state = State { options, certificate: None, skips_verification: false, provider };
+        state.client(Protocol::Http2)?;
+        Ok(Tls(Arc::new(state)))
+    }
+
+    /// For who only connects, and **believes whoever answers**: anybody between the two can read and change what is said.
+    /// For trials, if somebody asks for it by name. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`TlsError`]: what would fail every handshake; also authorities that would not be asked.
+    pub fn dangerously_without_verification(
+        certificate: Option<CertificateFiles>,
+        trusted_ca_file: Option<PathBuf>,
+    ) -> Result<Tls, TlsError> {
+        let options = TlsOptions { trusted_ca_file, ..TlsOptions::default() };
+        let provider = Arc::new(options.offer.provider());
+        let state = State { options, certificate, skips_verification: true, provider };
+        if state.options.trusted_ca_file.is_some() {
+            state.authorities()?;
+        }
         state.client(Protocol::Http2)?;
         Ok(Tls(Arc::new(state)))
     }
@@ -371,7 +393,7 @@ impl State {
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&self.options.offer.versions())?
             .dangerous();
-        let builder = if self.is_self_signed() {
+        let builder = if self.skips_verification || self.is_self_signed() {
             builder.with_custom_certificate_verifier(Arc::new(AnyServer { provider: self.provider.clone() }))
         } else {
             let verifier =

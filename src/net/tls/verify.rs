@@ -116,7 +116,8 @@ impl ServerCertVerifier for CheckedServer {
     }
 }
 
-/// Believes everybody who has the key of the certificate shown: for members that sign their own.
+/// Believes everybody who has the key of the certificate shown: for members that sign their own, and for who was told to
+/// verify nothing.
 #[derive(Debug)]
 pub(super) struct AnyServer {
     pub(super) provider: Arc<CryptoProvider>,

@@ -1,22 +1,5 @@
 //! The flags of etcd 3.7.1: names, defaults, keys of the configuration file. Facts, to compare with.
 
-/// Flags of etcd that others are still building. The integrator empties this.
-pub const NOT_YET: &[&str] = &[
-    "discovery-cacert",
-    "discovery-cert",
-    "discovery-dial-timeout",
-    "discovery-endpoints",
-    "discovery-insecure-skip-tls-verify",
-    "discovery-insecure-transport",
-    "discovery-keepalive-time",
-    "discovery-keepalive-timeout",
-    "discovery-key",
-    "discovery-password",
-    "discovery-request-timeout",
-    "discovery-token",
-    "discovery-user",
-];
-
 /// The form of a value in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -102,24 +85,24 @@ pub const FLAGS: &[Row] = &[
     row("strict-reconfig-check", "true", Switch, "strict-reconfig-check", "false"),
     row("pre-vote", "true", Switch, "pre-vote", "false"),
     row("discovery-token", "", Text, "discovery-config.token", "t"),
-    row("discovery-endpoints", "", List, "discovery-config.endpoints", "127.0.0.1:5"),
-    row("discovery-dial-timeout", "2s", Time, "discovery-config.dial-timeout", "3s"),
-    row("discovery-request-timeout", "5s", Time, "discovery-config.request-timeout", "3s"),
-    row("discovery-keepalive-time", "2s", Time, "discovery-config.keepalive-time", "3s"),
-    row("discovery-keepalive-timeout", "6s", Time, "discovery-config.keepalive-timeout", "3s"),
-    row("discovery-insecure-transport", "true", Switch, "discovery-config.secure.insecure-transport", "false"),
+    row("discovery-endpoints", "", List, "discovery-config.client.endpoints", "127.0.0.1:5"),
+    row("discovery-dial-timeout", "2s", Time, "discovery-config.client.dial-timeout", "3s"),
+    row("discovery-request-timeout", "5s", Time, "discovery-config.client.request-timeout", "3s"),
+    row("discovery-keepalive-time", "2s", Time, "discovery-config.client.keepalive-time", "3s"),
+    row("discovery-keepalive-timeout", "6s", Time, "discovery-config.client.keepalive-timeout", "3s"),
+    row("discovery-insecure-transport", "true", Switch, "discovery-config.client.secure.insecure-transport", "false"),
     row(
         "discovery-insecure-skip-tls-verify",
         "false",
         Switch,
-        "discovery-config.secure.insecure-skip-tls-verify",
+        "discovery-config.client.secure.insecure-skip-tls-verify",
         "true",
     ),
-    row("discovery-cert", "", Text, "discovery-config.secure.cert", "c"),
-    row("discovery-key", "", Text, "discovery-config.secure.key", "k"),
-    row("discovery-cacert", "", Text, "discovery-config.secure.cacert", "ca"),
-    row("discovery-user", "", Text, "discovery-config.auth.username", "u"),
-    row("discovery-password", "", Text, "discovery-config.auth.password", "p"),
+    row("discovery-cert", "", Text, "discovery-config.client.secure.cert", "c"),
+    row("discovery-key", "", Text, "discovery-config.client.secure.key", "k"),
+    row("discovery-cacert", "", Text, "discovery-config.client.secure.cacert", "ca"),
+    row("discovery-user", "", Text, "discovery-config.client.auth.username", "u"),
+    row("discovery-password", "", Text, "discovery-config.client.auth.password", "p"),
     row("discovery-srv", "", Text, "discovery-srv", "example.com"),
     row("discovery-srv-name", "", Text, "discovery-srv-name", "s"),
     row("discovery-fallback", "exit", Text, "", "exit"),

@@ -2,7 +2,6 @@
 
 use super::{duration, number, urls};
 use crate::config::ClusterState;
-use crate::config::discovery::Fallback;
 use crate::config::flags::{ADVERTISE_PEER_URLS, COMPACT_HASH_CHECK_TIME, Flag, Group, INITIAL_CLUSTER, Kind};
 
 pub(super) const FLAGS: &[Flag] = &[
@@ -55,41 +54,6 @@ pub(super) const FLAGS: &[Flag] = &[
         default: "true",
         about: "Taken for etcd's sake: the first election waits as long as any other, which is less than --election-timeout.",
         kind: Kind::Switch(|settings, value| settings.tick_advance = value),
-    },
-    Flag {
-        name: "discovery-srv",
-        group: Group::Cluster,
-        default: "",
-        about: "Domain whose SRV records of DNS name the members, in place of --initial-cluster:\n\
-                _etcd-server-ssl._tcp.<domain> for https, _etcd-server._tcp.<domain> for http.",
-        kind: Kind::Value(|settings, value| {
-            settings.discovery.srv = value.to_owned();
-            Ok(())
-        }),
-    },
-    Flag {
-        name: "discovery-srv-name",
-        group: Group::Cluster,
-        default: "",
-        about: "What is put behind the names of these services, after a dash: for several clusters of one domain.",
-        kind: Kind::Value(|settings, value| {
-            settings.discovery.srv_name = value.to_owned();
-            Ok(())
-        }),
-    },
-    Flag {
-        name: "discovery-fallback",
-        group: Group::Cluster,
-        default: "exit",
-        about: "Taken for etcd's sake: whoever finds nobody ends.",
-        kind: Kind::Value(|settings, value| {
-            settings.discovery.fallback = match value {
-                "exit" => Fallback::Exit,
-                "proxy" => Fallback::Proxy,
-                _ => return Err("invalid value".to_owned()),
-            };
-            Ok(())
-        }),
     },
     Flag {
         name: "strict-reconfig-check",

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod data;
+mod discovery;
 mod general;
 mod member;
 mod observation;
@@ -16,8 +17,16 @@ use crate::config::value;
 use crate::config::value::SignedDuration;
 
 /// By theme; the help text has groups of its own.
-const THEMES: [&[Flag]; 7] =
-    [member::FLAGS, cluster::FLAGS, data::FLAGS, security::FLAGS, raft::FLAGS, observation::FLAGS, general::FLAGS];
+const THEMES: [&[Flag]; 8] = [
+    member::FLAGS,
+    cluster::FLAGS,
+    discovery::FLAGS,
+    data::FLAGS,
+    security::FLAGS,
+    raft::FLAGS,
+    observation::FLAGS,
+    general::FLAGS,
+];
 
 /// Every flag.
 pub(in crate::config) fn all() -> impl Iterator<Item = &'static Flag> {

@@ -132,7 +132,7 @@ async fn records_become_a_list_in_which_this_member_has_its_name() {
 async fn what_is_not_found_is_told() {
     let (dns, serving) = dns(zone()).await;
     let other = initial_cluster(&config("a", "https://10.0.0.9:2380"), &srv(""), &dns).await.unwrap_err();
-    assert_eq!(other, DiscoveryError::NotListed { name: "a".to_owned() });
+    assert_eq!(other, DnsError::NotListed { name: "a".to_owned() });
     let none = initial_cluster(&config("a", "http://10.0.0.1:2380"), &srv("green"), &dns).await.unwrap_err();
     assert_eq!(
         none.to_string(),

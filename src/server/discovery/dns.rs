@@ -27,7 +27,7 @@ const SERVICES: [(&str, &str); 2] = [("https", "etcd-server-ssl"), ("http", "etc
 
 /// Why nobody was found. The texts are etcd's, as far as they are not those of its resolver.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DiscoveryError {
+pub enum DnsError {
     /// The system does not say whom to ask.
     #[error("error setting up initial cluster: cannot read the settings of the resolver: {0}")]
     NoResolver(String),
@@ -47,14 +47,14 @@ pub enum DiscoveryError {
 
 /// Where a service is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub(in crate::server) struct Target {
     /// With a dot at its end, as in DNS.
     host: String,
     port: u16,
 }
 
 /// What there is to know from DNS.
-pub(super) trait Names {
+pub(in crate::server) trait Names {
     /// The hosts and ports of a service, in the order of their preference; at least one.
     fn services(&self, name: &str) -> impl Future<Output = Result<Vec<Target>, String>>;
 
@@ -63,12 +63,12 @@ pub(super) trait Names {
 }
 
 /// Asks those that the system asks.
-pub(super) struct Dns(TokioResolver);
+pub(in crate::server) struct Dns(TokioResolver);
 
 impl Dns {
-    pub(super) fn of_system() -> Result<Dns, DiscoveryError> {
+    pub(in crate::server) fn of_system() -> Result<Dns, DnsError> {
         let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
-        resolver.map(Dns).map_err(|error| DiscoveryError::NoResolver(error.to_string()))
+        resolver.map(Dns).map_err(|error| DnsError::NoResolver(error.to_string()))
     }
 }
 
@@ -110,12 +110,12 @@ fn missing(name: &str) -> String {
 /// The list of founding members, as `--initial-cluster` would have it.
 ///
 /// # Errors
-/// [`DiscoveryError`].
-pub(super) async fn initial_cluster(
+/// [`DnsError`].
+pub(in crate::server) async fn initial_cluster(
     config: &Config,
     srv: &SrvDiscovery,
     names: &impl Names,
-) -> Result<String, DiscoveryError> {
+) -> Result<String, DnsError> {
     let suffix = if srv.service_name.is_empty() { String::new() } else { format!("-{}", srv.service_name) };
     let (mut members, mut causes) = (Vec::new(), Vec::new());
     let advertised: Vec<&str> = config.advertise_peer_urls.iter().map(Url::as_str).collect();
@@ -141,14 +141,14 @@ pub(super) async fn initial_cluster(
         tracing::warn!(error = causes.join("\n"), "failed to resolve during SRV discovery");
     }
     if members.is_empty() {
-        return Err(DiscoveryError::NothingFound { causes });
+        return Err(DnsError::NothingFound { causes });
     }
     for member in &members {
         tracing::info!(node = member, "got bootstrap from DNS for etcd-server");
     }
     let own = format!("{}=", config.name);
     if !members.iter().any(|member| member.starts_with(&own)) {
-        return Err(DiscoveryError::NotListed { name: config.name.clone() });
+        return Err(DnsError::NotListed { name: config.name.clone() });
     }
     Ok(members.join(","))
 }
