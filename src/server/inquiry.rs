@@ -28,6 +28,11 @@ pub(super) struct Connector {
 }
 
 impl Connector {
+    /// The same, for members whose certificates are for `name` instead of their hosts.
+    pub(super) fn expecting(&self, name: &str) -> Connector {
+        Connector { tls: self.tls.as_ref().map(|tls| tls.expecting(name)) }
+    }
+
     async fn connect(&self, url: &Url) -> io::Result<Box<dyn Io>> {
         let address = Address::parse(url.as_str()).map_err(io::Error::other)?;
         Ok(match (&self.tls, address.is_secure) {

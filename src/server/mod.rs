@@ -155,9 +155,9 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
     let stored = Node::identity(disk.clone()).await?;
     let is_initialized = stored.is_some();
     start_line::log_start(config, data.member_dir().unwrap_or(&config.data_dir), is_initialized);
-    let Beginning { identity, founding } = match stored {
+    let Beginning { identity, founding, name_of_certificates } = match stored {
         // The folder knows how it began.
-        Some(identity) => Beginning { identity, founding: Founding::New(Vec::new()) },
+        Some(identity) => Beginning { identity, founding: Founding::New(Vec::new()), name_of_certificates: None },
         None => bootstrap::begin(config, &peers.connector()).await?,
     };
     data.claim(identity)?;
@@ -178,7 +178,7 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
         client_urls: texts(&config.advertise_client_urls),
         founding,
         force_new_cluster: config.force_new_cluster,
-        transport: peers.transport(),
+        transport: peers.transport(name_of_certificates.as_deref()),
         threading: peers.threading(),
         heartbeat: config.heartbeat,
         election_timeout: config.election_timeout,

@@ -52,9 +52,11 @@ impl Peers {
         Connector { tls: self.tls.clone() }
     }
 
-    /// How other members are spoken to.
-    pub(super) fn transport(&self) -> Arc<dyn Transport> {
-        Http2Transport::new(Http2Options { runtime: self.runtime().handle().clone(), tls: self.tls.clone() })
+    /// How other members are spoken to, whose certificates may be for one name instead of their hosts.
+    pub(super) fn transport(&self, name_of_certificates: Option<&str>) -> Arc<dyn Transport> {
+        let expecting = |tls: &Tls| name_of_certificates.map_or_else(|| tls.clone(), |name| tls.expecting(name));
+        let tls = self.tls.as_ref().map(expecting);
+        Http2Transport::new(Http2Options { runtime: self.runtime().handle().clone(), tls })
     }
 
     /// Serves other members, from before the node has a leader, until `stop`.

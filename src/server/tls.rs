@@ -170,6 +170,7 @@ fn options(
         client_certificate: said.client_certificate.as_ref().map(files),
         trusted_ca_file: said.trusted_ca_file.clone(),
         client_cert_auth: said.client_cert_auth,
+        server_name: None,
         allowed_cn: said.allowed_common_names.clone(),
         allowed_hostname: said.allowed_hostnames.clone(),
         crl_file: said.crl_file.clone(),

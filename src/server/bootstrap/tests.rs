@@ -175,7 +175,7 @@ async fn a_member_joins_as_whom_the_running_cluster_says() {
     let _fake = Fake::start(bound, Answers::of(members.clone()));
     let beginning = begin_beside(&addresses, JOIN).await.unwrap();
     let identity = Identity { cluster: ClusterId(0xabc), member: MemberId(3) };
-    assert_eq!(beginning, Beginning { identity, founding: Founding::Join(members) });
+    assert_eq!(beginning, Beginning { identity, founding: Founding::Join(members), name_of_certificates: None });
 }
 
 /// Tries to join beside one fake member at `bound`, which answers `answers`.
