@@ -52,6 +52,7 @@ mod readme;
 mod reference;
 mod slow_readers;
 mod snapshot;
+mod srv_records;
 #[path = "../../fuzz/steps.rs"]
 mod steps;
 mod strace;
