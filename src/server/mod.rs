@@ -161,11 +161,13 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
         None => bootstrap::begin(config, &peers.connector()).await?,
     };
     data.claim(identity)?;
-    tracing::info!(
-        "local-member-id" = %identity.member,
-        "cluster-id" = %identity.cluster,
-        "starting local member"
-    );
+    if !is_initialized {
+        tracing::info!(
+            "local-member-id" = %identity.member,
+            "cluster-id" = %identity.cluster,
+            "starting local member"
+        );
+    }
     let texts = |urls: &[Url]| urls.iter().map(Url::to_string).collect();
     let auth = AuthOptions { tokens: Arc::new(tokens::open(&config.auth.token)?), cost: config.auth.bcrypt_cost };
     let metrics = Metrics::new(config.metrics);
