@@ -11,6 +11,7 @@ mod clients;
 mod cluster;
 mod commands;
 mod compatibility;
+mod completion;
 mod configuration;
 mod contrib;
 mod crash;
