@@ -59,4 +59,5 @@ mod steps;
 mod strace;
 mod tidy;
 mod tls;
+mod wall_clock;
 mod wire;
