@@ -199,14 +199,18 @@ impl Tls {
         Ok(Tls(Arc::new(state)))
     }
 
-    /// For who only connects, and shows no certificate. Blocks on the disk.
+    /// For who only connects, and shows no certificate. Blocks on the disk if a file is named; what the system trusts is
+    /// read when somebody is connected to.
     ///
     /// # Errors
-    /// [`TlsError`]: what would fail every handshake.
+    /// [`TlsError`]: what would fail every handshake, if it is in the file.
     pub fn without_certificate(trusted_ca_file: Option<PathBuf>) -> Result<Tls, TlsError> {
         let options = TlsOptions { trusted_ca_file, ..TlsOptions::default() };
-        let state = State { options, certificate: None, provider: Arc::new(rustls::crypto::ring::default_provider()) };
-        state.client(Protocol::Http2, &Arc::default())?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let state = State { options, certificate: None, provider };
+        if state.options.trusted_ca_file.is_some() {
+            state.client(Protocol::Http2, &Arc::default())?;
+        }
         Ok(Tls(Arc::new(state)))
     }
 
