@@ -22,7 +22,6 @@ mod listen;
 mod log_dir;
 mod look_up;
 mod memory;
-mod notify;
 mod peers;
 mod places;
 mod preflight;
@@ -53,7 +52,7 @@ use crate::config::{Config, Url};
 use crate::env::{SystemClock, SystemRandom};
 use crate::metrics::Metrics;
 use crate::node::{AuthOptions, CorruptionChecks, Founding, MemoryBudget, Node, NodeOptions};
-use crate::telemetry::json;
+use crate::telemetry::{json, notify};
 
 /// Runs a member until `stop`, or until it cannot go on.
 ///

@@ -102,6 +102,7 @@ fn run(start: &Start) -> Result<std::convert::Infallible, Error> {
         let endpoints = Endpoints::resolve(&targets, &start.listen_addr, Arc::new(SystemRandom)).await?;
         let bind = |source| Error::Bind { address: start.listen_addr.clone(), source };
         let listener = TcpListener::bind(&start.listen_addr).await.map_err(bind)?;
+        telemetry::notify::ready();
         tracing::info!(
             "endpoints.json" = telemetry::json(&targets.iter().map(Target::to_string).collect::<Vec<_>>()),
             address = %listener.local_addr()?,
