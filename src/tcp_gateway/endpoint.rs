@@ -95,7 +95,7 @@ impl Endpoints {
         let priority = reached.iter().map(|&number| self.all[number].priority).min()?;
         let best = reached.into_iter().filter(|&number| self.all[number].priority == priority);
         let (weighted, others): (Vec<usize>, Vec<usize>) = best.partition(|&number| self.all[number].weight > 0);
-        if others.is_empty() || (!weighted.is_empty() && self.random.next_u64() % SELDOM != 0) {
+        if others.is_empty() || (!weighted.is_empty() && !self.random.next_u64().is_multiple_of(SELDOM)) {
             return Some(self.drawn(&weighted));
         }
         let mut turns = (0..self.all.len()).map(|_| self.turn.fetch_add(1, Ordering::Relaxed) % self.all.len());

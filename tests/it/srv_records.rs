@@ -29,7 +29,7 @@ struct Names {
 impl Names {
     /// `None`, said plainly, if the test has to be skipped. `number` tells tests of one run apart, `dir` is theirs.
     fn serve(number: u8, zone: Zone, dir: &Path) -> Option<Names> {
-        let [high, low] = (std::process::id() as u16).to_be_bytes();
+        let [_, _, high, low] = std::process::id().to_be_bytes();
         let host = Ipv4Addr::new(127, high.max(1), low, number);
         let Ok(server) = NameServer::start((host, DNS_PORT), zone) else {
             skip(&format!("port {DNS_PORT} of {host} cannot be had, which is for root"));
@@ -224,7 +224,7 @@ fn the_gateway_takes_the_members_that_dns_names() {
         let urls = [format!("http://{c}"), format!("https://{a}"), format!("https://{b}")];
 
         let gateway = start(&[]);
-        assert_eq!(gateway.endpoints("ready to proxy client requests"), [a.clone()]);
+        assert_eq!(gateway.endpoints("ready to proxy client requests"), [a.as_str()]);
         assert_eq!(gateway.endpoints("discovered cluster from SRV"), urls);
         assert_eq!(gateway.endpoints("validating discovered SRV endpoints"), urls);
         let warning = gateway.process.wait_for_line("failed to validate discovered endpoints", 0);
@@ -238,7 +238,7 @@ fn the_gateway_takes_the_members_that_dns_names() {
 
         // The second priority is for when nobody of the first is there.
         let gateway = start(&["--insecure-discovery"]);
-        assert_eq!(gateway.endpoints("ready to proxy client requests"), [a.clone(), b, c.clone()]);
+        assert_eq!(gateway.endpoints("ready to proxy client requests"), [a.as_str(), &b, &c]);
         if program.is_lodemark() {
             assert!((0..4).all(|_| gateway.meets() == "a"), "etcd takes turns with them all the same");
         }
