@@ -100,7 +100,7 @@
 //! | [`lease`], [`auth`], [`watch`] | the pure rules of each |
 //! | [`machine`] | apply: one file per command family |
 //! | [`proto`] | etcd's messages and ours, and the way to `model` |
-//! | [`net`], [`peer`] | sockets and TLS; what members say to each other |
+//! | [`net`], [`dns`], [`peer`] | sockets and TLS; what services DNS names; what members say to each other |
 //! | [`client`] | what the program itself asks of members |
 //! | [`etcd_file`] | etcd's snapshot: what is in its buckets, both ways |
 //! | [`raft`] | the only folder that knows openraft |
@@ -144,6 +144,7 @@ pub mod cli;
 pub mod client;
 pub mod command;
 pub mod config;
+pub mod dns;
 pub mod embed;
 pub mod env;
 pub mod etcd_file;

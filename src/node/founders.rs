@@ -59,8 +59,9 @@ impl Founders {
         }
     }
 
-    /// Where the members are.
-    pub(super) fn addresses(&self, machine: &Machine) -> BTreeMap<MemberId, Vec<String>> {
-        self.or_table(machine).into_iter().map(|member| (member.id, member.peer_urls)).collect()
+    /// Where the members are, besides `own`: nobody connects to itself.
+    pub(super) fn addresses(&self, machine: &Machine, own: MemberId) -> BTreeMap<MemberId, Vec<String>> {
+        let others = self.or_table(machine).into_iter().filter(|member| member.id != own);
+        others.map(|member| (member.id, member.peer_urls)).collect()
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
         Err(storage::Error::Full { .. }) if reserve.give()? => open_storage()?,
         opened => opened?,
     };
-    claim(&storage, Identity { cluster: options.cluster, member: options.member }, &options.founding)?;
+    let is_new = claim(&storage, Identity { cluster: options.cluster, member: options.member }, &options.founding)?;
     let (log_disk, log_dir) = match &options.log_place {
         Some(place) => (place.disk.clone(), PathBuf::from(".")),
         None => (options.disk.clone(), PathBuf::from(LOG_DIR)),
@@ -76,8 +76,8 @@ pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
     let (wal, writer, recovered) = Wal::open(log_disk, options.random.clone(), wal_options)?;
     let meta = storage.meta()?;
     check_agreement(&meta, storage.installed()?, &recovered, wal.first_index())?;
-    if options.force_new_cluster && raft::force_alone(&wal, &recovered, &meta, options.member)? {
-        tracing::warn!("forcing a new cluster: this member is the only one from now on");
+    if !is_new {
+        go_on(options, &wal, (&recovered, &meta))?;
     }
     let founders = Founders::of(options, &storage)?;
     let machine = Machine::load(&storage, files.values_max)?;
@@ -91,10 +91,41 @@ pub(super) fn open(options: &NodeOptions) -> Result<Opened, StartError> {
     Ok(Opened { shared, meta, wal, writer, recovered, files, reserve, founders })
 }
 
-fn claim(storage: &Storage, identity: Identity, founding: &Founding) -> Result<(), StartError> {
+/// A member that was started before goes on as what it was, or as the only one of its cluster; says so in etcd's words.
+fn go_on(options: &NodeOptions, wal: &Wal, before: (&Recovered, &storage::Meta)) -> Result<(), StartError> {
+    let (recovered, meta) = before;
+    // As far as this member knows.
+    let noted = raft::read_marks(recovered)?.committed.map_or(0, |id| id.index);
+    let committed = noted.max(meta.applied.index);
+    if options.force_new_cluster {
+        raft::force_alone(wal, recovered, meta, options.member)?;
+        tracing::info!(
+            "cluster-id" = %options.cluster,
+            "local-member-id" = %options.member,
+            "wal-commit-index" = committed,
+            // Nobody is left to be asked: all that the log holds counts.
+            "commit-index" = wal.last().map_or(committed, |(index, _)| index),
+            "forcing restart member"
+        );
+    } else {
+        tracing::info!(
+            "cluster-id" = %options.cluster,
+            "local-member-id" = %options.member,
+            "commit-index" = committed,
+            "restarting local member"
+        );
+    }
+    Ok(())
+}
+
+/// Makes the folder that of `identity`, if it is nobody's yet; tells whether it was.
+fn claim(storage: &Storage, identity: Identity, founding: &Founding) -> Result<bool, StartError> {
     match storage.identity()? {
-        None => Ok(storage.claim(identity, founding)?),
-        Some(found) if found == identity => Ok(()),
+        None => {
+            storage.claim(identity, founding)?;
+            Ok(true)
+        }
+        Some(found) if found == identity => Ok(false),
         Some(found) => Err(StartError::Foreign {
             cluster: identity.cluster,
             member: identity.member,

@@ -81,7 +81,7 @@ impl Roster {
             let is_learner = machine.members.get(&self.member).is_some_and(|own| own.is_learner);
             // Relaxed: it orders nothing but itself.
             self.is_learner.store(is_learner, Ordering::Relaxed);
-            self.founders.addresses(&machine)
+            self.founders.addresses(&machine, self.member)
         };
         if addresses != *known {
             self.contacts.retain(&addresses.keys().copied().collect::<Vec<_>>());

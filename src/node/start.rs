@@ -233,7 +233,7 @@ impl Node {
         };
         observer.member_log.recovered(&shared.machine.read());
         // Before Raft sends the first message.
-        transport.set_addresses(founders.addresses(&shared.machine.read()));
+        transport.set_addresses(founders.addresses(&shared.machine.read(), options.member));
 
         let mut running = Running::begin(&options, (wal.clone(), writer), checkpoints.clone())?;
         let consensus = {

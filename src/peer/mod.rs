@@ -112,7 +112,7 @@ impl Method {
 
 /// How a member reaches the others. Cheap to share; every queue inside is bounded.
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// Says where members are (peer URLs); replaces what was said before. Connections to members that are gone or have
+    /// Says where the other members are (peer URLs); replaces what was said before. Connections to members that are gone or have
     /// moved are closed.
     fn set_addresses(&self, addresses: BTreeMap<MemberId, Vec<String>>);
 

@@ -22,18 +22,18 @@ const SCAN_ENTRIES: u64 = 1024;
 /// Bytes that are looked through at a time; one entry may have more.
 const SCAN_BYTES: usize = 16 * 1024 * 1024;
 
-/// Reduces the membership in the log to `member`; `false` if it is alone already. What was put there is durable no later
+/// Reduces the membership in the log to `member`; does nothing if it is alone already. What was put there is durable no later
 /// than anything that Raft writes.
 ///
 /// # Errors
 /// If the log cannot be read or written.
-pub fn force_alone(wal: &Wal, recovered: &Recovered, meta: &storage::Meta, member: MemberId) -> io::Result<bool> {
+pub fn force_alone(wal: &Wal, recovered: &Recovered, meta: &storage::Meta, member: MemberId) -> io::Result<()> {
     let present = last_membership(wal, meta)?;
     let voters = BTreeSet::from([member.0]);
     let alone =
         Membership::new(vec![voters], BTreeMap::from([(member.0, EmptyNode::new())])).map_err(io::Error::other)?;
     if present.as_ref() == Some(&alone) {
-        return Ok(false);
+        return Ok(());
     }
     let (last_index, last_term) = wal.last().unwrap_or((meta.applied.index, meta.applied.term));
     let voted_term = match &recovered.vote {
@@ -48,8 +48,7 @@ pub fn force_alone(wal: &Wal, recovered: &Recovered, meta: &storage::Meta, membe
         let log_id = theirs(LogId { term, index }).ok_or_else(|| io::Error::other("an entry before the first"))?;
         Ok(encode_entry(Entry { log_id, payload }))
     });
-    wal.append(entries.collect::<io::Result<Vec<_>>>()?, Box::new(|_| {}))?;
-    Ok(true)
+    wal.append(entries.collect::<io::Result<Vec<_>>>()?, Box::new(|_| {}))
 }
 
 /// The newest membership in the log, or else that of the checkpoint.

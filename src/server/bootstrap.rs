@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::discovery::{self, Dns, DnsError, RegistryError};
+use super::discovery::{self, DnsError, RegistryError};
 use super::inquiry::{self, Connector};
 use super::look_up::look_up;
 use crate::api::http::MemberList;
 use crate::config::{
     self, Addresses, ClusterState, Config, DiscoveryService, FoundingError, InitialCluster, JoiningError, Url,
 };
+use crate::dns::Dns;
 use crate::model::{CLUSTER_VERSION, ClusterVersion, Member, MemberId};
 use crate::node::{Founding, Identity};
 
@@ -132,14 +133,21 @@ pub enum BootstrapError {
 pub(super) struct Beginning {
     pub(super) identity: Identity,
     pub(super) founding: Founding,
+    /// What certificates of other members have to be valid for, if that is not their host.
+    pub(super) name_of_certificates: Option<String>,
 }
 
 /// Finds out what a new data folder begins with. Changes nothing anywhere.
 pub(super) async fn begin(config: &Config, connector: &Connector) -> Result<Beginning, BootstrapError> {
     if let Some(srv) = &config.discovery_srv {
-        let initial_cluster = discovery::initial_cluster(config, srv, &Dns::of_system()?).await?;
+        let dns = Dns::of_system().map_err(DnsError::from)?;
+        let initial_cluster = discovery::initial_cluster(config, srv, &dns).await?;
+        let name_of_certificates = discovery::name_of_certificates(config, srv, &initial_cluster).map(str::to_owned);
+        let expecting = name_of_certificates.as_deref().map(|name| connector.expecting(name));
+        let connector = expecting.as_ref().unwrap_or(connector);
         let listed = Config { initial_cluster, discovery_srv: None, ..config.clone() };
-        return Box::pin(begin(&listed, connector)).await;
+        let beginning = Box::pin(begin(&listed, connector)).await?;
+        return Ok(Beginning { name_of_certificates, ..beginning });
     }
     match (config.initial_cluster_state, config.discovery_service.is_set()) {
         (ClusterState::New, false) => found(config, connector).await,
@@ -198,6 +206,7 @@ async fn found(config: &Config, connector: &Connector) -> Result<Beginning, Boot
     Ok(Beginning {
         identity: Identity { cluster: founding.cluster, member: founding.member },
         founding: Founding::New(founding.members),
+        name_of_certificates: None,
     })
 }
 
@@ -234,6 +243,7 @@ async fn join(config: &Config, connector: &Connector) -> Result<Beginning, Boots
     Ok(Beginning {
         identity: Identity { cluster: list.cluster, member: own.id },
         founding: Founding::Join(list.members),
+        name_of_certificates: None,
     })
 }
 

@@ -21,26 +21,25 @@ use crate::net::{Address, Io, Protocol, Tls};
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Connects to other members, with TLS where their URL asks for it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Connector {
-    /// What this member shows there, and demands; `None` if it has no certificate.
-    pub(super) tls: Option<Tls>,
+    /// What this member shows there, and demands.
+    pub(super) tls: Tls,
 }
 
 impl Connector {
+    /// The same, for members whose certificates are for `name` instead of their hosts.
+    pub(super) fn expecting(&self, name: &str) -> Connector {
+        Connector { tls: self.tls.expecting(name) }
+    }
+
     async fn connect(&self, url: &Url) -> io::Result<Box<dyn Io>> {
         let address = Address::parse(url.as_str()).map_err(io::Error::other)?;
-        Ok(match (&self.tls, address.is_secure) {
-            (_, false) => Box::new(address.connect().await?),
-            (Some(tls), true) => {
-                let socket = address.connect().await?;
-                Box::new(tls.connect(socket, address.server_name(), Protocol::Http1).await?)
-            }
-            (None, true) => {
-                let why = "this member has no certificates to connect with (--peer-cert-file, --peer-key-file)";
-                return Err(io::Error::new(io::ErrorKind::Unsupported, why));
-            }
-        })
+        let socket = address.connect().await?;
+        if !address.is_secure {
+            return Ok(Box::new(socket));
+        }
+        Ok(Box::new(self.tls.connect(socket, address.server_name(), Protocol::Http1).await?))
     }
 }
 

@@ -22,7 +22,6 @@ mod listen;
 mod log_dir;
 mod look_up;
 mod memory;
-mod notify;
 mod peers;
 mod places;
 mod preflight;
@@ -53,7 +52,7 @@ use crate::config::{Config, Url};
 use crate::env::{SystemClock, SystemRandom};
 use crate::metrics::Metrics;
 use crate::node::{AuthOptions, CorruptionChecks, Founding, MemoryBudget, Node, NodeOptions};
-use crate::telemetry::json;
+use crate::telemetry::{json, notify};
 
 /// Runs a member until `stop`, or until it cannot go on.
 ///
@@ -162,17 +161,19 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
             "discovery token is ignored since cluster already initialized; valid logs are found"
         );
     }
-    let Beginning { identity, founding } = match stored {
+    let Beginning { identity, founding, name_of_certificates } = match stored {
         // The folder knows how it began.
-        Some(identity) => Beginning { identity, founding: Founding::New(Vec::new()) },
+        Some(identity) => Beginning { identity, founding: Founding::New(Vec::new()), name_of_certificates: None },
         None => bootstrap::begin(config, &peers.connector()).await?,
     };
     data.claim(identity)?;
-    tracing::info!(
-        "local-member-id" = %identity.member,
-        "cluster-id" = %identity.cluster,
-        "starting local member"
-    );
+    if !is_initialized {
+        tracing::info!(
+            "local-member-id" = %identity.member,
+            "cluster-id" = %identity.cluster,
+            "starting local member"
+        );
+    }
     let texts = |urls: &[Url]| urls.iter().map(Url::to_string).collect();
     let auth = AuthOptions { tokens: Arc::new(tokens::open(&config.auth.token)?), cost: config.auth.bcrypt_cost };
     let metrics = Metrics::new(config.metrics);
@@ -185,7 +186,7 @@ async fn node_options(config: &Config, data: &Data, peers: &Peers) -> Result<Nod
         client_urls: texts(&config.advertise_client_urls),
         founding,
         force_new_cluster: config.force_new_cluster,
-        transport: peers.transport(),
+        transport: peers.transport(name_of_certificates.as_deref()),
         threading: peers.threading(),
         heartbeat: config.heartbeat,
         election_timeout: config.election_timeout,

@@ -24,8 +24,10 @@ use crate::peer::http2::{self, Http2Options, Http2Transport};
 pub(super) struct Peers {
     /// `None` once it was shut down.
     runtime: Option<Runtime>,
-    /// `None` if there is no certificate.
+    /// With those who connect; `None` if there is no certificate.
     tls: Option<Tls>,
+    /// With those who are connected to. Without a certificate none is shown.
+    outgoing: Tls,
 }
 
 impl Peers {
@@ -35,7 +37,8 @@ impl Peers {
     /// If a file of TLS is missing or is no such file, or if the system has no thread left.
     pub(super) fn new(config: &Config) -> Result<Peers, Error> {
         let tls = tls::for_peers(config)?;
-        Ok(Peers { runtime: Some(raft_runtime().map_err(StartError::Io)?), tls })
+        let outgoing = tls.clone().map_or_else(|| tls::to_peers_without_certificate(config), Ok)?;
+        Ok(Peers { runtime: Some(raft_runtime().map_err(StartError::Io)?), tls, outgoing })
     }
 
     fn runtime(&self) -> &Runtime {
@@ -49,12 +52,13 @@ impl Peers {
 
     /// How other members are asked before this one has a data folder.
     pub(super) fn connector(&self) -> Connector {
-        Connector { tls: self.tls.clone() }
+        Connector { tls: self.outgoing.clone() }
     }
 
-    /// How other members are spoken to.
-    pub(super) fn transport(&self) -> Arc<dyn Transport> {
-        Http2Transport::new(Http2Options { runtime: self.runtime().handle().clone(), tls: self.tls.clone() })
+    /// How other members are spoken to, whose certificates may be for one name instead of their hosts.
+    pub(super) fn transport(&self, name_of_certificates: Option<&str>) -> Arc<dyn Transport> {
+        let tls = name_of_certificates.map_or_else(|| self.outgoing.clone(), |name| self.outgoing.expecting(name));
+        Http2Transport::new(Http2Options { runtime: self.runtime().handle().clone(), tls })
     }
 
     /// Serves other members, from before the node has a leader, until `stop`.

@@ -80,6 +80,12 @@ pub(super) fn for_peers(config: &Config) -> Result<Option<Tls>, Error> {
     Ok(Some(tls))
 }
 
+/// TLS with members that this one connects to and has no certificate for: theirs is checked, and none is shown.
+pub(super) fn to_peers_without_certificate(config: &Config) -> Result<Tls, Error> {
+    let trusted_ca_file = config.peer_tls.trusted_ca_file.clone();
+    Tls::without_certificate(trusted_ca_file).map_err(|source| failed(source, &config.peer_tls, &FOR_PEERS))
+}
+
 /// Checks the files that flags name. A certificate that the member makes for itself is not looked at: it stands in the data
 /// folder, which may be somebody else's.
 pub(super) fn check(config: &Config) -> Result<(), Error> {
@@ -170,6 +176,7 @@ fn options(
         client_certificate: said.client_certificate.as_ref().map(files),
         trusted_ca_file: said.trusted_ca_file.clone(),
         client_cert_auth: said.client_cert_auth,
+        server_name: None,
         allowed_cn: said.allowed_common_names.clone(),
         allowed_hostname: said.allowed_hostnames.clone(),
         crl_file: said.crl_file.clone(),

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::Error;
+use super::discovery::Discovery;
 use crate::command::{Operands, Verb};
 use crate::config::unsigned_duration;
 
@@ -37,8 +38,11 @@ Usage:
       --endpoints {DEFAULT_ENDPOINT}        Members, as host:port or URLs, comma-separated.
       --listen-addr {DEFAULT_LISTEN_ADDR}     Where clients connect to.
       --retry-delay 1m                  How long a member that cannot be reached is left out. 0 means 5m.
-      --discovery-srv, --discovery-srv-name, --insecure-discovery, --trusted-ca-file
-                                        Flags of etcd that find members by DNS: not there yet.
+      --discovery-srv DOMAIN            Ask DNS for the members: services _etcd-client-ssl._tcp.DOMAIN and
+                                        _etcd-client._tcp.DOMAIN. If none can be used, it is as if this were not said.
+      --discovery-srv-name NAME         Put NAME behind the names of these services, after a dash.
+      --trusted-ca-file FILE            Use those only whose certificate is signed by one of FILE, and for DOMAIN.
+      --insecure-discovery              Use all of them. Without it only those that have https and can be reached.
 "
     )
 }
@@ -56,6 +60,8 @@ pub(super) struct Start {
     pub(super) endpoints: Vec<String>,
     pub(super) listen_addr: String,
     pub(super) retry_delay: Duration,
+    /// Members that are taken instead of `endpoints`.
+    pub(super) discovery: Option<Discovery>,
 }
 
 /// Reads the arguments that follow `gateway`.
@@ -71,6 +77,7 @@ pub(super) fn command(arguments: impl IntoIterator<Item = OsString>) -> Result<C
 fn start(mut arguments: impl Iterator<Item = Result<String, Error>>) -> Result<Command, Error> {
     let mut endpoints = Vec::new();
     let (mut listen_addr, mut retry_delay) = (DEFAULT_LISTEN_ADDR.to_owned(), DEFAULT_RETRY_DELAY);
+    let mut discovery = Discovery::default();
     while let Some(argument) = arguments.next().transpose()? {
         if matches!(argument.as_str(), "-h" | "--help") {
             return Ok(Command::Help);
@@ -80,8 +87,8 @@ fn start(mut arguments: impl Iterator<Item = Result<String, Error>>) -> Result<C
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (argument.trim_start_matches('-'), None),
         };
-        // A switch, and of no use without the flag that follows.
         if START.switches.contains(&name) {
+            discovery.is_insecure = switch(name, inline.as_deref().unwrap_or("true"))?;
             continue;
         }
         if !START.values.contains(&name) {
@@ -98,13 +105,12 @@ fn start(mut arguments: impl Iterator<Item = Result<String, Error>>) -> Result<C
                 let delay = unsigned_duration(&value).ok_or_else(bad)?;
                 retry_delay = if delay.is_zero() { RETRY_DELAY_OF_ZERO } else { delay };
             }
-            "discovery-srv" if !value.is_empty() => {
-                let what = "--discovery-srv is a flag of etcd that this version of Lodemark does not have here; \
-                            name the members with --endpoints";
-                return Err(Error::Usage(what.to_owned()));
+            "discovery-srv" => discovery.domain = value,
+            "discovery-srv-name" => discovery.service_name = value,
+            "trusted-ca-file" => {
+                discovery.trusted_ca_file = Some(value).filter(|path| !path.is_empty()).map(Into::into)
             }
-            // Of use with the flag before alone.
-            _ => {}
+            other => unreachable!("{other} is in the table, and has its place here"),
         }
     }
     if endpoints.is_empty() {
@@ -113,7 +119,18 @@ fn start(mut arguments: impl Iterator<Item = Result<String, Error>>) -> Result<C
     if endpoints.len() > ENDPOINTS_MAX {
         return Err(Error::Usage(format!("more than {ENDPOINTS_MAX} endpoints")));
     }
-    Ok(Command::Start(Start { endpoints, listen_addr, retry_delay }))
+    // Its companions are of no use without it.
+    let discovery = Some(discovery).filter(|discovery| !discovery.domain.is_empty());
+    Ok(Command::Start(Start { endpoints, listen_addr, retry_delay, discovery }))
+}
+
+/// What a switch is set to. Source: Go, `strconv.ParseBool`.
+fn switch(name: &str, value: &str) -> Result<bool, Error> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(Error::Usage(format!("invalid argument {value:?} for \"--{name}\" flag: write true or false"))),
+    }
 }
 
 /// The place of a URL, with a port.
@@ -151,6 +168,7 @@ mod tests {
             endpoints: vec!["127.0.0.1:2379".into()],
             listen_addr: "127.0.0.1:23790".into(),
             retry_delay: Duration::from_secs(60),
+            discovery: None,
         };
         assert_eq!(started(&["start"]), expected);
         assert_eq!(started(&["start", "--discovery-srv=", "--insecure-discovery", "--trusted-ca-file", "x"]), expected);
@@ -161,6 +179,18 @@ mod tests {
         let endpoints =
             started(&["start", "--endpoints", "a,http://b:1,https://c/x", "--endpoints=[::1]:5,10.0.0.1:6"]).endpoints;
         assert_eq!(endpoints, ["a:2379", "b:1", "c:2379", "[::1]:5", "10.0.0.1:6"]);
+    }
+
+    #[test]
+    fn dns_is_asked_as_flags_say() {
+        let discovery = |arguments: &[&str]| started(&[&["start"], arguments].concat()).discovery;
+        let plain = Discovery { domain: "example.com".into(), ..Discovery::default() };
+        assert_eq!(discovery(&["--discovery-srv", "example.com", "--insecure-discovery=false"]), Some(plain.clone()));
+        let all = ["--discovery-srv=example.com", "--discovery-srv-name=blue", "--insecure-discovery"];
+        let named = Discovery { service_name: "blue".into(), is_insecure: true, ..plain.clone() };
+        assert_eq!(discovery(&all), Some(named));
+        let signed = Discovery { trusted_ca_file: Some("ca.pem".into()), ..plain };
+        assert_eq!(discovery(&["--discovery-srv=example.com", "--trusted-ca-file=ca.pem"]), Some(signed));
     }
 
     #[test]
@@ -178,11 +208,14 @@ mod tests {
             (&["start", "-endpoints=a"], "unknown flag: -endpoints=a"),
             (&["start", "--endpoints"], "flag needs an argument: --endpoints"),
             (&["start", "--retry-delay=zz"], "invalid argument \"zz\" for \"--retry-delay\" flag: write 30s or 1m"),
+            (
+                &["start", "--insecure-discovery=x"],
+                "invalid argument \"x\" for \"--insecure-discovery\" flag: write true or false",
+            ),
             (&["start", "--retry-delay=-1s"], "invalid argument \"-1s\" for \"--retry-delay\" flag: write 30s or 1m"),
         ] {
             assert_eq!(read(arguments).unwrap_err().to_string(), text, "{arguments:?}");
         }
-        assert!(read(&["start", "--discovery-srv=example.com"]).unwrap_err().to_string().contains("--endpoints"));
         for arguments in [&[][..], &["help"], &["start", "--help"], &["start", "--listen-addr=x", "-h"]] {
             assert_eq!(read(arguments).unwrap(), Command::Help, "{arguments:?}");
         }

@@ -82,6 +82,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::env::SystemRandom;
+    use crate::tcp_gateway::endpoint::target;
 
     /// Answers every connection with its name, and then with what it hears.
     async fn member(name: &'static str) -> (String, tokio::task::JoinHandle<()>) {
@@ -103,7 +105,8 @@ mod tests {
     async fn start(places: &[String], retry_delay: Duration) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        tokio::spawn(run(listener, Endpoints::new(places), retry_delay));
+        let targets: Vec<_> = places.iter().map(|place| target(place).unwrap()).collect();
+        tokio::spawn(run(listener, Endpoints::new(&targets, Arc::new(SystemRandom)), retry_delay));
         address
     }
 

@@ -11,19 +11,24 @@
 //! Source: etcd, `server/etcdmain/gateway.go` and `server/proxy/tcpproxy`.
 
 mod arguments;
+mod discovery;
 mod endpoint;
 mod forward;
 
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
 use self::arguments::{Command, Start, command};
 pub use self::arguments::{START, usage};
-use self::endpoint::Endpoints;
+use self::endpoint::{Endpoints, target};
 use crate::config::{LogConfig, LogLevel};
+use crate::dns::{Dns, NoResolver, Target};
+use crate::env::SystemRandom;
+use crate::net::TlsError;
 use crate::telemetry;
 
 /// Why the gateway does not start. The texts begin as etcd's.
@@ -32,6 +37,15 @@ enum Error {
     /// An argument is wrong.
     #[error("{0}")]
     Usage(String),
+    /// The system does not say whom to ask.
+    #[error(transparent)]
+    Resolver(#[from] NoResolver),
+    /// DNS names no member.
+    #[error("dns lookup errors: {}", causes.join(" and "))]
+    NobodyNamed { causes: Vec<String> },
+    /// The file of those who sign certificates is none.
+    #[error("{0}; look at --trusted-ca-file")]
+    Authorities(#[from] TlsError),
     /// No place to listen at.
     #[error("failed to validate listen address: {0}; it is host:port")]
     ListenAddress(String),
@@ -84,14 +98,27 @@ fn run(start: &Start) -> Result<std::convert::Infallible, Error> {
     let arguments: Vec<String> = std::env::args_os().map(|text| text.to_string_lossy().into_owned()).collect();
     tracing::info!("args.json" = telemetry::json(&arguments), "Running: ");
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let endpoints = Endpoints::resolve(&start.endpoints, &start.listen_addr).await?;
+        let targets = targets(start).await?;
+        let endpoints = Endpoints::resolve(&targets, &start.listen_addr, Arc::new(SystemRandom)).await?;
         let bind = |source| Error::Bind { address: start.listen_addr.clone(), source };
         let listener = TcpListener::bind(&start.listen_addr).await.map_err(bind)?;
+        telemetry::notify::ready();
         tracing::info!(
-            "endpoints.json" = telemetry::json(&start.endpoints),
+            "endpoints.json" = telemetry::json(&targets.iter().map(Target::to_string).collect::<Vec<_>>()),
             address = %listener.local_addr()?,
             "ready to proxy client requests"
         );
         Ok(forward::run(listener, endpoints, start.retry_delay).await)
     })
+}
+
+/// The members that DNS names, or else those that flags name.
+async fn targets(start: &Start) -> Result<Vec<Target>, Error> {
+    if let Some(discovery) = &start.discovery {
+        let found = discovery.targets(&Dns::of_system()?).await?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    start.endpoints.iter().map(|place| target(place)).collect()
 }

@@ -16,6 +16,7 @@
 
 mod journal;
 mod line;
+pub(crate) mod notify;
 mod outputs;
 mod rotation;
 mod sampling;

@@ -119,7 +119,7 @@ impl Cluster {
 
     /// The same, with members that speak TLS with each other.
     pub async fn start_over_tls(program: &Program, size: usize, flags: &[&str]) -> Cluster {
-        Cluster::planned_with(program, size, flags, "https").started().await
+        Cluster::planned_over_tls(program, size, flags).started().await
     }
 
     async fn started(mut self) -> Cluster {
@@ -137,9 +137,9 @@ impl Cluster {
         Cluster::placed((0..size).map(|_| Place::loopback(program)).collect(), flags)
     }
 
-    /// The same with another scheme for what members say to each other.
-    fn planned_with(program: &Program, size: usize, flags: &[&str], peer_scheme: &'static str) -> Cluster {
-        let place = |_| Place { peer_scheme, ..Place::loopback(program) };
+    /// The same, of members that speak TLS with each other.
+    pub fn planned_over_tls(program: &Program, size: usize, flags: &[&str]) -> Cluster {
+        let place = |_| Place { peer_scheme: "https", ..Place::loopback(program) };
         Cluster::placed((0..size).map(place).collect(), flags)
     }
 

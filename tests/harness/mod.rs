@@ -14,6 +14,9 @@ mod ext4;
 pub mod frames;
 mod line;
 mod member;
+// The unit tests of `dns` use the same.
+#[path = "../../src/dns/testing.rs"]
+mod name_server;
 mod needs;
 mod ports;
 mod process;
@@ -25,6 +28,7 @@ pub use cluster::{Cluster, Place};
 pub use ext4::{Cut, Ext4};
 pub use line::Line;
 pub use member::{Member, Program, Site, own_program};
+pub use name_server::{NameServer, Record, Zone};
 pub use needs::{can_trace, has_program, number, run, seed, skip};
 pub use ports::free_port;
 pub use process::Process;

@@ -5,12 +5,11 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use etcd_client::{Client, PutOptions};
 use serde_json::Value;
 
-use crate::harness::{Authority, Options, Server, address, has_program, skip};
+use crate::harness::{Authority, Options, Server, address};
 
 /// Status, stdout and stderr of the program.
 fn lodemark(arguments: &[&str], folder: &Path) -> (Option<i32>, String, String) {
@@ -271,45 +270,6 @@ fn commands_explain_themselves() {
     assert!(told.contains("did you mean \"lodemark check\"?") && told.contains("is not a valid flag"), "{told}");
     let (status, _, told) = lodemark(&["help", "dmup"], here);
     assert!(status == Some(2) && told.contains("did you mean \"dump\"?"), "{told}");
-}
-
-/// What bash offers for a line, as `complete` asks for it.
-fn completions(script: &Path, line: &str, folder: &Path) -> Vec<String> {
-    let ask = "source \"$1\"; COMP_LINE=$2; COMP_POINT=${#2}; _lodemark; printf '%s\\n' \"${COMPREPLY[@]}\"";
-    let mut bash = Command::new("bash");
-    bash.args(["--norc", "-c", ask, "bash"]).arg(script).arg(line).current_dir(folder);
-    let output = bash.output().unwrap();
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
-}
-
-#[test]
-fn bash_completes_commands_flags_and_files() {
-    if !has_program("bash") {
-        return skip("there is no bash");
-    }
-    let temp = tempfile::tempdir().unwrap();
-    let script = temp.path().join("script");
-    fs::write(&script, lodemark(&["completion", "bash"], temp.path()).1).unwrap();
-    fs::write(temp.path().join("backup.db"), "x").unwrap();
-    let offered = |line: &str| completions(&script, line, temp.path());
-    assert_eq!(offered("lodemark ch"), ["check"]);
-    assert_eq!(offered("lodemark --initial-cluster-s"), ["--initial-cluster-state="]);
-    assert_eq!(offered("lodemark --data-dir=x --na"), ["--name="]);
-    assert_eq!(offered("lodemark snapshot "), ["save", "status", "restore", "--help"]);
-    assert_eq!(offered("lodemark snapshot restore --b"), ["--bump-revision="]);
-    assert_eq!(offered("lodemark snapshot status back"), ["backup.db"]);
-    assert_eq!(offered("lodemark check --data-dir=back"), ["backup.db"]);
-    assert_eq!(offered("lodemark dump state --l"), ["--limit="]);
-    assert_eq!(offered("lodemark completion f"), ["fish"]);
-    let all = offered("lodemark ");
-    let help = lodemark(&["--help"], temp.path()).1;
-    let flags: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  --")?.split(' ').next()).collect();
-    assert!(flags.len() > 40, "{help}");
-    for flag in flags {
-        assert!(all.iter().any(|word| word.trim_end_matches('=') == format!("--{flag}")), "{flag}");
-    }
 }
 
 #[test]

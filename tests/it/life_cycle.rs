@@ -75,6 +75,23 @@ fn systemd_is_told_over_abstract_sockets_too() {
 }
 
 #[test]
+fn systemd_is_told_that_a_gateway_is_ready() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    for program in [Program::lodemark()].into_iter().chain(Program::etcd()) {
+        let wrapper = ["env".to_owned(), format!("NOTIFY_SOCKET={}", path.display())];
+        let arguments = ["gateway", "start", "--listen-addr=127.0.0.1:0"].map(OsString::from);
+        let process = program.under(wrapper).start(arguments, temp.path());
+        assert_eq!(states(&socket, 1), ["READY=1"]);
+        process.wait_for_line("ready to proxy client requests", 0);
+        let order = ["notifying init daemon", "successfully notified init daemon", "ready to proxy client requests"];
+        let places = order.map(|text| place(&process, text));
+        assert!(places.is_sorted(), "{places:?}");
+    }
+}
+
+#[test]
 fn a_socket_that_nobody_listens_on_does_not_stop_the_server() {
     let temp = tempfile::tempdir().unwrap();
     let mut process = started_by_systemd("/nowhere/at/all", temp.path());

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::{Authority, Cluster, Program};
+use crate::harness::{Authority, Cluster, Place, Program, free_port};
 
 /// How long an answer that should not come is waited for; it would come at once.
 const NO_ANSWER: Duration = Duration::from_millis(500);
@@ -94,6 +94,37 @@ async fn renewed_certificates_need_no_restart() {
     cluster.kill(1);
     cluster.wait_until_it_serves(2).await;
     writes_and_reads(&cluster, "two").await;
+}
+
+/// As while a cluster changes from one scheme to the other, or behind something that speaks TLS for it. A real etcd does the
+/// same.
+async fn a_member_without_a_certificate_is_one_of_two(program: &Program) {
+    let (temp, authority) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+    let files = authority.issue(temp.path(), "member", "member", 1, &["127.0.0.1"]);
+    let place = |peer_scheme| Place {
+        program: program.clone(),
+        host: "127.0.0.1".to_owned(),
+        client_port: free_port(),
+        peer_port: free_port(),
+        peer_scheme,
+        data_dir: None,
+    };
+    let mut cluster = Cluster::placed(vec![place("http"), place("https")], &[]);
+    cluster.launch_with(0, &[&format!("--peer-trusted-ca-file={}", authority.write(temp.path()).display())]);
+    let [cert, key] =
+        [("cert", files.cert), ("key", files.key)].map(|(what, path)| format!("--peer-{what}-file={}", path.display()));
+    cluster.launch_with(1, &[&cert, &key]);
+    for member in 0..2 {
+        cluster.wait_until_it_serves(member).await;
+    }
+    writes_and_reads(&cluster, "by both").await;
+}
+
+#[tokio::test]
+async fn who_has_no_certificate_connects_without() {
+    for program in [Program::lodemark()].into_iter().chain(Program::etcd()) {
+        a_member_without_a_certificate_is_one_of_two(&program).await;
+    }
 }
 
 #[test]

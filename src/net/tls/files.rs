@@ -18,6 +18,8 @@ const SYSTEM_AUTHORITIES: [&str; 6] = [
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
+/// The variable that names a file in their place. Source: Go, `crypto/x509/root_unix.go`.
+const AUTHORITIES_VARIABLE: &str = "SSL_CERT_FILE";
 
 /// A certificate and its private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +49,14 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(store)
 }
 
-/// The authorities that this system trusts.
+/// The authorities that this system trusts, or those that the environment names.
 pub(super) fn authorities_of_system() -> Result<RootCertStore, TlsError> {
-    let path = SYSTEM_AUTHORITIES.iter().map(Path::new).find(|path| path.exists()).ok_or(TlsError::NoAuthorities)?;
+    let named = std::env::var_os(AUTHORITIES_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let of_system = || SYSTEM_AUTHORITIES.iter().map(PathBuf::from).find(|path| path.exists());
+    let path = named.or_else(of_system).ok_or(TlsError::NoAuthorities)?;
     let mut store = RootCertStore::empty();
     // A system may have some that are of no use to us.
-    let (added, _) = store.add_parsable_certificates(certificates(path)?);
+    let (added, _) = store.add_parsable_certificates(certificates(&path)?);
     if added > 0 { Ok(store) } else { Err(TlsError::NoAuthorities) }
 }
 

@@ -74,6 +74,9 @@ pub struct TlsOptions {
     pub trusted_ca_file: Option<PathBuf>,
     /// Demand certificates of those who connect.
     pub client_cert_auth: bool,
+    /// What certificates of those that this server connects to must be valid for, and what it says whom it wants; the host
+    /// that it connects to if absent.
+    pub server_name: Option<String>,
     /// Certificates of others must have one of these common names; empty allows all.
     pub allowed_cn: Vec<String>,
     /// Certificates of others must be valid for one of these hosts; empty allows all. Not together with `allowed_cn`.
@@ -191,22 +194,25 @@ impl Tls {
         let provider = Arc::new(options.offer.provider());
         let state = State { options, certificate: Some(certificate), skips_verification: false, provider };
         state.server(&Arc::default())?;
-        state.client(Protocol::Http2)?;
+        state.client(Protocol::Http2, &Arc::default())?;
         if let Some(path) = &state.options.crl_file {
             revoked::read(path)?;
         }
         Ok(Tls(Arc::new(state)))
     }
 
-    /// For who only connects, and shows no certificate. Blocks on the disk.
+    /// For who only connects, and shows no certificate. Blocks on the disk if a file is named; what the system trusts is
+    /// read when somebody is connected to.
     ///
     /// # Errors
-    /// [`TlsError`]: what would fail every handshake.
+    /// [`TlsError`]: what would fail every handshake, if it is in the file.
     pub fn without_certificate(trusted_ca_file: Option<PathBuf>) -> Result<Tls, TlsError> {
         let options = TlsOptions { trusted_ca_file, ..TlsOptions::default() };
         let provider = Arc::new(options.offer.provider());
         let state = State { options, certificate: None, skips_verification: false, provider };
-        state.client(Protocol::Http2)?;
+        if state.options.trusted_ca_file.is_some() {
+            state.client(Protocol::Http2, &Arc::default())?;
+        }
         Ok(Tls(Arc::new(state)))
     }
 
@@ -225,8 +231,18 @@ impl Tls {
         if state.options.trusted_ca_file.is_some() {
             state.authorities()?;
         }
-        state.client(Protocol::Http2)?;
+        state.client(Protocol::Http2, &Arc::default())?;
         Ok(Tls(Arc::new(state)))
+    }
+
+    /// The same, for those whose certificates are for `name`, whatever host they are reached at.
+    #[must_use]
+    pub fn expecting(&self, name: &str) -> Tls {
+        let State { options, certificate, skips_verification, provider } = &*self.0;
+        let server_name = Some(name.trim_end_matches('.').to_owned());
+        let options = TlsOptions { server_name, ..options.clone() };
+        let (certificate, provider) = (certificate.clone(), provider.clone());
+        Tls(Arc::new(State { options, certificate, skips_verification: *skips_verification, provider }))
     }
 
     /// The options in etcd's words, for the log.
@@ -289,8 +305,8 @@ impl Tls {
         Some(presented.common_name.into())
     }
 
-    /// Does the handshake with the server that `socket` leads to, whose certificate must be valid for `server_name`, to
-    /// speak `protocol` with it. Waits for as long as it takes.
+    /// Does the handshake with the server that `socket` leads to, whose certificate must be valid for `server_name` (unless
+    /// it is for another name by [`Tls::expecting`]), to speak `protocol` with it. Waits for as long as it takes.
     ///
     /// # Errors
     /// What is wrong with the files, the other side or the connection.
@@ -300,9 +316,29 @@ impl Tls {
         server_name: &str,
         protocol: Protocol,
     ) -> io::Result<client::TlsStream<Socket>> {
-        let server_name = ServerName::try_from(server_name.to_owned()).map_err(io::Error::other)?;
-        let config = self.in_background(move |state| state.client(protocol)).await?;
-        TlsConnector::from(Arc::new(config)).connect(server_name, socket).await
+        let config = self.in_background(move |state| state.client(protocol, &Arc::default())).await?;
+        TlsConnector::from(Arc::new(config)).connect(self.server_name(server_name)?, socket).await
+    }
+
+    /// Looks at the certificate of the server that `socket` leads to, as [`Tls::connect`] does. That the server wants to see
+    /// one, too, and this side shows none, is no fault of its own.
+    ///
+    /// # Errors
+    /// What is wrong with the files, the other side or the connection.
+    pub async fn verify(&self, socket: Socket, server_name: &str) -> io::Result<()> {
+        let witness = Arc::new(Witness::default());
+        let config = {
+            let witness = witness.clone();
+            self.in_background(move |state| state.client(Protocol::Http2, &witness)).await?
+        };
+        let connected = TlsConnector::from(Arc::new(config)).connect(self.server_name(server_name)?, socket).await;
+        if witness.seen().is_some() { Ok(()) } else { connected.map(drop) }
+    }
+
+    /// What the certificate of a server at `host` must be valid for.
+    fn server_name(&self, host: &str) -> io::Result<ServerName<'static>> {
+        let name = self.0.options.server_name.as_deref().unwrap_or(host);
+        ServerName::try_from(name.to_owned()).map_err(io::Error::other)
     }
 
     /// Fills in what becomes known of the other side.
@@ -387,8 +423,8 @@ impl State {
         Ok(config)
     }
 
-    /// What this server meets others with.
-    fn client(&self, protocol: Protocol) -> Result<ClientConfig, TlsError> {
+    /// What this server meets others with. `witness` gets their certificate once it is found good.
+    fn client(&self, protocol: Protocol, witness: &Arc<Witness>) -> Result<ClientConfig, TlsError> {
         let files = self.options.client_certificate.as_ref().or(self.certificate.as_ref());
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&self.options.offer.versions())?
@@ -399,8 +435,11 @@ impl State {
             let verifier =
                 rustls::client::WebPkiServerVerifier::builder_with_provider(self.authorities()?, self.provider.clone())
                     .build()?;
-            builder
-                .with_custom_certificate_verifier(Arc::new(CheckedServer { verifier, options: self.options.clone() }))
+            builder.with_custom_certificate_verifier(Arc::new(CheckedServer {
+                verifier,
+                options: self.options.clone(),
+                witness: witness.clone(),
+            }))
         };
         let mut config = match files {
             Some(files) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(self.own(files)?))),

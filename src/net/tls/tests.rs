@@ -373,3 +373,54 @@ async fn keys_of_p521_are_used_and_believed() {
     };
     assert!(matches!(Tls::new(mixed), Err(TlsError::NoPair { .. })));
 }
+
+/// As members do that DNS has named.
+#[tokio::test]
+async fn a_certificate_may_be_for_another_name_than_the_host() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let mut of_domain = options(&authority, dir.path(), "one", 1);
+    of_domain.certificate = Some(authority.issue(dir.path(), "domain", "domain", 3, &["example.com"]));
+    of_domain.checks_client_address = false;
+    let (of_domain, of_host) = (tls(&of_domain), tls(&options(&authority, dir.path(), "two", 2)));
+    for (server, client, is_believed) in [
+        (&of_domain, &of_host, false),
+        (&of_domain, &of_host.expecting("example.com"), true),
+        (&of_domain, &of_host.expecting("example.com."), true),
+        (&of_domain, &of_host.expecting("example.org"), false),
+        // A host that is no domain is none, even if it is where the connection leads.
+        (&of_host, &of_host.expecting("example.com"), false),
+        (&of_host, &of_host, true),
+    ] {
+        let (_, seen) = meet(server, client, "localhost").await;
+        assert_eq!(seen.is_ok(), is_believed, "{seen:?}");
+    }
+    // Whoever is connected to hears the domain.
+    let mut strict = options(&authority, dir.path(), "three", 4);
+    strict.allowed_cn = vec!["nobody".to_owned()];
+    let (accepted, _) = meet(&tls(&strict), &of_host.expecting("example.com"), "localhost").await;
+    assert_eq!(accepted.unwrap_err().server_name, "example.com");
+}
+
+#[tokio::test]
+async fn a_server_is_verified_by_who_has_no_certificate() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let others = tempfile::tempdir().unwrap();
+    let stranger = Tls::without_certificate(Some(Authority::new("other").write(others.path()))).unwrap();
+    let friend = Tls::without_certificate(Some(authority.write(dir.path()))).unwrap();
+    let good = options(&authority, dir.path(), "one", 1);
+    for offer in [Offer { tls13: false, ..Offer::default() }, Offer { tls12: false, ..Offer::default() }] {
+        for client_cert_auth in [true, false] {
+            let trusted_ca_file = good.trusted_ca_file.clone().filter(|_| client_cert_auth);
+            let server = tls(&TlsOptions { client_cert_auth, trusted_ca_file, offer: offer.clone(), ..good.clone() });
+            for (client, name, is_good) in
+                [(&friend, "localhost", true), (&friend, "elsewhere.invalid", false), (&stranger, "localhost", false)]
+            {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let socket = Socket::tcp(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+                let accepting = async { drop(server.accept(Socket::tcp(listener.accept().await.unwrap().0)).await) };
+                let (verified, ()) = tokio::join!(client.verify(socket, name), accepting);
+                assert_eq!(verified.is_ok(), is_good, "{offer:?} {client_cert_auth} {name}: {verified:?}");
+            }
+        }
+    }
+}

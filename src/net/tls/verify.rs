@@ -13,7 +13,8 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use super::TlsOptions;
 use super::presented::Presented;
 
-/// Remembers the certificate that was shown, also if it was refused: operators want to know whose.
+/// Remembers the certificate that was shown: by who connects also if it was refused, for operators want to know whose; by
+/// who is connected to only if it is good.
 #[derive(Debug, Default)]
 pub(super) struct Witness(OnceLock<CertificateDer<'static>>);
 
@@ -77,6 +78,7 @@ impl ClientCertVerifier for CheckedClient {
 pub(super) struct CheckedServer {
     pub(super) verifier: Arc<WebPkiServerVerifier>,
     pub(super) options: TlsOptions,
+    pub(super) witness: Arc<Witness>,
 }
 
 impl ServerCertVerifier for CheckedServer {
@@ -90,6 +92,8 @@ impl ServerCertVerifier for CheckedServer {
     ) -> Result<ServerCertVerified, Error> {
         let verified = self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
         check_allowed(&self.options, end_entity)?;
+        // As above.
+        let _ = self.witness.0.set(end_entity.clone().into_owned());
         Ok(verified)
     }
 

@@ -18,7 +18,7 @@ use crate::net::{Address, AddressError, Io, Protocol, Tls};
 #[derive(Debug, Clone)]
 pub(super) struct Dialer {
     /// For the URLs that ask for it.
-    pub(super) tls: Option<Tls>,
+    pub(super) tls: Tls,
 }
 
 /// A connection whose other side has answered.
@@ -52,12 +52,10 @@ impl Dialer {
 
     async fn dial_one(&self, url: &str) -> Result<Connection, DialError> {
         let address = Address::parse(url)?;
-        let io: Box<dyn Io> = match (&self.tls, address.is_secure) {
-            (_, false) => Box::new(address.connect().await?),
-            (Some(tls), true) => {
-                Box::new(tls.connect(address.connect().await?, address.server_name(), Protocol::Http2).await?)
-            }
-            (None, true) => return Err(DialError::NoTls),
+        let socket = address.connect().await?;
+        let io: Box<dyn Io> = match address.is_secure {
+            false => Box::new(socket),
+            true => Box::new(self.tls.connect(socket, address.server_name(), Protocol::Http2).await?),
         };
         Connection::establish(io).await
     }
@@ -107,8 +105,6 @@ enum DialError {
     Address(#[from] AddressError),
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("this member has no certificates to connect with (--peer-cert-file, --peer-key-file)")]
-    NoTls,
     #[error("no HTTP/2: {0}")]
     Http2(#[from] h2::Error),
     #[error("the connection was closed")]

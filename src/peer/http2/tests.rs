@@ -216,9 +216,14 @@ impl Server {
     }
 }
 
+/// TLS of a member that has no certificate.
+fn no_certificate() -> Tls {
+    Tls::without_certificate(None).unwrap()
+}
+
 /// A transport that knows where one member is.
 fn transport_to(urls: &[&str]) -> Arc<Http2Transport> {
-    let transport = Http2Transport::new(Http2Options { runtime: Handle::current(), tls: None });
+    let transport = Http2Transport::new(Http2Options { runtime: Handle::current(), tls: no_certificate() });
     move_to(&transport, urls);
     transport
 }

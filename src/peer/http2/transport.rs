@@ -21,8 +21,8 @@ use crate::peer::{AppendPipe, BoxFuture, Envelope, Method, PeerError, SnapshotSo
 pub struct Http2Options {
     /// Where connections are driven: Raft's own runtime, whichever task sends something.
     pub runtime: Handle,
-    /// For members whose URL is `https` or `unixs`; without it they cannot be reached.
-    pub tls: Option<Tls>,
+    /// For members whose URL is `https` or `unixs`.
+    pub tls: Tls,
 }
 
 /// Reaches members by their peer URLs. Keeps one connection to each and opens another one for each snapshot, so that no

@@ -12,14 +12,10 @@
 //! Source: etcd, `client/pkg/srv/srv.go` and `server/embed/config.go`, `GetDNSClusterNames`.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
-
-use hickory_resolver::TokioResolver;
-use hickory_resolver::net::NetError;
-use hickory_resolver::proto::rr::RData;
+use std::net::SocketAddr;
 
 use crate::config::{Config, SrvDiscovery, Url};
+use crate::dns::{self, Names, NoResolver, Target};
 use crate::telemetry::json;
 
 /// The service of members that are reached by https, and by http.
@@ -29,8 +25,8 @@ const SERVICES: [(&str, &str); 2] = [("https", "etcd-server-ssl"), ("http", "etc
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DnsError {
     /// The system does not say whom to ask.
-    #[error("error setting up initial cluster: cannot read the settings of the resolver: {0}")]
-    NoResolver(String),
+    #[error("error setting up initial cluster: {0}")]
+    NoResolver(#[from] NoResolver),
     /// There are no records, or none that can be used.
     #[error("error setting up initial cluster: {}", causes.join("\n"))]
     NothingFound {
@@ -45,68 +41,6 @@ pub enum DnsError {
     },
 }
 
-/// Where a service is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::server) struct Target {
-    /// With a dot at its end, as in DNS.
-    host: String,
-    port: u16,
-}
-
-/// What there is to know from DNS.
-pub(in crate::server) trait Names {
-    /// The hosts and ports of a service, in the order of their preference; at least one.
-    fn services(&self, name: &str) -> impl Future<Output = Result<Vec<Target>, String>>;
-
-    /// The address of a host.
-    fn address(&self, host: &str) -> impl Future<Output = Result<IpAddr, String>>;
-}
-
-/// Asks those that the system asks.
-pub(in crate::server) struct Dns(TokioResolver);
-
-impl Dns {
-    pub(in crate::server) fn of_system() -> Result<Dns, DnsError> {
-        let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
-        resolver.map(Dns).map_err(|error| DnsError::NoResolver(error.to_string()))
-    }
-}
-
-impl Names for Dns {
-    async fn services(&self, name: &str) -> Result<Vec<Target>, String> {
-        // From the root: the domain is whole as it was given.
-        let absolute = format!("{}.", name.trim_end_matches('.'));
-        let found = self.0.srv_lookup(absolute).await.map_err(|error| failed(name, &error))?;
-        let mut services: Vec<_> = found
-            .answers()
-            .iter()
-            .filter_map(|record| match &record.data {
-                RData::SRV(srv) => Some((srv.priority, Target { host: srv.target.to_string(), port: srv.port })),
-                _ => None,
-            })
-            .collect();
-        services.sort_by(|(a, x), (b, y)| (a, &x.host, x.port).cmp(&(b, &y.host, y.port)));
-        if services.is_empty() {
-            return Err(missing(name));
-        }
-        Ok(services.into_iter().map(|(_, target)| target).collect())
-    }
-
-    async fn address(&self, host: &str) -> Result<IpAddr, String> {
-        let found = self.0.lookup_ip(host).await.map_err(|error| failed(host, &error))?;
-        found.iter().min().ok_or_else(|| missing(host))
-    }
-}
-
-/// In Go's words, where it has any.
-fn failed(name: &str, error: &NetError) -> String {
-    if error.is_no_records_found() { missing(name) } else { format!("lookup {name}: {error}") }
-}
-
-fn missing(name: &str) -> String {
-    format!("lookup {name}: no such host")
-}
-
 /// The list of founding members, as `--initial-cluster` would have it.
 ///
 /// # Errors
@@ -116,11 +50,10 @@ pub(in crate::server) async fn initial_cluster(
     srv: &SrvDiscovery,
     names: &impl Names,
 ) -> Result<String, DnsError> {
-    let suffix = if srv.service_name.is_empty() { String::new() } else { format!("-{}", srv.service_name) };
     let (mut members, mut causes) = (Vec::new(), Vec::new());
     let advertised: Vec<&str> = config.advertise_peer_urls.iter().map(Url::as_str).collect();
     for (scheme, plain_service) in SERVICES {
-        let service = format!("{plain_service}{suffix}");
+        let service = dns::service(plain_service, &srv.service_name);
         let found = of_service(config, (scheme, &service), &srv.domain, names).await;
         tracing::info!(
             "service-scheme" = scheme,
@@ -153,6 +86,17 @@ pub(in crate::server) async fn initial_cluster(
     Ok(members.join(","))
 }
 
+/// What certificates of members that are found so have to be valid for, if that is not their host: the domain, unless flags
+/// name who signs them.
+pub(in crate::server) fn name_of_certificates<'srv>(
+    config: &Config,
+    srv: &'srv SrvDiscovery,
+    initial_cluster: &str,
+) -> Option<&'srv str> {
+    let is_secure = initial_cluster.contains("https://");
+    (is_secure && config.peer_tls.trusted_ca_file.is_none()).then_some(srv.domain.as_str())
+}
+
 /// The members of one service, as `name=url`; at least one.
 async fn of_service(
     config: &Config,
@@ -165,7 +109,7 @@ async fn of_service(
         own.insert(SocketAddr::new(names.address(url.host()).await?, url.port()), url);
     }
     let (mut members, mut last_error, mut nameless) = (Vec::new(), String::new(), 0);
-    for Target { host, port } in names.services(&format!("_{service}._tcp.{domain}")).await? {
+    for Target { host, port, .. } in names.services(&format!("_{service}._tcp.{domain}")).await? {
         let host = host.trim_end_matches('.');
         let address = match names.address(host).await {
             Ok(address) => SocketAddr::new(address, port),
@@ -174,7 +118,7 @@ async fn of_service(
                 continue;
             }
         };
-        let shown = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let shown = Target::new(host, port);
         match own.get(&address) {
             Some(url) if url.is_secure() != (scheme == "https") => {
                 last_error = format!(

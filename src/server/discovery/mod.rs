@@ -14,6 +14,6 @@ mod registry;
 mod service;
 
 pub use self::dns::DnsError;
-pub(super) use self::dns::{Dns, initial_cluster};
+pub(super) use self::dns::{initial_cluster, name_of_certificates};
 pub use self::error::RegistryError;
 pub(super) use self::registry::join;

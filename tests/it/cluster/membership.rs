@@ -1,5 +1,6 @@
 //! Members come, change and go.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -20,6 +21,7 @@ on_both_programs!(
     a_learner_is_promoted_when_it_has_caught_up,
     a_member_moves_to_another_url,
     a_forced_cluster_has_one_member_and_all_data,
+    a_forced_cluster_of_new_members_is_founded_as_any,
 );
 
 /// The members' names, as one of them lists them.
@@ -114,25 +116,113 @@ async fn a_member_moves_to_another_url(program: &Program) {
     all_write_and_read(&cluster, "of two").await;
 }
 
-/// What is left of a cluster goes on alone, and grows again.
+/// What is left of a cluster goes on alone, with its ids and its data; the others are removed members, and it grows again.
 async fn a_forced_cluster_has_one_member_and_all_data(program: &Program) {
     let mut cluster = Cluster::start(program, 3).await;
     cluster.client(0).await.put("kept", "since then", None).await.unwrap();
     // etcd may forget the last writes: it drops what a member does not know to be committed.
     all_write_and_read(&cluster, "before").await;
-    for member in 0..3 {
-        cluster.kill(member);
-    }
+    let (learner, _) = cluster.add(0, true).await;
+    cluster.launch(learner);
+    cluster.process(learner).wait_for_line("published local member to cluster through raft", 0);
+    let (before, members) = (cluster_id(&cluster, 0).await, ids(&cluster, 0).await);
+    let (id, revision) = cluster.view(0).await.map(|view| (view.id, view.revision)).unwrap();
+    (0..4).for_each(|member| cluster.kill(member));
+
     cluster.launch_with(0, &["--force-new-cluster"]);
     cluster.wait_until_it_serves(0).await;
     assert_eq!(names(&cluster, 0).await, ["m0"]);
+    assert_eq!((cluster_id(&cluster, 0).await, ids(&cluster, 0).await), (before, BTreeSet::from([id])));
+    let view = cluster.view(0).await.unwrap();
+    assert_eq!((view.id, view.leader), (id, id));
+    assert!(view.revision == revision || !program.is_lodemark() && view.revision <= revision, "{view:?} {revision}");
     assert_eq!(read(&cluster, 0, "kept").await.as_deref(), Some("since then"));
+    let said = Said::by(&mut cluster, 0, "forcing restart member");
+    assert_eq!((said.id("cluster-id"), said.id("local-member-id")), (before, id));
+    assert!(said.0["wal-commit-index"].as_u64() <= said.0["commit-index"].as_u64(), "{said:?}");
+    let removed = (0..3).map(|nth| Said::nth_by(&mut cluster, 0, "\"removed member\"", nth));
+    let removed: BTreeSet<u64> = removed.map(|said| said.id("removed-remote-peer-id")).collect();
+    assert_eq!(removed, members.into_iter().filter(|&member| member != id).collect());
+
+    // One of the others comes back with its data.
+    cluster.launch(1);
+    cluster.process(1).wait_for_line(REMOVED, 0);
+    cluster.process(1).wait_for_line(DATA_TO_REMOVE, 0);
+    cluster.ended(1);
+    cluster.process(0).wait_for_line("rejected stream from remote peer because it was removed", 0);
+    cluster.client(0).await.put("kept", "after that", None).await.unwrap();
+
+    cluster.terminate(0);
+    cluster.launch_with(0, &["--force-new-cluster"]);
+    cluster.wait_until_it_serves(0).await;
+    assert_eq!(
+        Said::by(&mut cluster, 0, "forcing restart member").id("local-member-id"),
+        id,
+        "said again it is done again"
+    );
+    assert_eq!(names(&cluster, 0).await, ["m0"]);
 
     cluster.terminate(0);
     cluster.restart(0).await;
+    assert_eq!(Said::by(&mut cluster, 0, "restarting local member").id("cluster-id"), before);
     assert_eq!(names(&cluster, 0).await, ["m0"], "without the flag it stays so");
     let (added, _) = cluster.add(0, false).await;
     cluster.restart(added).await;
-    assert_eq!(names(&cluster, added).await, ["m0", "m3"]);
-    assert_eq!(read(&cluster, added, "kept").await.as_deref(), Some("since then"));
+    assert_eq!(names(&cluster, added).await, ["m0", "m4"]);
+    assert_eq!(read(&cluster, added, "kept").await.as_deref(), Some("after that"));
+}
+
+/// New members have nothing that could be forced.
+async fn a_forced_cluster_of_new_members_is_founded_as_any(program: &Program) {
+    let cluster = Cluster::start_with(program, 3, &["--force-new-cluster"]).await;
+    assert_eq!(names(&cluster, 2).await, ["m0", "m1", "m2"]);
+    all_write_and_read(&cluster, "of three").await;
+}
+
+/// A learner that is all that is left has the vote then. An etcd ends with a panic: nobody would be left who votes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_learner_that_is_forced_votes() {
+    let mut cluster = Cluster::start(&Program::lodemark(), 1).await;
+    cluster.client(0).await.put("kept", "since then", None).await.unwrap();
+    let (learner, id) = cluster.add(0, true).await;
+    cluster.launch(learner);
+    cluster.process(learner).wait_for_line("published local member to cluster through raft", 0);
+    cluster.kill(0);
+    cluster.kill(learner);
+    cluster.launch_with(learner, &["--force-new-cluster"]);
+    cluster.wait_until_it_serves(learner).await;
+    assert_eq!(ids(&cluster, learner).await, BTreeSet::from([id]));
+    let list = cluster.client(learner).await.member_list().await.unwrap();
+    assert!(!list.members()[0].is_learner());
+    assert_eq!(read(&cluster, learner, "kept").await.as_deref(), Some("since then"));
+    cluster.client(learner).await.put("kept", "by itself", None).await.unwrap();
+}
+
+/// The ids of members, as one of them lists them.
+async fn ids(cluster: &Cluster, by: usize) -> BTreeSet<u64> {
+    let list = cluster.client(by).await.member_list().await.unwrap();
+    list.members().iter().map(|member| member.id()).collect()
+}
+
+async fn cluster_id(cluster: &Cluster, by: usize) -> u64 {
+    cluster.client(by).await.status().await.unwrap().header().unwrap().cluster_id()
+}
+
+/// A line of a log.
+#[derive(Debug)]
+struct Said(serde_json::Value);
+
+impl Said {
+    fn by(cluster: &mut Cluster, member: usize, text: &str) -> Said {
+        Said::nth_by(cluster, member, text, 0)
+    }
+
+    fn nth_by(cluster: &mut Cluster, member: usize, text: &str, nth: usize) -> Said {
+        Said(serde_json::from_str(&cluster.process(member).wait_for_line(text, nth)).unwrap())
+    }
+
+    /// The id in a field.
+    fn id(&self, field: &str) -> u64 {
+        u64::from_str_radix(self.0[field].as_str().unwrap(), 16).unwrap()
+    }
 }

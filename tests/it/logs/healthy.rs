@@ -48,6 +48,23 @@ async fn one_member_has_nothing_to_complain_about() {
     is_quiet(Cluster::start_with(&Program::lodemark(), 1, &["--log-level=debug"]).await).await;
 }
 
+/// Not even to itself.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_member_connects_to_nobody() {
+    let mut cluster = Cluster::start_with(&Program::lodemark(), 1, &["--log-level=debug"]).await;
+    load(cluster.client(0).await).await;
+    let port: u16 = cluster.peer_url(0).rsplit(':').next().unwrap().parse().unwrap();
+    // Each socket is a line: its number, both ends and its state, in hexadecimal digits. One that was closed stays a while.
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends = |line: &&str| line.contains(&format!(":{port:04X} "));
+    let states: Vec<&str> = sockets.lines().filter(ends).filter_map(|line| line.split_whitespace().nth(3)).collect();
+    assert_eq!(states, ["0A"], "it listens there, and nothing else: {sockets}");
+    assert!(cluster.terminate(0).success());
+    let lines = cluster.lines();
+    assert!(!lines.iter().any(|line| line.contains("peer became")), "{lines:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_members_have_nothing_to_complain_about() {
     is_quiet(Cluster::start_with(&Program::lodemark(), 3, &["--log-level=debug"]).await).await;

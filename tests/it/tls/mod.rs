@@ -1,9 +1,10 @@
 //! TLS beside a real etcd: the same set-ups let the same clients in (`matrix`); files that are replaced under load
-//! (`reload`); what is said at start (`start`).
+//! (`reload`), also those that members show each other (`peers`); what is said at start (`start`).
 //!
 //! What a certificate must be is tested where it is checked, in `net::tls`. More with real programs: `client_tls`, `peer_tls`.
 
 mod matrix;
+mod peers;
 mod reload;
 mod start;
 

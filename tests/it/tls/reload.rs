@@ -35,13 +35,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a file is replaced.
 #[derive(Debug, Clone, Copy)]
-enum Way {
+pub(super) enum Way {
     Renamed,
     WrittenOver,
 }
 
 impl Way {
-    fn put(self, path: &Path, contents: &[u8]) {
+    pub(super) fn put(self, path: &Path, contents: &[u8]) {
         match self {
             Way::WrittenOver => fs::write(path, contents).unwrap(),
             Way::Renamed => {
@@ -54,13 +54,13 @@ impl Way {
 }
 
 /// An authority, and what it has given out: kept beside the files that are read.
-struct Generation {
-    authority: Authority,
-    dir: tempfile::TempDir,
+pub(super) struct Generation {
+    pub(super) authority: Authority,
+    pub(super) dir: tempfile::TempDir,
 }
 
 impl Generation {
-    fn new(number: u64) -> Generation {
+    pub(super) fn new(number: u64) -> Generation {
         let (authority, dir) = (Authority::new(&format!("generation {number}")), tempfile::tempdir().unwrap());
         authority.issue(dir.path(), "server", "server", 2 * number + 1, HERE);
         authority.issue(dir.path(), "caller", "caller", 2 * number + 2, HERE);
@@ -69,7 +69,7 @@ impl Generation {
         Generation { authority, dir }
     }
 
-    fn put(&self, file: &str, way: Way, into: &Path) {
+    pub(super) fn put(&self, file: &str, way: Way, into: &Path) {
         way.put(&into.join(file), &fs::read(self.dir.path().join(file)).unwrap());
     }
 }

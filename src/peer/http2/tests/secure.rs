@@ -17,7 +17,7 @@ fn options(authority: &Authority, dir: &Path, name: &str) -> TlsOptions {
 }
 
 fn transport_with(tls: Tls, url: &str) -> Arc<Http2Transport> {
-    let transport = Http2Transport::new(Http2Options { runtime: Handle::current(), tls: Some(tls) });
+    let transport = Http2Transport::new(Http2Options { runtime: Handle::current(), tls });
     move_to(&transport, &[url]);
     transport
 }
@@ -52,6 +52,20 @@ async fn members_with_certificates_of_their_own_making_reach_each_other() {
     server.stop().await;
 }
 
+/// It is shown a certificate, and shows none.
+#[tokio::test]
+async fn a_member_without_a_certificate_reaches_those_that_ask_for_none() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let asks = options(&authority, dir.path(), "one");
+    let asks_nobody = TlsOptions { trusted_ca_file: None, client_cert_auth: false, ..asks.clone() };
+    let server = Server::start_at("127.0.0.1:0".parse().unwrap(), Some(Tls::new(asks_nobody).unwrap()));
+    let trusting = Tls::without_certificate(asks.trusted_ca_file).unwrap();
+    assert_eq!(ping(&transport_with(trusting, &server.url)).await, Ok(body("ping")));
+    // The system does not know who has signed it.
+    assert!(matches!(ping(&transport_to(&[&server.url])).await, Err(PeerError::Unreachable(_))));
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn those_who_are_not_let_in_reach_nobody() {
     let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
@@ -66,9 +80,12 @@ async fn those_who_are_not_let_in_reach_nobody() {
         assert!(matches!(outcome, Err(PeerError::Unreachable(_))), "{outcome:?}");
     }
     // Without TLS nobody understands anybody.
-    let plain = transport_to(&[&server.url.replace("https", "http"), &server.url]);
-    let Err(PeerError::Unreachable(why)) = ping(&plain).await else { panic!("it was reached") };
-    assert!(why.contains("--peer-cert-file"), "{why}");
+    let plain = transport_to(&[&server.url.replace("https", "http")]);
+    let Err(PeerError::Unreachable(_)) = ping(&plain).await else { panic!("it was reached") };
+    // Without a certificate nobody is let in who is asked for one.
+    let anonymous = Tls::without_certificate(ours.trusted_ca_file.clone()).unwrap();
+    let outcome = ping(&transport_with(anonymous, &server.url)).await;
+    assert!(matches!(outcome, Err(PeerError::Unreachable(_))), "{outcome:?}");
     assert_eq!(ping(&transport_with(Tls::new(ours).unwrap(), &server.url)).await, Ok(body("ping")));
     server.stop().await;
 }

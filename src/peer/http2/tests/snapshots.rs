@@ -116,7 +116,7 @@ async fn giving_up_breaks_the_transfer_off_and_ends_the_thread_that_reads() {
 #[tokio::test]
 async fn a_damaged_chunk_breaks_the_transfer_off() {
     let server = Server::start().await;
-    let dialer = Dialer { tls: None };
+    let dialer = Dialer { tls: no_certificate() };
     let connection = dialer.dial(std::slice::from_ref(&server.url), 0).await.unwrap();
     let requests = connection.requests.clone();
     let running = tokio::spawn(connection.run());

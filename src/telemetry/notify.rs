@@ -1,4 +1,4 @@
-//! Telling the program that started this one (systemd) that the server is ready, and later that it is about to end.
+//! Telling the program that started this one (systemd) that it serves, and later that it is about to end.
 //!
 //! The socket is named by the environment; without it there is nobody to tell, and the lines are logged all the same, as etcd
 //! does. A name that begins with `@` is of Linux's abstract kind: no file, the rest after a zero byte.
@@ -13,8 +13,8 @@ use std::path::Path;
 
 const VARIABLE: &str = "NOTIFY_SOCKET";
 
-/// Says that the server serves.
-pub(super) fn ready() {
+/// Says that this program serves.
+pub(crate) fn ready() {
     tracing::info!("notifying init daemon");
     match tell("READY=1") {
         Ok(()) => tracing::info!("successfully notified init daemon"),
@@ -22,8 +22,8 @@ pub(super) fn ready() {
     }
 }
 
-/// Says that the server is about to end.
-pub(super) fn stopping() {
+/// Says that it is about to end.
+pub(crate) fn stopping() {
     if let Err(error) = tell("STOPPING=1") {
         tracing::debug!(%error, "failed to notify systemd of the end");
     }
