@@ -13,6 +13,9 @@ use crate::harness::{Cluster, Program};
 /// How long whoever is sent garbage may take to hang up.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// How often a follower goes away at most.
+const ABSENCES: usize = 20;
+
 fn knock(url: &str, garbage: &[u8]) {
     let address = url.split_once("://").unwrap().1;
     let mut stream = TcpStream::connect(address).unwrap();
@@ -31,6 +34,24 @@ async fn ask_nonsense(mut client: Client) {
     client.compact(1 << 40, None).await.unwrap_err();
     client.member_remove(7).await.unwrap_err();
     client.put("k", vec![0; 2 << 20], None).await.unwrap_err();
+}
+
+/// Takes a follower away until it needs the whole state: the leader keeps its log for as long as it waits for an answer.
+pub async fn miss_a_part_of_the_log(cluster: &mut Cluster) {
+    for _ in 0..ABSENCES {
+        let follower = (cluster.leader().await + 1) % 3;
+        cluster.kill(follower);
+        let leader = cluster.leader().await;
+        let mut client = cluster.client(leader).await;
+        for number in 0..100 {
+            client.put(format!("key/{number}"), "value", None).await.unwrap();
+        }
+        cluster.restart(follower).await;
+        if cluster.process(follower).lines().iter().any(|line| line.contains("applied snapshot")) {
+            return;
+        }
+    }
+    panic!("nobody ever needs a snapshot");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,14 +78,7 @@ async fn every_line_is_a_line_whatever_happens() {
         ask_nonsense(cluster.client(member).await).await;
     }
 
-    let leader = cluster.leader().await;
-    let follower = (leader + 1) % 3;
-    cluster.kill(follower);
-    let mut client = cluster.client(leader).await;
-    for number in 0..100 {
-        client.put(format!("key/{number}"), "value", None).await.unwrap();
-    }
-    cluster.restart(follower).await;
+    miss_a_part_of_the_log(&mut cluster).await;
     let leader = cluster.leader().await;
     cluster.kill(leader);
     let next = cluster.leader().await;

@@ -6,6 +6,7 @@ use etcd_client::{AlarmAction, AlarmType, Client, CompactionOptions, GetOptions}
 use tokio::time::{sleep, timeout};
 
 use super::Line;
+use super::faults::miss_a_part_of_the_log;
 use crate::harness::{Cluster, Member, Options, Program, Server, Site};
 
 /// What becomes of a line of the contract.
@@ -169,8 +170,6 @@ const FLAGS: [&str; 10] = [
 /// Between two looks at the log, and how many there are.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const LOOKS: usize = 400;
-/// How often a follower goes away at most.
-const ABSENCES: usize = 20;
 /// What nobody may find in a log.
 const SECRET: &str = "what-nobody-may-read";
 
@@ -189,22 +188,6 @@ async fn says(cluster: &mut Cluster, member: usize, text: &str) {
         sleep(LOOK_AGAIN).await;
     }
     panic!("member {member} does not say {text:?}");
-}
-
-/// A follower that was away for longer than the log reaches gets the whole state.
-async fn catch_up_by_snapshot(cluster: &mut Cluster) {
-    for _ in 0..ABSENCES {
-        let follower = (cluster.leader().await + 1) % 3;
-        cluster.kill(follower);
-        let leader = cluster.leader().await;
-        put(&mut cluster.client(leader).await, 100).await;
-        cluster.restart(follower).await;
-        // The log may have reached so far still.
-        if cluster.process(follower).lines().iter().any(|line| line.contains("applied snapshot")) {
-            return;
-        }
-    }
-    panic!("nobody ever needs a snapshot");
 }
 
 /// Every call that says something.
@@ -360,7 +343,7 @@ async fn single_servers(lines: &mut Vec<String>) {
 async fn everything_is_said() {
     let mut cluster = Cluster::start_with(&Program::lodemark(), 3, &FLAGS).await;
     call(&mut cluster).await;
-    catch_up_by_snapshot(&mut cluster).await;
+    miss_a_part_of_the_log(&mut cluster).await;
     change_members(&mut cluster).await;
     stall(&mut cluster).await;
     hand_over(&mut cluster).await;
