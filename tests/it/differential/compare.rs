@@ -21,6 +21,18 @@ pub type Outcome = Result<Answer, Failure>;
 pub struct Leniency {
     /// Answers in which ties were put into one order.
     pub ties: u64,
+    /// Messages with events.
+    pub messages: u64,
+    /// Those that came late to a watcher that had caught up, and with others.
+    pub late: u64,
+}
+
+impl Leniency {
+    pub fn add(&mut self, other: Leniency) {
+        self.ties += other.ties;
+        self.messages += other.messages;
+        self.late += other.late;
+    }
 }
 
 /// Compares two outcomes that were blurred already.
