@@ -175,13 +175,8 @@ struct Streams<T> {
 impl<T> Drop for Streams<T> {
     /// Nobody hears of what still waits.
     fn drop(&mut self) {
-        let mut waiting = self.waiting.calls.drain(..).flatten().peekable();
-        if waiting.peek().is_none() {
-            return;
-        }
-        let now = Instant::now();
-        for call in waiting {
-            self.tally.end(call.asked.call, Err(Code::Cancelled), now);
+        for call in self.waiting.calls.drain(..).flatten() {
+            self.tally.end(call.asked.call, Err(Code::Cancelled), Instant::now());
         }
     }
 }

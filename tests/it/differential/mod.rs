@@ -58,7 +58,7 @@ const LANES_LEN: u64 = 4;
 const REQUESTS_LEN_THAT_REACHES_ALL: u64 = 40_000;
 const SEED: u64 = 1;
 /// One message of so many may be late: each is, if watchers that have caught up are not told at once.
-const LATE_PART: u64 = 100;
+const LATE_PART: u64 = 1_000;
 /// How long a server may take to serve.
 const READY_TIME_MAX: Duration = Duration::from_secs(60);
 

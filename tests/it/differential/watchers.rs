@@ -7,7 +7,7 @@
 //!
 //! How the events of a catching-up watcher are spread over messages is not fixed, and only the rules are checked: one
 //! revision in one message, at most 1000 revisions, a header that is not behind. A watcher that starts in the present
-//! gets one message for each revision.
+//! gets one message for each revision; those that come otherwise are counted, and the test fails if they are not rare.
 
 use bytes::Bytes;
 
@@ -445,4 +445,29 @@ fn are_those_of_history(events: &[Event], due: &[Event]) -> bool {
 
 fn write_of(key: Bytes) -> Request {
     Request::Put(PutRequest { key, value: Bytes::from_static(b"caught up"), ..PutRequest::default() })
+}
+
+#[test]
+fn messages_that_are_late_are_counted_for_those_who_had_caught_up() {
+    let watcher = |starts_synced| Watcher {
+        id: 0,
+        request: WatchCreate::default(),
+        from: 1,
+        history_at: 0,
+        events_len: 0,
+        starts_synced,
+        is_synced: starts_synced,
+        is_doomed: false,
+        is_dead: false,
+        is_closed: false,
+    };
+    let batch = |header_revision, first, last, revisions_len| Batch {
+        header_revision,
+        first,
+        last,
+        revisions_len,
+        fragment: false,
+    };
+    let batches = [batch(2, 2, 2, 1), batch(5, 3, 4, 2), batch(6, 5, 5, 1)];
+    assert_eq!((watcher(true).late(&batches), watcher(false).late(&batches)), (2, 0));
 }
