@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::super::report::{Difference, Report};
 use super::super::texts::Reached;
-use super::call::{Call, Outcome, number};
+use super::call::{Call, Front, Outcome, number};
 use super::generate::{Generator, Step};
 use super::schema::*;
 use super::side::{Side, Tokens, flags};
@@ -24,6 +24,9 @@ const DIFFERENCES_LEN_MAX: u64 = 100;
 /// How long etcd may take for another version of its cluster.
 const VERSION_TIME_MAX: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// A message of either server, and a JSON value of ours, has so many bytes at most.
+const MESSAGE_BYTES_MAX: u64 = 2 * 1024 * 1024;
+const JSON_BYTES_MAX: u64 = 2 * MESSAGE_BYTES_MAX;
 
 pub struct Lane {
     /// The reference, and the subject.
@@ -149,7 +152,7 @@ impl Lane {
         if self.is_told {
             println!("{}: {call}", self.done.calls);
         }
-        self.done.in_json += u64::from(call.front == super::call::Front::Gateway);
+        self.done.in_json += u64::from(call.front == Front::Gateway);
         let [reference, subject] = &mut self.sides;
         let (mut left, mut right) = tokio::join!(reference.ask(call), subject.ask(call));
         self.give_names(call, [&left, &right]);
@@ -219,6 +222,16 @@ impl Lane {
             && call.request()["revision"].as_i64().is_some_and(|at| self.hasty_compactions.contains(&at));
         if is_of_hasty_compaction {
             right.clone_from(left);
+        }
+        // The gateway has a bound for a JSON value, etcd's reads it whole and refuses the message that it makes
+        // (docs/compatibility.md).
+        if call.front == Front::Gateway
+            && let (Some(of_etcd), Some(ours)) = (&left.failure, &mut right.failure)
+            && of_etcd.code == ours.code
+            && is_refused_for_length(&of_etcd.message, MESSAGE_BYTES_MAX)
+            && is_refused_for_length(&ours.message, JSON_BYTES_MAX)
+        {
+            ours.message.clone_from(&of_etcd.message);
         }
         // What etcd keeps becomes a database of the earlier version, and ours stays ours (docs/compatibility.md).
         if self.is_downgrading && (call.is(&SNAPSHOT) || call.is(&STATUS)) {
@@ -329,5 +342,23 @@ fn path_of(left: &Value, right: &Value) -> String {
             }
         }
         _ => "kind".to_owned(),
+    }
+}
+
+/// Whether a text says that something had more bytes than `max`, and it had.
+fn is_refused_for_length(text: &str, max: u64) -> bool {
+    let figures = text.strip_prefix("grpc: received message larger than max (").and_then(|rest| rest.strip_suffix(')'));
+    let figures = figures.and_then(|figures| figures.split_once(" vs. "));
+    figures.is_some_and(|(bytes, limit)| limit == max.to_string() && bytes.parse().is_ok_and(|bytes: u64| bytes > max))
+}
+
+#[test]
+fn refusals_for_length_name_the_limit_and_more() {
+    let is_refused = |text| is_refused_for_length(text, 8);
+    assert!(is_refused("grpc: received message larger than max (9 vs. 8)"));
+    for text in
+        ["grpc: received message larger than max (8 vs. 8)", "grpc: received message larger than max (9 vs. 7)", ""]
+    {
+        assert!(!is_refused(text), "{text}");
     }
 }
